@@ -1,0 +1,373 @@
+//! The validated analysis plan: what an SRE asked, with every default filled in.
+//!
+//! Owns the meaning of a plan: its types, the invariants they keep, its hash, its selectors. It
+//! must not know how a plan is written (YAML, places in a file): that is `config::plan_file`,
+//! which is the only way from text to a [`Plan`]. Next: `judge`, which reads a plan's checks.
+
+pub mod selector;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::model::Millis;
+pub use selector::{Selector, SelectorTemplate};
+
+/// Looks from the start to the horizon: bounds the memory of simulated null paths (64 MiB).
+pub const LOOKS_MAX: i64 = 1_024;
+/// Checks in one plan.
+pub const CHECKS_MAX: usize = 32;
+/// Metrics in one plan.
+pub const METRICS_MAX: usize = 32;
+
+/// A named analysis configuration, immutable once an analysis runs on it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    /// Name, `[a-z0-9][a-z0-9._-]*`, at most 63 characters.
+    pub name: String,
+    /// Free text.
+    pub description: String,
+    /// Planned longest duration; alpha is spent over it. A whole number of ticks.
+    pub horizon: Millis,
+    /// Event-time interval of one look.
+    pub tick: Millis,
+    /// How late, against the event-time watermark, a sample may be.
+    pub lateness: Millis,
+    /// Bake time before a pass.
+    pub min_duration: Millis,
+    /// Whether the first pass ends the analysis.
+    pub stop_on_pass: bool,
+    /// P(false fail) over the whole analysis and all gating checks; in (0, 0.5).
+    pub alpha: f64,
+    /// P(false pass) per check; in (0, 0.5).
+    pub beta: f64,
+    /// Decision of a final inconclusive verdict.
+    pub on_inconclusive: OnInconclusive,
+    /// Decision when there was nothing to judge.
+    pub on_no_data: OnNoData,
+    /// What a step's gate asks of that step's own samples.
+    pub step: StepGate,
+    /// Fields of the change that must be given at start.
+    pub change_require: Vec<ChangeField>,
+    /// Label matchers that find each arm's series; absent when samples are addressed.
+    pub arms: Option<ArmTemplates>,
+    /// Metrics, sorted by name.
+    pub metrics: Vec<Metric>,
+    /// Checks, in the order written.
+    pub checks: Vec<Check>,
+}
+
+/// What a step's gate asks of samples that belong to the step itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct StepGate {
+    /// How long the step must have lasted.
+    pub min_duration: Millis,
+    /// Samples per arm, of every gating compare check's metric, seen within the step.
+    pub min_samples: u64,
+}
+
+/// Matchers of both arms, with `{{name}}` variables filled from the arms given at start.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ArmTemplates {
+    /// Matchers of the baseline.
+    pub baseline: SelectorTemplate,
+    /// Matchers of the canary.
+    pub canary: SelectorTemplate,
+}
+
+/// Decision of a final inconclusive verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum OnInconclusive {
+    Hold,
+    Rollback,
+    Promote,
+}
+
+/// Decision when nothing could be judged for want of data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum OnNoData {
+    Hold,
+    Rollback,
+}
+
+/// A field of the change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum ChangeField {
+    Id,
+    Revision,
+    Owner,
+    Service,
+    Environment,
+    Region,
+}
+
+/// A named stream of samples.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Metric {
+    /// Name, unique in the plan.
+    pub name: String,
+    /// What a sample of it is.
+    pub kind: MetricKind,
+    /// Unit of measurement, for people (`ms`, `bytes`).
+    pub value_unit: Option<String>,
+    /// Where samples come from.
+    pub source: Source,
+    /// Clustering of samples by unit.
+    pub cluster: Option<Cluster>,
+}
+
+/// The four kinds of metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MetricKind {
+    /// A distribution of values, such as durations or sizes.
+    Latency,
+    /// Bad of total.
+    Ratio,
+    /// Events per exposure.
+    Rate,
+    /// Points of a time series.
+    Gauge,
+}
+
+/// Where a metric's samples come from. The selectors match a series' name (`__name__`) and labels.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "from")]
+pub enum Source {
+    /// Samples carry the reading itself. Without `select`, a series whose name is the metric's.
+    Values {
+        /// Series of the metric.
+        select: Selector,
+    },
+    /// Ratio from two counters' increments: each matching sample adds its values.
+    RatioIncrements {
+        /// Series counting bad events.
+        bad: Selector,
+        /// Series counting all events.
+        total: Selector,
+    },
+    /// Rate from the increments of an event counter and of an exposure counter.
+    RateIncrements {
+        /// Series counting events.
+        events: Selector,
+        /// Series counting exposure; without it, exposure is time (seconds, equal in both arms).
+        exposure: Option<Selector>,
+    },
+}
+
+/// Which samples belong together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cluster {
+    /// Label that carries the unit where the sample itself does not.
+    pub by: String,
+    /// How long a unit lives.
+    pub lifetime: Lifetime,
+}
+
+/// How long a unit lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifetime {
+    /// A trace or request group: gone within a tick or so.
+    Tick,
+    /// A pod, host or client: there for the whole run.
+    Run,
+}
+
+/// One question asked of a metric.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Check {
+    /// Unique name; `<metric>[-<at>]` unless given.
+    pub name: String,
+    /// Index into [`Plan::metrics`].
+    pub metric: usize,
+    /// The question.
+    pub question: Question,
+    /// Whether it decides; a check that does not is computed and shown only.
+    pub gating: bool,
+    /// Share of alpha, relative to the other gating checks.
+    pub weight: f64,
+    /// Samples per arm before a pass.
+    pub min_samples: u64,
+    /// Units per arm before any verdict of this check; 1 asks for nothing.
+    pub require_units: u32,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "ask")]
+pub enum Question {
+    /// Canary against baseline.
+    Compare {
+        /// A quantile (tail exceedance); `None` compares the whole distribution, ratio or rate.
+        at: Option<Quantile>,
+        /// Which direction is worse.
+        worse: Worse,
+        /// How much worse is acceptable.
+        tolerance: Tolerance,
+        /// How dependence between ticks of a gauge is allowed for.
+        dispersion: Dispersion,
+    },
+    /// The canary against an absolute limit.
+    Threshold {
+        /// A quantile of kind `latency`; `None` for ratios, rates and gauges.
+        at: Option<Quantile>,
+        /// The limit that must hold.
+        limit: Limit,
+        /// How it is decided.
+        form: ThresholdForm,
+        /// What a tick without data counts as, in the M-of-N form.
+        no_data: NoData,
+    },
+}
+
+/// A quantile level strictly between 0 and 1, kept in tenths of a percent so that it is exact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Quantile {
+    per_mille: u16,
+}
+
+impl Quantile {
+    /// From tenths of a percent: 990 is p99, 999 is p99.9.
+    pub fn from_per_mille(per_mille: u16) -> Option<Quantile> {
+        (1..1000).contains(&per_mille).then_some(Quantile { per_mille })
+    }
+
+    /// The level, such as 0.99.
+    pub fn level(self) -> f64 {
+        f64::from(self.per_mille) / 1000.0
+    }
+}
+
+impl fmt::Display for Quantile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.per_mille % 10 == 0 {
+            write!(f, "p{}", self.per_mille / 10)
+        } else {
+            write!(f, "p{}.{}", self.per_mille / 10, self.per_mille % 10)
+        }
+    }
+}
+
+/// Which direction is worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Worse {
+    Higher,
+    Lower,
+    Either,
+}
+
+/// How much worse is acceptable: beyond the larger of the two parts is a degradation.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Tolerance {
+    /// Relative part as a fraction (0.05 is 5 %); `None` where only the absolute part counts.
+    pub relative: Option<f64>,
+    /// Absolute part in the metric's unit (a fraction for ratios: 0.001 is 0.1pp).
+    pub absolute: Option<f64>,
+}
+
+/// How dependence between ticks of a gauge is allowed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dispersion {
+    /// Ticks are taken as independent, because the plan says so.
+    Iid,
+    /// Thresholds for the worst first-order autocorrelation up to 0.8.
+    Envelope,
+}
+
+/// A limit that must hold, such as `< 800`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Limit {
+    /// Whether the measure must stay below or above the value.
+    pub side: LimitSide,
+    /// In the metric's unit; a fraction for ratios (`< 1%` is 0.01).
+    pub value: f64,
+}
+
+/// Which side of the limit is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitSide {
+    /// `< x`: above is a breach.
+    Below,
+    /// `> x`: below is a breach.
+    Above,
+}
+
+/// How a threshold is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "form")]
+pub enum ThresholdForm {
+    /// Exact sequential one-sample test.
+    Exact,
+    /// The alarm form: M breaching ticks of the last N. A policy, not a test.
+    Breach {
+        /// M, 1 to N.
+        periods: u32,
+        /// N.
+        of: u32,
+    },
+}
+
+/// What a tick without data counts as, in the M-of-N form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoData {
+    /// Enough missing ticks make the check inconclusive.
+    Missing,
+    /// Counts as a breach.
+    Breaching,
+    /// The tick is left out; older ticks take its place.
+    Ignore,
+    /// Counts as good.
+    NotBreaching,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// The plan's version: SHA-256, in hex, of the parsed plan with its defaults. Two files that
+    /// mean the same have the same hash; comments and layout do not count.
+    pub fn hash(&self) -> String {
+        let canonical = serde_json::to_vec(self).expect("a plan is plain data");
+        let digest = Sha256::digest(&canonical);
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Number of planned looks.
+    pub fn looks(&self) -> usize {
+        (self.horizon / self.tick).max(1) as usize
+    }
+
+    /// Index of the metric of this name.
+    pub fn metric_index(&self, name: &str) -> Option<usize> {
+        self.metrics.iter().position(|metric| metric.name == name)
+    }
+
+    /// A check's share of alpha: its weight among the gating checks that spend any. A shadow
+    /// check is computed at the share it would have if it were gating.
+    pub fn alpha_of(&self, check: &Check) -> f64 {
+        let spends = |c: &&Check| c.gating && c.question.spends_alpha();
+        let total: f64 = self.checks.iter().filter(spends).map(|c| c.weight).sum();
+        let total = if check.gating { total } else { total + check.weight };
+        self.alpha * check.weight / total
+    }
+}
+
+impl Question {
+    /// The M-of-N alarm form is a policy and spends no alpha; everything else is a test.
+    pub fn spends_alpha(&self) -> bool {
+        !matches!(self, Question::Threshold { form: ThresholdForm::Breach { .. }, .. })
+    }
+}
