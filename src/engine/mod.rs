@@ -1,1 +1,3 @@
-//! engine
+//! The machine. Filled in below.
+pub mod messages;
+pub use messages::*;

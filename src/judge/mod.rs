@@ -1,1 +1,2 @@
-//! judge
+//! Judging. Filled in below.
+pub mod verdict;

@@ -1,0 +1,261 @@
+//! What goes into the machine and what comes out of it: plain data.
+//!
+//! Owns the inputs and effects of [`super::apply`]. The shell turns requests into inputs and
+//! performs effects; it never changes an analysis itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::judge::verdict::{Status, VerdictBody};
+use crate::model::{Change, Decision, Outcome, Reason, Sample, Timestamp};
+use crate::plan::Plan;
+
+/// One thing that happened in the world.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Somebody asks for a new analysis.
+    Start(Start),
+    /// Decoded samples arrived, in one request.
+    Samples(Vec<Sample>),
+    /// Time passed: closes idle ticks, finds stale and abandoned analyses.
+    Tick,
+    /// A controller enters a step of its rollout.
+    Step {
+        /// Id of the analysis.
+        analysis: String,
+        /// Name of the step, such as `50%`.
+        name: String,
+        /// Traffic weight of the canary in percent, for the record.
+        weight: Option<f64>,
+    },
+    /// Somebody ends an analysis.
+    Cancel {
+        /// Id of the analysis.
+        analysis: String,
+        /// Who.
+        actor: Option<String>,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Somebody asked for a verdict: the analysis is not abandoned.
+    Asked {
+        /// Id of the analysis.
+        analysis: String,
+    },
+}
+
+/// A request for a new analysis. Id and digest come from the shell: chance is an argument.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// Fresh unique id.
+    pub id: String,
+    /// The plan it runs on.
+    pub plan: Arc<Plan>,
+    /// Variables for the plan's arm selectors: `baseline`, `canary` and others.
+    pub arms: BTreeMap<String, String>,
+    /// What is being deployed.
+    pub change: Change,
+    /// Repeating a start with this key gives the first answer again.
+    pub idempotency_key: Option<String>,
+    /// Digest of the whole request: tells a repetition from a different request under one key.
+    pub request_digest: String,
+}
+
+/// One thing the shell has to do or to answer.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Answer of a start: this analysis runs (`existing`: since an earlier request).
+    Started {
+        /// Id of the analysis.
+        analysis: String,
+        /// The same request had been made before.
+        existing: bool,
+    },
+    /// The input was refused as a whole.
+    Refused(Refusal),
+    /// Answer of samples.
+    Ingested(Ingested),
+    /// Something watchers and webhooks want to know.
+    Event(Event),
+    /// The readable state of an analysis changed: replace what readers see.
+    Changed(Box<AnalysisView>),
+    /// An accepted input of one analysis: append it to the analysis' recording.
+    Record {
+        /// Id of the analysis.
+        analysis: String,
+        /// One line of the recording, without a newline.
+        line: String,
+    },
+    /// An analysis left memory by retention: forget its events and recording.
+    Forgotten {
+        /// Id of the analysis.
+        analysis: String,
+    },
+}
+
+/// Why an input was refused as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Stable code, snake_case.
+    pub code: RefusalCode,
+    /// What is wrong, lowercase, for the caller.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// Stable codes of refusals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCode {
+    /// No analysis has this id.
+    AnalysisNotFound,
+    /// The analysis is final.
+    AnalysisFinal,
+    /// The idempotency key was used for a different request.
+    IdempotencyMismatch,
+    /// A required field of the change is missing.
+    ChangeIncomplete,
+    /// A variable of the plan's arm selectors was not given.
+    ArmVariableMissing,
+    /// The limit on running analyses is reached.
+    TooManyAnalyses,
+    /// The limit on steps of one analysis is reached.
+    TooManySteps,
+}
+
+/// What became of a batch of samples. A "value" is one measured number with its weight 1.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Ingested {
+    /// Samples that reached at least one analysis.
+    pub accepted: u64,
+    /// Samples that no running analysis asks for.
+    pub unmatched: u64,
+    /// Samples whose labels match both arms of an analysis.
+    pub ambiguous: u64,
+    /// Samples for ticks that are closed.
+    pub late: u64,
+    /// Samples whose id was seen before.
+    pub duplicate: u64,
+    /// Samples refused, each with its reason.
+    pub refused: Vec<RefusedSample>,
+}
+
+/// One refused sample.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefusedSample {
+    /// Position in the batch given to the engine, from 0.
+    pub index: usize,
+    /// Stable code, snake_case: `unknown_analysis`, `unknown_metric`, `wrong_form`,
+    /// `before_start`, `future`, `after_horizon`, `analysis_final`, `tick_full`, ...
+    pub code: &'static str,
+    /// What is wrong and what to do, for the sender.
+    pub message: String,
+}
+
+/// Something watchers and webhooks want to know about one analysis.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Id of the analysis.
+    pub analysis: String,
+    /// Number of the event within the analysis, from 1.
+    pub sequence: u64,
+    /// When the engine saw it.
+    pub at: Timestamp,
+    /// What it is.
+    pub kind: EventKind,
+    /// The verdict at that moment.
+    pub body: Arc<VerdictBody>,
+}
+
+/// Kinds of event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// `analysis.started`
+    Started,
+    /// `look`: a tick closed and was evaluated; for watchers, never for webhooks.
+    Look,
+    /// `verdict.changed`
+    VerdictChanged,
+    /// `verdict.final`
+    VerdictFinal,
+}
+
+impl EventKind {
+    /// The type as written in SSE and webhooks.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EventKind::Started => "analysis.started",
+            EventKind::Look => "look",
+            EventKind::VerdictChanged => "verdict.changed",
+            EventKind::VerdictFinal => "verdict.final",
+        }
+    }
+}
+
+/// The readable state of an analysis, for lists and pages.
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+pub struct AnalysisView {
+    /// Id.
+    pub id: String,
+    /// Name of the plan.
+    pub plan: String,
+    /// Version of the plan.
+    pub plan_hash: String,
+    /// Where it is in its life.
+    pub status: Status,
+    /// pass, fail or inconclusive.
+    pub verdict: Outcome,
+    /// What the controller should do.
+    pub decision: Decision,
+    /// Why.
+    pub reason: Reason,
+    /// Start, unix milliseconds.
+    pub started_at: i64,
+    /// When it became final, unix milliseconds.
+    pub final_at: Option<i64>,
+    /// What is being deployed.
+    pub change: Change,
+    /// Arm variables given at start.
+    pub arms: BTreeMap<String, String>,
+    /// Steps the controller has marked.
+    pub steps: Vec<StepView>,
+    /// What each metric received.
+    pub received: Vec<ReceivedView>,
+    /// The verdict, for the final gate.
+    #[serde(skip)]
+    pub body: Arc<VerdictBody>,
+    /// The verdict, for the gate of the current step.
+    #[serde(skip)]
+    pub step_body: Arc<VerdictBody>,
+}
+
+/// One step of a rollout.
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+pub struct StepView {
+    /// Name given by the controller.
+    pub name: String,
+    /// Traffic weight of the canary, percent.
+    pub weight: Option<f64>,
+    /// When it began, unix milliseconds.
+    pub began_at: i64,
+}
+
+/// What one metric received.
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+pub struct ReceivedView {
+    /// Name of the metric.
+    pub metric: String,
+    /// Samples of the baseline.
+    pub baseline: u64,
+    /// Samples of the canary.
+    pub canary: u64,
+    /// Samples that came too late.
+    pub late: u64,
+    /// Values the sender marked as missing.
+    pub missing: u64,
+    /// Event time of the newest sample, unix milliseconds.
+    pub newest: Option<i64>,
+}

@@ -1,0 +1,194 @@
+//! The shape of a verdict: what controllers, people and webhooks read.
+//!
+//! Owns the small, stable JSON body and the table from verdict to decision. It computes no
+//! statistics: findings come from the check files beside it. Next: `judge::mod`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::model::{Change, Decision, Outcome, Reason};
+use crate::plan::{OnInconclusive, OnNoData, Plan};
+
+/// A number for each arm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, schemars::JsonSchema)]
+pub struct PerArm<T> {
+    /// The baseline's.
+    pub baseline: T,
+    /// The canary's.
+    pub canary: T,
+}
+
+/// On which scale `estimate`, `interval` and `tolerance` of a finding are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scale {
+    /// Canary over baseline; 1 is no difference.
+    Ratio,
+    /// Canary minus baseline, in the metric's unit.
+    Difference,
+    /// The canary's own value, in the metric's unit (a fraction for ratios).
+    Value,
+    /// Breaching ticks, for the M-of-N form.
+    Periods,
+}
+
+/// How much more is needed at the present rate, where davy can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, schemars::JsonSchema)]
+pub struct Needs {
+    /// More samples, both arms together.
+    pub samples: Option<u64>,
+    /// More seconds at the present rate of samples.
+    pub seconds: Option<f64>,
+}
+
+/// One check's outcome at a look, with its evidence.
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+pub struct Finding {
+    /// Name of the check.
+    pub check: String,
+    /// Name of its metric.
+    pub metric: String,
+    /// Whether it decides.
+    pub gating: bool,
+    /// Outcome at this look.
+    pub verdict: Outcome,
+    /// Why.
+    pub reason: Reason,
+    /// One sentence for people.
+    pub message: String,
+    /// Scale of the next three fields.
+    pub scale: Scale,
+    /// Best estimate over the window that speaks; `null` where none exists.
+    pub estimate: Option<f64>,
+    /// Repeated confidence interval, valid at every look; `null` for an open end.
+    pub interval: [Option<f64>; 2],
+    /// Boundary between tolerable and degraded, on the same scale.
+    pub tolerance: Option<f64>,
+    /// Length of the window that speaks, in seconds of event time.
+    pub window_secs: f64,
+    /// Samples seen so far.
+    pub samples: PerArm<u64>,
+    /// What is still missing for a verdict; `null` once there is one or when it cannot be told.
+    pub needs: Option<Needs>,
+    /// Every factor that weakened the evidence, by name (`design_effect`, `shape`, ...).
+    pub factors: BTreeMap<String, f64>,
+}
+
+/// What the answer promises.
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+pub struct Guarantee {
+    /// P(false fail) over the whole analysis is at most this.
+    pub alpha: f64,
+    /// P(false pass) per check is at most this.
+    pub beta: f64,
+    /// Share of alpha spent so far, as a probability.
+    pub spent: f64,
+    /// Looks taken so far.
+    pub looks: u64,
+    /// What the promise rests on.
+    pub assumes: Vec<String>,
+}
+
+/// Which question the answer answers.
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+pub struct Gate {
+    /// `final` or `step`.
+    pub kind: GateKind,
+    /// Name of the step, for a step's gate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// Whether the controller may go on.
+    pub open: bool,
+    /// Why it is not open yet, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
+}
+
+/// The two kinds of gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GateKind {
+    /// May the change be promoted for good?
+    Final,
+    /// May the rollout go on to its next step?
+    Step,
+}
+
+/// Where the analysis is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// No sample arrived yet.
+    Pending,
+    /// Samples arrive.
+    Running,
+    /// The verdict does not change any more.
+    Final,
+}
+
+/// The verdict body: small, always JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+pub struct VerdictBody {
+    /// Id of the analysis.
+    pub analysis: String,
+    /// Name of the plan.
+    pub plan: String,
+    /// Version of the plan.
+    pub plan_hash: String,
+    /// Where the analysis is in its life.
+    pub status: Status,
+    /// pass, fail or inconclusive.
+    pub verdict: Outcome,
+    /// Whether the verdict can still change.
+    #[serde(rename = "final")]
+    pub is_final: bool,
+    /// What the controller should do.
+    pub decision: Decision,
+    /// Why.
+    pub reason: Reason,
+    /// One sentence for people.
+    pub message: String,
+    /// Weight share of gating checks: pass 100, inconclusive 75, fail 0; 0 on any fail.
+    pub score: f64,
+    /// Which gate this answers.
+    pub gate: Gate,
+    /// Event time since the start, in seconds.
+    pub elapsed_secs: f64,
+    /// What the answer promises.
+    pub guarantee: Guarantee,
+    /// One finding a check.
+    pub checks: Vec<Finding>,
+    /// What is being deployed.
+    pub change: Change,
+    /// Where to read on.
+    pub links: BTreeMap<String, String>,
+    /// Revision of the engine that judged: equal inputs give equal bytes within one revision.
+    pub engine_revision: u32,
+}
+
+/// The decision of a verdict: the one table from (verdict, final, reason, policy) to what the
+/// controller is asked to do.
+pub fn decision(plan: &Plan, verdict: Outcome, is_final: bool, reason: Reason) -> Decision {
+    match verdict {
+        Outcome::Fail => Decision::Rollback,
+        _ if !is_final => Decision::Hold,
+        Outcome::Pass => Decision::Promote,
+        Outcome::Inconclusive => match reason {
+            Reason::Cancelled | Reason::Superseded | Reason::Abandoned => Decision::Hold,
+            Reason::NoTraffic
+            | Reason::NoTelemetry
+            | Reason::BaselineMissing
+            | Reason::CanaryMissing => match plan.on_no_data {
+                OnNoData::Hold => Decision::Hold,
+                OnNoData::Rollback => Decision::Rollback,
+            },
+            _ => match plan.on_inconclusive {
+                OnInconclusive::Hold => Decision::Hold,
+                OnInconclusive::Rollback => Decision::Rollback,
+                OnInconclusive::Promote if reason.is_about_data() => Decision::Hold,
+                OnInconclusive::Promote => Decision::Promote,
+            },
+        },
+    }
+}
