@@ -161,7 +161,9 @@ mod tests {
         let ceilings: Vec<u128> = (0..9).map(|n| doubling().ceiling(n).as_millis()).collect();
         assert_eq!(
             ceilings,
-            [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]
+            [
+                500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000
+            ]
         );
         assert_eq!(doubling().ceiling(u32::MAX), Duration::from_secs(60));
     }

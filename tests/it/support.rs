@@ -3,11 +3,13 @@
 //! It knows nothing of what is tested. Starting daemons, writing plans and the like belong to the
 //! module that tests them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// The project's root: the folder of Cargo.toml.
-pub fn project_root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+/// The project's root: the folder of Cargo.toml, as cargo gives it at run time, so that a test
+/// binary built elsewhere reads the tree it is run in.
+pub fn project_root() -> PathBuf {
+    let given = std::env::var_os("CARGO_MANIFEST_DIR");
+    given.map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
 }
 
 /// A file of the read-only material beside the project (`../shared`, or `DAVY_SHARED`), such as
@@ -25,6 +27,9 @@ pub fn shared_file(path: &str) -> Option<PathBuf> {
     if file.exists() {
         return Some(file);
     }
-    println!("left out: {} is not here, so nothing was cross-checked against it", file.display());
+    println!(
+        "left out: {} is not here, so nothing was cross-checked against it",
+        file.display()
+    );
     None
 }

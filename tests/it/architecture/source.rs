@@ -134,10 +134,10 @@ fn line_of(text: &str, offset: usize) -> usize {
     text[..offset].matches('\n').count() + 1
 }
 
-/// The text with `range` turned to spaces; newlines stay.
+/// The text with the bytes of `range` turned to spaces; newlines and offsets stay.
 fn blank(text: &str, range: Range<usize>) -> String {
-    let keep = |c: char| if c == '\n' { '\n' } else { ' ' };
-    let inside: String = text[range.clone()].chars().map(keep).collect();
+    let keep = |c: u8| if c == b'\n' { '\n' } else { ' ' };
+    let inside: String = text[range.clone()].bytes().map(keep).collect();
     format!("{}{}{}", &text[..range.start], inside, &text[range.end..])
 }
 
