@@ -5,6 +5,8 @@
 //! Rust; what is not a rule about sources (what a plan means, what an answer holds) is tested
 //! where it belongs.
 
+mod broken;
+mod floors;
 mod rules;
 mod source;
 
@@ -64,12 +66,12 @@ fn the_crate_is_where_it_is_looked_for() {
 
 #[test]
 fn the_table_of_floors_is_the_one_lib_rs_tells() {
-    assert_clean(rules::table_matches_lib, &sources_of(&["src"]));
+    assert_clean(floors::table_matches_lib, &sources_of(&["src"]));
 }
 
 #[test]
 fn a_file_uses_only_its_own_floor_or_a_lower_one() {
-    assert_clean(rules::floors, &sources_of(&["src"]));
+    assert_clean(floors::upward_uses, &sources_of(&["src"]));
 }
 
 #[test]
@@ -148,301 +150,25 @@ fn every_dependency_comes_from_the_public_registry_and_none_brings_its_own_tls()
     assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
 }
 
-/// The checker, checked: each rule on a file that breaks it.
-mod broken {
-    use super::*;
-
-    /// `(rule, path, text, what the one violation must say)`
-    const SAMPLES: &[(&str, Rule, &str, &str, &str)] = &[
-        (
-            "upward use",
-            rules::floors,
-            "src/judge/mod.rs",
-            "use crate::engine::apply;",
-            "floor 3",
-        ),
-        (
-            "upward group",
-            rules::floors,
-            "src/model.rs",
-            "use crate::{model::Arm, plan};",
-            "floor 2",
-        ),
-        (
-            "upward inline",
-            rules::floors,
-            "src/plan/mod.rs",
-            "fn f() { crate::app::run(); }",
-            "floor 7",
-        ),
-        (
-            "upward super",
-            rules::floors,
-            "src/stats/rank.rs",
-            "use super::super::judge::J;",
-            "floor 2",
-        ),
-        (
-            "port to adapter",
-            rules::floors,
-            "src/store/mod.rs",
-            "pub use memory::Memory;",
-            "floor 5",
-        ),
-        (
-            "unknown room",
-            rules::floors,
-            "src/model.rs",
-            "use crate::cellar::Wine;",
-            "no module",
-        ),
-        (
-            "no floor",
-            rules::floors,
-            "src/cellar.rs",
-            "",
-            "has no floor",
-        ),
-        (
-            "inline module",
-            rules::floors,
-            "src/model.rs",
-            "mod inner { }",
-            "inline",
-        ),
-        (
-            "std::fs",
-            rules::pure_words,
-            "src/stats/mod.rs",
-            "use std::{fmt, fs};",
-            "std::fs",
-        ),
-        (
-            "inline io",
-            rules::pure_words,
-            "src/codec/mod.rs",
-            "fn f() { std::net::x() }",
-            "std::net",
-        ),
-        (
-            "clock",
-            rules::pure_words,
-            "src/engine/mod.rs",
-            "fn f() { Instant::now(); }",
-            "Instant",
-        ),
-        (
-            "print",
-            rules::pure_words,
-            "src/backoff.rs",
-            "fn f() { println!(); }",
-            "println!",
-        ),
-        (
-            "async",
-            rules::pure_words,
-            "src/window.rs",
-            "async fn f() {}",
-            "async",
-        ),
-        (
-            "hash order",
-            rules::pure_words,
-            "src/judge/mod.rs",
-            "use std::collections::HashMap;",
-            "HashMap",
-        ),
-        (
-            "tokio",
-            rules::pure_crates,
-            "src/engine/mod.rs",
-            "use tokio::sync::mpsc;",
-            "tokio",
-        ),
-        (
-            "statrs",
-            rules::pure_crates,
-            "src/stats/mod.rs",
-            "fn f() { statrs::function::x() }",
-            "statrs",
-        ),
-        (
-            "method",
-            rules::pinned_arithmetic,
-            "src/stats/mod.rs",
-            "fn f(x: f64) { x.ln(); }",
-            "ln",
-        ),
-        (
-            "path",
-            rules::pinned_arithmetic,
-            "src/stats/mod.rs",
-            "fn f(x: f64) { f64::exp(x); }",
-            "exp",
-        ),
-        (
-            "clock",
-            rules::single_places,
-            "src/app.rs",
-            "fn f() { SystemTime::now(); }",
-            "clock",
-        ),
-        (
-            "print",
-            rules::single_places,
-            "src/http/mod.rs",
-            "fn f() { eprintln!(); }",
-            "eprintln!",
-        ),
-        (
-            "anyhow",
-            rules::single_places,
-            "src/http/mod.rs",
-            "use anyhow::Result;",
-            "anyhow",
-        ),
-        (
-            "orphan",
-            rules::reachable,
-            "src/plan/lost.rs",
-            "//! lost",
-            "src/plan/lost.rs",
-        ),
-        (
-            "no header",
-            rules::headers_and_lengths,
-            "src/x.rs",
-            "use std::fmt;",
-            "//!",
-        ),
-        (
-            "no header",
-            rules::leftovers,
-            "src/x.rs",
-            "fn f() { todo!() }",
-            "todo!",
-        ),
-    ];
-
-    #[test]
-    fn each_rule_flags_its_sample_once() {
-        for (name, rule, path, text, says) in SAMPLES {
-            let violations = rule(&[Source::new(path, text)]);
-            assert_eq!(violations.len(), 1, "{name} in {path}: {violations:?}");
-            assert!(violations[0].contains(says), "{name}: {violations:?}");
-            assert!(violations[0].starts_with(path), "{name}: {violations:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_allowed_is_not_flagged() {
-        let fine = [
-            (
-                "src/judge/mod.rs",
-                "use crate::{model::Arm, plan::Plan, stats::rank, window};",
-            ),
-            (
-                "src/stats/mod.rs",
-                "// x.ln() of std::fs\nfn f(x: f64) { libm::log(x.sqrt()); }",
-            ),
-            (
-                "src/stats/rank.rs",
-                "use super::special::normal_sf;\nuse super::super::model::Arm;",
-            ),
-            (
-                "src/backoff.rs",
-                "#[cfg(test)]\nmod tests { use std::fs; fn f() { 1.0_f64.ln(); } }",
-            ),
-            (
-                "src/app.rs",
-                "use crate::{cli, engine, http, store::memory::Memory};",
-            ),
-            ("src/clock.rs", "fn now() { std::time::SystemTime::now(); }"),
-            (
-                "src/cli/compare.rs",
-                "use anyhow::Result;\nfn f() { println!(); }",
-            ),
-        ];
-        for (path, text) in fine {
-            let sources = [Source::new(path, text)];
-            for rule in [
-                rules::floors,
-                rules::pure_words,
-                rules::pure_crates,
-                rules::pinned_arithmetic,
-                rules::single_places,
-                rules::leftovers,
-            ] {
-                assert_eq!(rule(&sources), Vec::<String>::new(), "{path}");
-            }
-        }
-    }
-
-    #[test]
-    fn lengths_are_flagged_one_past_the_limit() {
-        let file =
-            |lines: usize| Source::new("src/x.rs", &format!("//! x\n{}", "\n".repeat(lines - 1)));
-        assert_eq!(
-            rules::headers_and_lengths(&[file(rules::FILE_LINES_MAX)]).len(),
-            0
-        );
-        assert_eq!(
-            rules::headers_and_lengths(&[file(rules::FILE_LINES_MAX + 1)]).len(),
-            1
-        );
-        let function = |lines: usize| {
-            Source::new(
-                "src/x.rs",
-                &format!("fn f() {{{}}}\n", "\n".repeat(lines - 1)),
-            )
-        };
-        assert_eq!(
-            rules::function_lengths(&[function(rules::FUNCTION_LINES_MAX)]).len(),
-            0
-        );
-        assert_eq!(
-            rules::function_lengths(&[function(rules::FUNCTION_LINES_MAX + 1)]).len(),
-            1
-        );
-    }
-
-    #[test]
-    fn leftovers_are_flagged_in_text_too() {
-        for word in [
-            concat!("TO", "DO"),
-            concat!("FIX", "ME"),
-            concat!("/ro", "ot/x"),
-        ] {
-            let source = Source::new("docs/x.md", &format!("see {word}"));
-            assert_eq!(rules::leftovers(&[source]).len(), 1, "{word}");
-        }
-    }
-
-    #[test]
-    fn a_foreign_registry_and_a_second_tls_are_flagged() {
-        let package = |name: &str, source: &str| {
-            format!("[[package]]\nname = \"{name}\"\nversion = \"1.0.0\"\nsource = \"{source}\"\n")
-        };
-        let public = "registry+https://github.com/rust-lang/crates.io-index";
-        assert_eq!(rules::lockfile(&package("serde", public)).len(), 0);
-        assert_eq!(rules::lockfile(&package("openssl-sys", public)).len(), 1);
-        assert_eq!(
-            rules::lockfile(&package("serde", "git+https://example.org/serde")).len(),
-            1
-        );
-    }
-
-    #[test]
-    fn a_room_missing_from_the_table_or_on_another_floor_is_flagged() {
-        let lib = |text: &str| rules::table_matches_lib(&[Source::new("src/lib.rs", text)]);
-        let missing = lib("// Floor 1: words.\npub mod model;\npub mod cellar;\n");
-        assert!(missing.iter().any(|v| v.contains("cellar")), "{missing:?}");
-        let moved = lib("// Floor 2: judging.\npub mod model;\n");
-        assert!(
-            moved
-                .iter()
-                .any(|v| v.contains("model") && v.contains("floor 2")),
-            "{moved:?}"
-        );
-    }
+#[test]
+fn the_code_map_names_every_room_and_nothing_that_is_not_there() {
+    let map = std::fs::read_to_string(project_root().join("ARCHITECTURE.md")).expect("the map");
+    let missing: Vec<String> = rules::code_map(&map)
+        .into_iter()
+        .filter(|path| !project_root().join(path).exists())
+        .collect();
+    assert_eq!(
+        missing,
+        Vec::<String>::new(),
+        "named in ARCHITECTURE.md, not in the tree"
+    );
+    let unnamed: Vec<String> = floors::top_rooms()
+        .filter(|room| !map.contains(&format!("- `src/{room}")))
+        .map(str::to_string)
+        .collect();
+    assert_eq!(
+        unnamed,
+        Vec::<String>::new(),
+        "rooms without a line in ARCHITECTURE.md"
+    );
 }

@@ -1,8 +1,9 @@
 //! The rules themselves: sources in, violations out, each `path:line: what; the fix`.
 //!
-//! Owns the table of floors and the lists of what is banned where. It must not read files: what
+//! Owns the lists of what is banned where; the floors are in `floors`. It must not read files: what
 //! is judged is an argument, so that a rule can be shown a file that breaks it.
 
+use super::floors::{floor_of, is_root};
 use super::source::Source;
 
 /// Sources in, violations out.
@@ -16,27 +17,6 @@ pub const FUNCTION_LINES_MAX: usize = 70;
 const PURE_FLOOR_MAX: u8 = 3;
 /// Functions allowed to be longer. It stays empty.
 const LONG_FUNCTIONS: &[&str] = &[];
-
-/// Room or file -> floor; the longest entry that fits decides. The top rooms are those of lib.rs.
-const FLOORS: &[(&str, u8)] = &[
-    ("model", 1),
-    ("stats", 1),
-    ("plan", 2),
-    ("window", 2),
-    ("judge", 2),
-    ("engine", 3),
-    ("codec", 3),
-    ("backoff", 3),
-    ("config", 4),
-    ("clock", 4),
-    ("store", 4),
-    ("store::memory", 5),
-    ("webhook", 5),
-    ("telemetry", 5),
-    ("http", 6),
-    ("app", 7),
-    ("cli", 7),
-];
 
 /// Crates floors 1-3 may name: none does IO, reads a clock, or does arithmetic that differs by
 /// machine (statrs takes ln and exp from std, so it is for tests).
@@ -70,127 +50,9 @@ const UNPINNED: &str = concat!(
     r"|asin|acos|atan|atan2|sinh|cosh|tanh|asinh|acosh|atanh|mul_add)\s*(?:\(|\b[^(\w])"
 );
 
-/// The floor of a module, by the longest entry of the table that fits; main is composition.
-fn floor_of(module: &[String]) -> Option<u8> {
-    let whole = module.join("::");
-    let fits = |room: &&(&str, u8)| {
-        whole == room.0
-            || whole
-                .strip_prefix(room.0)
-                .is_some_and(|r| r.starts_with("::"))
-    };
-    let room = FLOORS.iter().filter(fits).max_by_key(|room| room.0.len());
-    room.map(|room| room.1)
-}
-
-fn is_root(source: &Source) -> bool {
-    matches!(source.path.as_str(), "src/lib.rs" | "src/main.rs")
-}
-
 fn pure(sources: &[Source]) -> impl Iterator<Item = &Source> {
     let low = |s: &&Source| floor_of(&s.module()).is_some_and(|floor| floor <= PURE_FLOOR_MAX);
     sources.iter().filter(|s| !is_root(s)).filter(low)
-}
-
-/// The table here and the `// Floor N:` comments of lib.rs say the same.
-pub fn table_matches_lib(sources: &[Source]) -> Vec<String> {
-    let mut violations = Vec::new();
-    let mut told: Vec<(String, u8)> = Vec::new();
-    for lib in sources.iter().filter(|s| s.path == "src/lib.rs") {
-        let mut floor = 0;
-        for line in lib.text.lines() {
-            if let Some(rest) = line.strip_prefix("// Floor ") {
-                let digits = rest.split(':').next().unwrap_or("");
-                floor = digits.parse().unwrap_or(0);
-            } else if let Some(rest) = line.strip_prefix("pub mod ") {
-                told.push((rest.trim_end_matches(';').to_string(), floor));
-            }
-        }
-    }
-    for (room, floor) in &told {
-        if floor_of(std::slice::from_ref(room)) != Some(*floor) {
-            violations.push(format!(
-                "src/lib.rs: `{room}` is on floor {floor} there, not in the table of floors"
-            ));
-        }
-    }
-    for (room, floor) in FLOORS.iter().filter(|(room, _)| !room.contains("::")) {
-        if !told.iter().any(|(name, _)| name == room) {
-            violations.push(format!("src/lib.rs: floor {floor} holds no `{room}`"));
-        }
-    }
-    violations
-}
-
-/// Every path to another room leads to the same floor or a lower one.
-pub fn floors(sources: &[Source]) -> Vec<String> {
-    let mut violations = Vec::new();
-    for source in sources.iter().filter(|s| s.path != "src/lib.rs") {
-        let own = match floor_of(&source.module()) {
-            Some(floor) => floor,
-            None if source.path == "src/main.rs" => 7,
-            None => {
-                let path = &source.path;
-                violations.push(format!("{path}: has no floor; give its room one in FLOORS"));
-                continue;
-            }
-        };
-        for (line, _) in Source::hits(&source.production, r"\bmod\s+\w+\s*\{") {
-            violations.push(format!(
-                "{}:{line}: an inline module; give it a file",
-                source.path
-            ));
-        }
-        for path in source.paths() {
-            let Some(target) = absolute(source, &path.segments) else {
-                continue;
-            };
-            let place = format!("{}:{}", source.path, path.line);
-            match floor_of(&target) {
-                Some(floor) if floor > own => violations.push(format!(
-                    "{place}: floor {own} uses `{}` of floor {floor}; turn the call round",
-                    target.join("::")
-                )),
-                None if !target.is_empty() => violations.push(format!(
-                    "{place}: `{}` is no module with a floor",
-                    target.join("::")
-                )),
-                _ => {}
-            }
-        }
-    }
-    violations
-}
-
-/// The path from the crate's root, or `None` when it leads out of the crate.
-fn absolute(source: &Source, segments: &[String]) -> Option<Vec<String>> {
-    let mut module = source.module();
-    let (first, rest) = segments.split_first()?;
-    match first.as_str() {
-        "crate" => return Some(rest.to_vec()),
-        "davy" if source.path == "src/main.rs" => return Some(rest.to_vec()),
-        "self" | "super" => {
-            let mut rest = segments;
-            while let Some((head, tail)) = rest.split_first() {
-                match head.as_str() {
-                    "self" => {}
-                    "super" => drop(module.pop()),
-                    _ => break,
-                }
-                rest = tail;
-            }
-            module.extend(rest.iter().cloned());
-        }
-        // A path that starts at a child of this module; other names lead out of the crate.
-        child => {
-            module.push(child.to_string());
-            FLOORS
-                .iter()
-                .find(|room| room.0 == module.join("::") && module.len() > 1)?;
-            module.extend(rest.iter().cloned());
-        }
-    }
-    Some(module)
 }
 
 /// Floors 1-3: no IO, clock, chance, printing, logging or waiting, nor an order that differs by run.
@@ -405,4 +267,13 @@ pub fn lockfile(lock: &str) -> Vec<String> {
         }
     }
     violations
+}
+
+/// The paths of the project that a document names in backticks.
+pub fn code_map(document: &str) -> Vec<String> {
+    let named = Source::hits(document, r"`(?:src|tests|benches|config|tools)/[^`:]*");
+    let paths = named.into_iter().map(|(_, path)| path);
+    paths
+        .map(|path| path.trim_start_matches('`').to_string())
+        .collect()
 }
