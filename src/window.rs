@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{Arm, Millis, Reading, Timestamp};
-use crate::plan::{MetricKind, Plan};
+use crate::plan::{MetricKind, Plan, Source};
 
 /// Smallest clock time after which a tick closes without its watermark, in milliseconds.
 pub const IDLE_CLOSE_MIN: Millis = 1_000;
@@ -80,6 +80,8 @@ pub struct Window {
     next: usize,
     newest: Option<Timestamp>,
     kinds: Vec<(MetricKind, bool)>,
+    /// Metrics whose exposure is time: a rate without an exposure counter.
+    timed: Vec<bool>,
     open: BTreeMap<usize, Vec<[Cell; 2]>>,
     tick_values_max: usize,
 }
@@ -96,7 +98,16 @@ impl Window {
             looks: plan.looks(),
             next: 0,
             newest: None,
-            kinds: plan.metrics.iter().map(|m| (m.kind, m.cluster.is_some())).collect(),
+            kinds: plan
+                .metrics
+                .iter()
+                .map(|m| (m.kind, m.cluster.is_some()))
+                .collect(),
+            timed: plan
+                .metrics
+                .iter()
+                .map(|m| matches!(m.source, Source::RateIncrements { exposure: None, .. }))
+                .collect(),
             open: BTreeMap::new(),
             tick_values_max,
         }
@@ -152,7 +163,10 @@ impl Window {
         let index = self.place(ts)?;
         let (kind, clustered) = self.kinds[metric];
         let metrics = self.kinds.len();
-        let cells = self.open.entry(index).or_insert_with(|| vec![Default::default(); metrics]);
+        let cells = self
+            .open
+            .entry(index)
+            .or_insert_with(|| vec![Default::default(); metrics]);
         let cell: &mut Cell = &mut cells[metric][arm.index()];
         let unit = clustered.then_some(unit);
         cell.add(kind, ts, reading, unit, self.tick_values_max)?;
@@ -176,7 +190,19 @@ impl Window {
         let index = self.next;
         self.next += 1;
         let metrics = self.kinds.len();
-        let cells = self.open.remove(&index).unwrap_or_else(|| vec![Default::default(); metrics]);
+        let mut cells = self
+            .open
+            .remove(&index)
+            .unwrap_or_else(|| vec![Default::default(); metrics]);
+        for (cells, _) in cells
+            .iter_mut()
+            .zip(&self.timed)
+            .filter(|(_, timed)| **timed)
+        {
+            for cell in cells.iter_mut().filter(|cell: &&mut Cell| cell.samples > 0) {
+                cell.exposure = self.tick as f64 / 1000.0;
+            }
+        }
         ClosedTick { index, cells }
     }
 }
@@ -226,7 +252,8 @@ impl Cell {
                 if self.points.len() + values.len() > values_max {
                     return Err(NoPlace::TickFull);
                 }
-                self.points.extend(values.iter().map(|&value| (ts.millis(), value)));
+                self.points
+                    .extend(values.iter().map(|&value| (ts.millis(), value)));
                 self.samples += values.len() as u64;
             }
             _ => return Err(NoPlace::WrongForm),

@@ -64,8 +64,8 @@ pub fn run(args: &ReplayArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
 
 /// Reads and checks a plan file; all its problems are in the error.
 pub fn read_plan(path: &std::path::Path) -> anyhow::Result<Plan> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     match plan_file::parse_plan(&path.display().to_string(), &text) {
         Ok(parsed) => Ok(parsed.plan),
         Err(problems) => bail!("{problems}"),
@@ -74,13 +74,22 @@ pub fn read_plan(path: &std::path::Path) -> anyhow::Result<Plan> {
 
 /// Reads a CSV recording. Bad rows are reported on standard error and left out.
 pub fn read_rows(path: &std::path::Path, bytes: &[u8]) -> anyhow::Result<Vec<Row>> {
-    let (rows, problems) =
-        csv::parse(bytes).map_err(|p| anyhow::anyhow!("{}:{}: {}", path.display(), p.line, p.message))?;
+    let (rows, problems) = csv::parse(bytes)
+        .map_err(|p| anyhow::anyhow!("{}:{}: {}", path.display(), p.line, p.message))?;
     for problem in problems.iter().take(csv::PROBLEMS_MAX) {
-        eprintln!("davy: warning: {}:{}: {}; row left out", path.display(), problem.line, problem.message);
+        eprintln!(
+            "davy: warning: {}:{}: {}; row left out",
+            path.display(),
+            problem.line,
+            problem.message
+        );
     }
     if problems.len() > csv::PROBLEMS_MAX {
-        eprintln!("davy: warning: {}: {} rows left out", path.display(), problems.len());
+        eprintln!(
+            "davy: warning: {}: {} rows left out",
+            path.display(),
+            problems.len()
+        );
     }
     Ok(rows)
 }
@@ -92,7 +101,11 @@ pub fn replay_rows(
     mut on_effects: impl FnMut(&[Effect]),
 ) -> anyhow::Result<()> {
     let id = "replay".to_owned();
-    let limits = Limits { abandoned_after: i64::MAX, tick_values_max: csv::ROWS_MAX, ..Limits::default() };
+    let limits = Limits {
+        abandoned_after: i64::MAX,
+        tick_values_max: csv::ROWS_MAX,
+        ..Limits::default()
+    };
     let mut state = State::new(limits);
     let samples = samples_of(plan, rows, &id)?;
     let Some(origin) = samples.iter().map(|sample| sample.ts).min() else {
@@ -108,7 +121,9 @@ pub fn replay_rows(
     };
     on_effects(&engine::apply(&mut state, Input::Start(start), origin));
     for batch in by_tick(samples, origin, plan.tick) {
-        let Some(now) = batch.last().map(|sample| sample.ts) else { continue };
+        let Some(now) = batch.last().map(|sample| sample.ts) else {
+            continue;
+        };
         on_effects(&engine::apply(&mut state, Input::Samples(batch), now));
     }
     // The horizon is always looked at, also when the last ticks are empty.
@@ -140,11 +155,16 @@ fn samples_of(plan: &Plan, rows: &[Row], id: &str) -> anyhow::Result<Vec<Sample>
             }
             (_, [_]) => 0,
             (Some(_), _) => continue,
-            (None, _) => bail!("the plan has several metrics, but the file has no column \"metric\""),
+            (None, _) => {
+                bail!("the plan has several metrics, but the file has no column \"metric\"")
+            }
         };
         let metric = &plan.metrics[metric];
         let Some(secs) = row.secs else {
-            bail!("row {} has no time: a replay needs a column t_rel or ts", index + 1);
+            bail!(
+                "row {} has no time: a replay needs a column t_rel or ts",
+                index + 1
+            );
         };
         let reading = row.reading(metric.kind);
         samples.push(Sample {
@@ -155,7 +175,10 @@ fn samples_of(plan: &Plan, rows: &[Row], id: &str) -> anyhow::Result<Vec<Sample>
             reading: reading.unwrap_or(no_reading(metric.kind)),
             unit: row.unit.clone(),
             id: None,
-            address: Some(Address { analysis: id.to_owned(), arm: row.arm }),
+            address: Some(Address {
+                analysis: id.to_owned(),
+                arm: row.arm,
+            }),
         });
     }
     samples.sort_by_key(|sample| sample.ts);
@@ -166,8 +189,14 @@ fn samples_of(plan: &Plan, rows: &[Row], id: &str) -> anyhow::Result<Vec<Sample>
 fn no_reading(kind: crate::plan::MetricKind) -> Reading {
     match kind {
         crate::plan::MetricKind::Ratio => Reading::Ratio { bad: 0, total: 0 },
-        crate::plan::MetricKind::Rate => Reading::Rate { events: 0, exposure: 0.0 },
-        _ => Reading::Values { values: Vec::new(), weights: Vec::new() },
+        crate::plan::MetricKind::Rate => Reading::Rate {
+            events: 0,
+            exposure: 0.0,
+        },
+        _ => Reading::Values {
+            values: Vec::new(),
+            weights: Vec::new(),
+        },
     }
 }
 

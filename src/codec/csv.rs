@@ -44,14 +44,26 @@ pub struct CsvProblem {
 
 /// Reads all rows; a bad row is reported by itself, and the caller decides whether to go on.
 pub fn parse(bytes: &[u8]) -> Result<(Vec<Row>, Vec<CsvProblem>), CsvProblem> {
-    let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(bytes);
-    let header = reader.headers().map_err(|error| problem(1, error.to_string()))?.clone();
-    let columns: BTreeMap<&str, usize> =
-        header.iter().enumerate().map(|(index, name)| (name, index)).collect();
+    let mut reader = csv::ReaderBuilder::new()
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .from_reader(bytes);
+    let header = reader
+        .headers()
+        .map_err(|error| problem(1, error.to_string()))?
+        .clone();
+    let columns: BTreeMap<&str, usize> = header
+        .iter()
+        .enumerate()
+        .map(|(index, name)| (name, index))
+        .collect();
     for needed in ["role", "value"] {
         if !columns.contains_key(needed) {
             let found = header.iter().collect::<Vec<_>>().join(", ");
-            return Err(problem(1, format!("no column {needed:?}; the file has {found}")));
+            return Err(problem(
+                1,
+                format!("no column {needed:?}; the file has {found}"),
+            ));
         }
     }
     let (mut rows, mut problems) = (Vec::new(), Vec::new());
@@ -66,7 +78,10 @@ pub fn parse(bytes: &[u8]) -> Result<(Vec<Row>, Vec<CsvProblem>), CsvProblem> {
         };
         let line = record.position().map_or(0, csv::Position::line);
         if rows.len() >= ROWS_MAX {
-            return Err(problem(line, format!("the file has more than {ROWS_MAX} rows")));
+            return Err(problem(
+                line,
+                format!("the file has more than {ROWS_MAX} rows"),
+            ));
         }
         match row(&columns, &record) {
             Ok(row) => rows.push(row),
@@ -78,7 +93,10 @@ pub fn parse(bytes: &[u8]) -> Result<(Vec<Row>, Vec<CsvProblem>), CsvProblem> {
 
 fn row(columns: &BTreeMap<&str, usize>, record: &csv::StringRecord) -> Result<Row, String> {
     let field = |name: &str| -> Option<&str> {
-        columns.get(name).and_then(|&at| record.get(at)).filter(|text| !text.is_empty())
+        columns
+            .get(name)
+            .and_then(|&at| record.get(at))
+            .filter(|text| !text.is_empty())
     };
     let number = |name: &str| -> Result<Option<f64>, String> {
         match field(name) {
@@ -130,15 +148,19 @@ impl Row {
         let whole = |x: f64| x.round().max(0.0) as u64;
         Some(match kind {
             MetricKind::Latency if self.weight == 1.0 => Reading::value(value),
-            MetricKind::Latency => {
-                Reading::Values { values: vec![value], weights: vec![whole(self.weight)] }
-            }
+            MetricKind::Latency => Reading::Values {
+                values: vec![value],
+                weights: vec![whole(self.weight)],
+            },
             MetricKind::Gauge => Reading::value(value),
             MetricKind::Ratio => Reading::Ratio {
                 bad: whole(value * self.weight).min(whole(self.weight)),
                 total: whole(self.weight),
             },
-            MetricKind::Rate => Reading::Rate { events: whole(value), exposure: self.weight },
+            MetricKind::Rate => Reading::Rate {
+                events: whole(value),
+                exposure: self.weight,
+            },
         })
     }
 }

@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::Limits;
 use super::matching::ArmSelectors;
 use super::messages::*;
 use super::recording;
 use super::steps::Step;
-use super::Limits;
 use crate::judge::check::Detail;
 use crate::judge::side::Scratch;
 use crate::judge::verdict::{self, Gate, GateKind, Guarantee, Status, VerdictBody};
@@ -140,7 +140,10 @@ impl Analysis {
             &self.change,
             self.started_at,
         );
-        effects.push(Effect::Record { analysis: self.id.clone(), line: header });
+        effects.push(Effect::Record {
+            analysis: self.id.clone(),
+            line: header,
+        });
         self.emit(EventKind::Started, now, effects);
         effects.push(Effect::Changed(Box::new(self.view())));
     }
@@ -154,8 +157,12 @@ impl Analysis {
     ) {
         self.touch(now);
         let line = recording::step(now, &name, weight);
-        effects.push(Effect::Record { analysis: self.id.clone(), line });
-        self.steps.push(Step::begin(&self.plan, name, weight, self.started_at, now));
+        effects.push(Effect::Record {
+            analysis: self.id.clone(),
+            line,
+        });
+        self.steps
+            .push(Step::begin(&self.plan, name, weight, self.started_at, now));
         effects.push(Effect::Changed(Box::new(self.view())));
     }
 
@@ -169,8 +176,15 @@ impl Analysis {
         effects: &mut Vec<Effect>,
     ) {
         let line = recording::end(now, reason, actor.as_deref(), why.as_deref());
-        effects.push(Effect::Record { analysis: self.id.clone(), line });
-        self.ended = Some(Ended { at: now, outcome: Outcome::Inconclusive, reason });
+        effects.push(Effect::Record {
+            analysis: self.id.clone(),
+            line,
+        });
+        self.ended = Some(Ended {
+            at: now,
+            outcome: Outcome::Inconclusive,
+            reason,
+        });
         self.report(now, effects);
     }
 
@@ -183,7 +197,10 @@ impl Analysis {
     ) {
         if self.window.is_due(now) {
             let line = recording::clock(now);
-            effects.push(Effect::Record { analysis: self.id.clone(), line });
+            effects.push(Effect::Record {
+                analysis: self.id.clone(),
+                line,
+            });
             self.close_due(now, scratch, effects);
         }
     }
@@ -202,9 +219,12 @@ impl Analysis {
                 step.close(&tick);
             }
             let at_horizon = self.window.closed() >= self.plan.looks();
-            self.ended = ending(&self.plan, &judgement, at_horizon).map(|(outcome, reason)| {
-                Ended { at: now, outcome, reason }
-            });
+            self.ended =
+                ending(&self.plan, &judgement, at_horizon).map(|(outcome, reason)| Ended {
+                    at: now,
+                    outcome,
+                    reason,
+                });
             self.judgement = Some(judgement);
             if !self.is_final() {
                 self.emit(EventKind::Look, now, effects);
@@ -253,7 +273,9 @@ impl Analysis {
     }
 
     fn has_samples(&self) -> bool {
-        self.counters.iter().any(|counters| counters.samples != [0, 0] || counters.missing > 0)
+        self.counters
+            .iter()
+            .any(|counters| counters.samples != [0, 0] || counters.missing > 0)
     }
 
     fn status(&self) -> Status {
@@ -267,11 +289,18 @@ impl Analysis {
     /// The verdict, as the answer to a gate.
     pub fn body(&self, gate: GateKind) -> VerdictBody {
         let (outcome, reason) = self.outcome();
-        let findings = self.judgement.as_ref().map_or(&[][..], |judgement| &judgement.findings);
+        let findings = self
+            .judgement
+            .as_ref()
+            .map_or(&[][..], |judgement| &judgement.findings);
         let mut decision = self.decision();
         let gate = self.gate(gate, outcome, decision);
         if gate.kind == GateKind::Step && !self.is_final() && outcome != Outcome::Fail {
-            decision = if gate.open { Decision::Promote } else { Decision::Hold };
+            decision = if gate.open {
+                Decision::Promote
+            } else {
+                Decision::Hold
+            };
         }
         let message = if findings.is_empty() && !self.is_final() {
             format!("inconclusive so far, hold: {}", sentence::about(reason))
@@ -303,7 +332,10 @@ impl Analysis {
             change: self.change.clone(),
             links: BTreeMap::from([
                 ("self".to_owned(), format!("/v1/analyses/{}", self.id)),
-                ("recording".to_owned(), format!("/v1/analyses/{}/recording", self.id)),
+                (
+                    "recording".to_owned(),
+                    format!("/v1/analyses/{}/recording", self.id),
+                ),
             ]),
             engine_revision: judge::ENGINE_REVISION,
         }
@@ -313,30 +345,50 @@ impl Analysis {
         let promoted = decision == Decision::Promote;
         if kind == GateKind::Final {
             let waiting_for = (!self.is_final()).then(|| "a final verdict".to_owned());
-            return Gate { kind, step: None, open: promoted, waiting_for };
+            return Gate {
+                kind,
+                step: None,
+                open: promoted,
+                waiting_for,
+            };
         }
         let step = self.steps.last();
-        let name = step.map(|step| step.name.clone()).filter(|name| !name.is_empty());
+        let name = step
+            .map(|step| step.name.clone())
+            .filter(|name| !name.is_empty());
         if self.is_final() || outcome == Outcome::Fail {
-            return Gate { kind, step: name, open: promoted, waiting_for: None };
+            return Gate {
+                kind,
+                step: name,
+                open: promoted,
+                waiting_for: None,
+            };
         }
         let waiting_for = step.and_then(|step| step.waiting_for(&self.plan));
-        Gate { kind, step: name, open: waiting_for.is_none(), waiting_for }
+        Gate {
+            kind,
+            step: name,
+            open: waiting_for.is_none(),
+            waiting_for,
+        }
     }
 
     /// The readable state.
     pub fn view(&self) -> AnalysisView {
         let (outcome, reason) = self.outcome();
-        let received = self.plan.metrics.iter().zip(&self.counters).map(|(metric, counters)| {
-            ReceivedView {
+        let received = self
+            .plan
+            .metrics
+            .iter()
+            .zip(&self.counters)
+            .map(|(metric, counters)| ReceivedView {
                 metric: metric.name.clone(),
                 baseline: counters.samples[0],
                 canary: counters.samples[1],
                 late: counters.late,
                 missing: counters.missing,
                 newest: counters.newest.map(Timestamp::millis),
-            }
-        });
+            });
         AnalysisView {
             id: self.id.clone(),
             plan: self.plan.name.clone(),
@@ -361,7 +413,11 @@ impl Analysis {
 
 impl Dedupe {
     fn new(ids_max: usize) -> Dedupe {
-        Dedupe { order: VecDeque::new(), known: BTreeSet::new(), ids_max }
+        Dedupe {
+            order: VecDeque::new(),
+            known: BTreeSet::new(),
+            ids_max,
+        }
     }
 
     /// Whether the id was seen before; remembers it otherwise.
@@ -419,7 +475,10 @@ fn require_change(plan: &Plan, change: &Change) -> Result<(), Refusal> {
                 ChangeField::Environment => ("environment", &change.environment),
                 ChangeField::Region => ("region", &change.region),
             };
-            value.as_ref().is_none_or(|value| value.is_empty()).then_some(name)
+            value
+                .as_ref()
+                .is_none_or(|value| value.is_empty())
+                .then_some(name)
         })
         .collect();
     if missing.is_empty() {
@@ -447,7 +506,10 @@ fn assumptions(plan: &Plan) -> Vec<String> {
                 match dispersion {
                     Dispersion::Iid => format!("{}: ticks are independent", check.name),
                     Dispersion::Envelope => {
-                        format!("{}: first-order autocorrelation of ticks up to 0.8", check.name)
+                        format!(
+                            "{}: first-order autocorrelation of ticks up to 0.8",
+                            check.name
+                        )
                     }
                 }
             }
@@ -456,7 +518,10 @@ fn assumptions(plan: &Plan) -> Vec<String> {
                     Lifetime::Tick => "within a tick",
                     Lifetime::Run => "over the run",
                 };
-                format!("{}: units ({}) are independent {life}", check.name, cluster.by)
+                format!(
+                    "{}: units ({}) are independent {life}",
+                    check.name, cluster.by
+                )
             }
             (_, None) => format!("{}: samples of a tick are independent", check.name),
         };

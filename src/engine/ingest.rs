@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
+use super::State;
 use super::analysis::Analysis;
 use super::matching::{Match, Place, Role};
 use super::messages::*;
 use super::recording;
-use super::State;
 use crate::model::{Arm, Labels, Reading, Sample, Timestamp};
-use crate::plan::{MetricKind, Source};
+use crate::plan::MetricKind;
 use crate::window::NoPlace;
 
 /// Largest count that an f64 increment may carry exactly.
@@ -64,8 +64,13 @@ pub(super) fn take(
         }
     }
     for (id, batch) in lines {
-        effects.push(Effect::Record { analysis: id.clone(), line: batch.line(now) });
-        let State { analyses, scratch, .. } = state;
+        effects.push(Effect::Record {
+            analysis: id.clone(),
+            line: batch.line(now),
+        });
+        let State {
+            analyses, scratch, ..
+        } = state;
         if let Some(analysis) = analyses.get_mut(&id) {
             analysis.touch(now);
             analysis.close_due(now, scratch, effects);
@@ -85,16 +90,18 @@ fn matched<'a>(
     lines: &mut BTreeMap<String, recording::Batch>,
     answer: &mut Ingested,
 ) {
-    let found = memo.entry((&sample.metric, &sample.labels)).or_insert_with(|| {
-        meetings(state, &sample.metric, &sample.labels)
-    });
+    let found = memo
+        .entry((&sample.metric, &sample.labels))
+        .or_insert_with(|| meetings(state, &sample.metric, &sample.labels));
     if found.is_empty() {
         answer.unmatched += 1;
         return;
     }
     let mut fates = Vec::new();
     for (id, found) in found.iter() {
-        let Some(analysis) = state.analyses.get_mut(id) else { continue };
+        let Some(analysis) = state.analyses.get_mut(id) else {
+            continue;
+        };
         match found {
             Match::Places(places) => fates.push(placed(analysis, sample, places, lines)),
             Match::Ambiguous => answer.ambiguous += 1,
@@ -107,7 +114,10 @@ fn matched<'a>(
 }
 
 fn meetings(state: &State, name: &str, labels: &Labels) -> Vec<(String, Match)> {
-    let running = state.analyses.values().filter(|analysis| !analysis.is_final());
+    let running = state
+        .analyses
+        .values()
+        .filter(|analysis| !analysis.is_final());
     running
         .filter_map(|analysis| {
             let selectors = analysis.selectors.as_ref()?;
@@ -124,7 +134,12 @@ fn addressed(
     lines: &mut BTreeMap<String, recording::Batch>,
 ) -> Fate {
     let Some(metric) = analysis.plan.metric_index(&sample.metric) else {
-        let known: Vec<&str> = analysis.plan.metrics.iter().map(|m| m.name.as_str()).collect();
+        let known: Vec<&str> = analysis
+            .plan
+            .metrics
+            .iter()
+            .map(|m| m.name.as_str())
+            .collect();
         return Fate::Refused(
             "unknown_metric",
             format!(
@@ -135,7 +150,16 @@ fn addressed(
             ),
         );
     };
-    placed(analysis, sample, &[Place { metric, arm, role: Role::Reading }], lines)
+    placed(
+        analysis,
+        sample,
+        &[Place {
+            metric,
+            arm,
+            role: Role::Reading,
+        }],
+        lines,
+    )
 }
 
 /// Puts a sample where it belongs in one analysis.
@@ -146,7 +170,10 @@ fn placed(
     lines: &mut BTreeMap<String, recording::Batch>,
 ) -> Fate {
     if analysis.is_final() {
-        return Fate::Refused("analysis_final", format!("the analysis {:?} is final", analysis.id));
+        return Fate::Refused(
+            "analysis_final",
+            format!("the analysis {:?} is final", analysis.id),
+        );
     }
     if let Err(no_place) = analysis.window.place(sample.ts) {
         return no_place_fate(analysis, places, no_place);
@@ -174,7 +201,12 @@ fn placed(
         };
         let missing = u64::from(sample.missing);
         let put = analysis.window.insert(
-            place.metric, place.arm, sample.ts, &reading, number, missing,
+            place.metric,
+            place.arm,
+            sample.ts,
+            &reading,
+            number,
+            missing,
         );
         if let Err(no_place) = put {
             return no_place_fate(analysis, places, no_place);
@@ -185,7 +217,12 @@ fn placed(
         counters.newest = counters.newest.max(Some(sample.ts));
         let name = &analysis.plan.metrics[place.metric].name;
         lines.entry(analysis.id.clone()).or_default().add(
-            name, place.arm, sample.ts, reading, unit, sample.missing,
+            name,
+            place.arm,
+            sample.ts,
+            reading,
+            unit,
+            sample.missing,
         );
     }
     Fate::Accepted
@@ -242,7 +279,9 @@ fn reading_for(analysis: &Analysis, place: &Place, reading: &Reading) -> Result<
     if place.role == Role::Reading {
         return Ok(reading.clone());
     }
-    let Reading::Values { values, weights } = reading else { return Err(wrong()) };
+    let Reading::Values { values, weights } = reading else {
+        return Err(wrong());
+    };
     let sum: f64 = values
         .iter()
         .enumerate()
@@ -252,25 +291,41 @@ fn reading_for(analysis: &Analysis, place: &Place, reading: &Reading) -> Result<
     if !(0.0..=INCREMENT_MAX).contains(&sum) || (!is_exposure && sum.fract() != 0.0) {
         return Err(Fate::Refused(
             "wrong_form",
-            format!("an increment of {} must be a whole number from 0 up, not {sum}", metric.name),
+            format!(
+                "an increment of {} must be a whole number from 0 up, not {sum}",
+                metric.name
+            ),
         ));
     }
     Ok(match (metric.kind, place.role) {
-        (MetricKind::Ratio, Role::Bad) => Reading::Ratio { bad: sum as u64, total: 0 },
-        (MetricKind::Ratio, _) => Reading::Ratio { bad: 0, total: sum as u64 },
+        (MetricKind::Ratio, Role::Bad) => Reading::Ratio {
+            bad: sum as u64,
+            total: 0,
+        },
+        (MetricKind::Ratio, _) => Reading::Ratio {
+            bad: 0,
+            total: sum as u64,
+        },
         (_, Role::Bad) => {
-            // Without an exposure counter the exposure is time, equal in both arms.
-            let timed = matches!(&metric.source, Source::RateIncrements { exposure: None, .. });
-            let exposure = if timed { analysis.plan.tick as f64 / 1000.0 } else { 0.0 };
-            Reading::Rate { events: sum as u64, exposure }
+            // Without an exposure counter the window takes the tick's length.
+            Reading::Rate {
+                events: sum as u64,
+                exposure: 0.0,
+            }
         }
-        _ => Reading::Rate { events: 0, exposure: sum },
+        _ => Reading::Rate {
+            events: 0,
+            exposure: sum,
+        },
     })
 }
 
 fn unit_of(analysis: &Analysis, metric: usize, sample: &Sample) -> Option<String> {
     let cluster = analysis.plan.metrics[metric].cluster.as_ref()?;
-    sample.unit.clone().or_else(|| sample.labels.get(&cluster.by).cloned())
+    sample
+        .unit
+        .clone()
+        .or_else(|| sample.labels.get(&cluster.by).cloned())
 }
 
 fn wrong_form(kind: MetricKind, name: &str) -> String {
@@ -295,14 +350,20 @@ fn weight_of(reading: &Reading) -> u64 {
 /// The first 128 bits of SHA-256: chance collisions are out of reach.
 fn digest(bytes: &[u8]) -> u128 {
     let digest = Sha256::digest(bytes);
-    digest[..16].iter().fold(0, |number, &byte| number << 8 | u128::from(byte))
+    digest[..16]
+        .iter()
+        .fold(0, |number, &byte| number << 8 | u128::from(byte))
 }
 
 // === impl Ingested ===
 
 impl Ingested {
     fn refuse(&mut self, index: usize, code: &'static str, message: String) {
-        self.refused.push(RefusedSample { index, code, message });
+        self.refused.push(RefusedSample {
+            index,
+            code,
+            message,
+        });
     }
 
     /// Counts a sample once: the best of its fates.

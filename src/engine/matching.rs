@@ -53,7 +53,9 @@ impl ArmSelectors {
         plan: &Plan,
         variables: &BTreeMap<String, String>,
     ) -> Result<Option<ArmSelectors>, Refusal> {
-        let Some(templates) = &plan.arms else { return Ok(None) };
+        let Some(templates) = &plan.arms else {
+            return Ok(None);
+        };
         let fill = |template: &crate::plan::SelectorTemplate| {
             template.fill(variables).map_err(|missing| Refusal {
                 code: RefusalCode::ArmVariableMissing,
@@ -61,7 +63,9 @@ impl ArmSelectors {
                 help: Some("name it under \"arms\" in the request".to_owned()),
             })
         };
-        Ok(Some(ArmSelectors { arms: [fill(&templates.baseline)?, fill(&templates.canary)?] }))
+        Ok(Some(ArmSelectors {
+            arms: [fill(&templates.baseline)?, fill(&templates.canary)?],
+        }))
     }
 
     /// How a series meets this analysis.
@@ -77,7 +81,10 @@ impl ArmSelectors {
             [false, false] => return Match::None,
         };
         Match::Places(
-            places.into_iter().map(|(metric, role)| Place { metric, arm, role }).collect(),
+            places
+                .into_iter()
+                .map(|(metric, role)| Place { metric, arm, role })
+                .collect(),
         )
     }
 }

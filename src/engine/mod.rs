@@ -91,7 +91,10 @@ impl State {
 
     /// Ids of the analyses that are not final.
     pub fn running(&self) -> impl Iterator<Item = &str> {
-        self.analyses.iter().filter(|(_, a)| !a.is_final()).map(|(id, _)| id.as_str())
+        self.analyses
+            .iter()
+            .filter(|(_, a)| !a.is_final())
+            .map(|(id, _)| id.as_str())
     }
 }
 
@@ -102,16 +105,29 @@ pub fn apply(state: &mut State, input: Input, now: Timestamp) -> Vec<Effect> {
         Input::Start(start) => begin(state, start, now, &mut effects),
         Input::Samples(samples) => ingest::take(state, samples, now, &mut effects),
         Input::Tick => tick(state, now, &mut effects),
-        Input::Step { analysis, name, weight } => {
-            on_running(state, &analysis, &mut effects, |analysis, state, effects| {
-                if analysis.steps().len() >= state.limits.steps_max {
-                    effects.push(Effect::Refused(too_many_steps(state.limits.steps_max)));
-                } else {
-                    analysis.enter_step(name, weight, now, effects);
-                }
-            });
+        Input::Step {
+            analysis,
+            name,
+            weight,
+        } => {
+            on_running(
+                state,
+                &analysis,
+                &mut effects,
+                |analysis, state, effects| {
+                    if analysis.steps().len() >= state.limits.steps_max {
+                        effects.push(Effect::Refused(too_many_steps(state.limits.steps_max)));
+                    } else {
+                        analysis.enter_step(name, weight, now, effects);
+                    }
+                },
+            );
         }
-        Input::Cancel { analysis, actor, reason } => {
+        Input::Cancel {
+            analysis,
+            actor,
+            reason,
+        } => {
             on_running(state, &analysis, &mut effects, |analysis, _, effects| {
                 analysis.end(Reason::Cancelled, actor, reason, now, effects);
             });
@@ -131,7 +147,10 @@ fn begin(state: &mut State, start: Start, now: Timestamp, effects: &mut Vec<Effe
         && let Some((id, digest)) = state.keys.get(key)
     {
         effects.push(if *digest == start.request_digest {
-            Effect::Started { analysis: id.clone(), existing: true }
+            Effect::Started {
+                analysis: id.clone(),
+                existing: true,
+            }
         } else {
             Effect::Refused(key_reused(key))
         });
@@ -139,7 +158,9 @@ fn begin(state: &mut State, start: Start, now: Timestamp, effects: &mut Vec<Effe
     }
     let running = state.running().count();
     if running >= state.limits.analyses_max {
-        return effects.push(Effect::Refused(too_many_analyses(state.limits.analyses_max)));
+        return effects.push(Effect::Refused(too_many_analyses(
+            state.limits.analyses_max,
+        )));
     }
     let (id, key) = (start.id.clone(), start.idempotency_key.clone());
     let digest = start.request_digest.clone();
@@ -147,7 +168,10 @@ fn begin(state: &mut State, start: Start, now: Timestamp, effects: &mut Vec<Effe
         Ok(analysis) => analysis,
         Err(refusal) => return effects.push(Effect::Refused(refusal)),
     };
-    effects.push(Effect::Started { analysis: id.clone(), existing: false });
+    effects.push(Effect::Started {
+        analysis: id.clone(),
+        existing: false,
+    });
     supersede(state, &analysis, now, effects);
     analysis.announce(now, effects);
     if let Some(key) = key {
@@ -161,21 +185,36 @@ fn supersede(state: &mut State, newer: &Analysis, now: Timestamp, effects: &mut 
     if newer.change().service.is_none() {
         return;
     }
-    for analysis in state.analyses.values_mut().filter(|analysis| !analysis.is_final()) {
+    for analysis in state
+        .analyses
+        .values_mut()
+        .filter(|analysis| !analysis.is_final())
+    {
         let (old, new) = (analysis.change(), newer.change());
         let same_place = old.service == new.service
             && old.environment == new.environment
             && old.region == new.region;
         if same_place && old.revision != new.revision {
-            let why = new.revision.as_ref().map(|revision| format!("revision {revision} started"));
+            let why = new
+                .revision
+                .as_ref()
+                .map(|revision| format!("revision {revision} started"));
             analysis.end(Reason::Superseded, None, why, now, effects);
         }
     }
 }
 
 fn tick(state: &mut State, now: Timestamp, effects: &mut Vec<Effect>) {
-    let State { analyses, scratch, limits, .. } = state;
-    for analysis in analyses.values_mut().filter(|analysis| !analysis.is_final()) {
+    let State {
+        analyses,
+        scratch,
+        limits,
+        ..
+    } = state;
+    for analysis in analyses
+        .values_mut()
+        .filter(|analysis| !analysis.is_final())
+    {
         analysis.on_clock(now, scratch, effects);
         if !analysis.is_final() && analysis.idle_for(now) >= limits.abandoned_after {
             analysis.end(Reason::Abandoned, None, None, now, effects);
@@ -210,7 +249,9 @@ fn retire(state: &mut State, effects: &mut Vec<Effect>) {
         }
     }
     while state.finished.len() > state.limits.retained_analyses_max {
-        let Some(id) = state.finished.pop_front() else { break };
+        let Some(id) = state.finished.pop_front() else {
+            break;
+        };
         state.analyses.remove(&id);
         state.keys.retain(|_, (analysis, _)| *analysis != id);
         effects.push(Effect::Forgotten { analysis: id });

@@ -33,10 +33,24 @@ struct Header {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Entry {
-    Samples { at: Timestamp, samples: Vec<Recorded> },
-    Clock { at: Timestamp },
-    Step { at: Timestamp, name: String, weight: Option<f64> },
-    End { at: Timestamp, reason: Reason, actor: Option<String>, why: Option<String> },
+    Samples {
+        at: Timestamp,
+        samples: Vec<Recorded>,
+    },
+    Clock {
+        at: Timestamp,
+    },
+    Step {
+        at: Timestamp,
+        name: String,
+        weight: Option<f64>,
+    },
+    End {
+        at: Timestamp,
+        reason: Reason,
+        actor: Option<String>,
+        why: Option<String>,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -99,11 +113,21 @@ impl Batch {
         unit: Option<String>,
         missing: u32,
     ) {
-        self.samples.push(Recorded { ts, metric: metric.to_owned(), arm, reading, unit, missing });
+        self.samples.push(Recorded {
+            ts,
+            metric: metric.to_owned(),
+            arm,
+            reading,
+            unit,
+            missing,
+        });
     }
 
     pub fn line(self, at: Timestamp) -> String {
-        to_line(&Entry::Samples { at, samples: self.samples })
+        to_line(&Entry::Samples {
+            at,
+            samples: self.samples,
+        })
     }
 }
 
@@ -134,7 +158,11 @@ pub(super) fn clock(at: Timestamp) -> String {
 }
 
 pub(super) fn step(at: Timestamp, name: &str, weight: Option<f64>) -> String {
-    to_line(&Entry::Step { at, name: name.to_owned(), weight })
+    to_line(&Entry::Step {
+        at,
+        name: name.to_owned(),
+        weight,
+    })
 }
 
 pub(super) fn end(at: Timestamp, reason: Reason, actor: Option<&str>, why: Option<&str>) -> String {
@@ -167,11 +195,16 @@ pub fn play<'l>(
     let (_, first) = lines.next().ok_or(PlayError::NoHeader)?;
     let header: Header = serde_json::from_str(first).map_err(|_| PlayError::NoHeader)?;
     if header.recording != FORM {
-        return Err(PlayError::WrongForm { found: header.recording });
+        return Err(PlayError::WrongForm {
+            found: header.recording,
+        });
     }
     let found = header.plan.hash();
     if found != header.plan_hash {
-        return Err(PlayError::PlanChanged { found, stated: header.plan_hash });
+        return Err(PlayError::PlanChanged {
+            found,
+            stated: header.plan_hash,
+        });
     }
     let id = header.analysis;
     // What was accepted once must be accepted again: the recording is bounded, not its replay.
@@ -191,18 +224,34 @@ pub fn play<'l>(
     };
     on_effects(apply(&mut state, Input::Start(start), header.started_at));
     for (index, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
-        let entry: Entry = serde_json::from_str(line)
-            .map_err(|source| PlayError::Line { line: index + 1, source })?;
+        let entry: Entry = serde_json::from_str(line).map_err(|source| PlayError::Line {
+            line: index + 1,
+            source,
+        })?;
         let effects = match entry {
             Entry::Samples { at, samples } => {
-                let samples = samples.into_iter().map(|sample| sample.addressed(&id)).collect();
+                let samples = samples
+                    .into_iter()
+                    .map(|sample| sample.addressed(&id))
+                    .collect();
                 apply(&mut state, Input::Samples(samples), at)
             }
             Entry::Clock { at } => apply(&mut state, Input::Tick, at),
-            Entry::Step { at, name, weight } => {
-                apply(&mut state, Input::Step { analysis: id.clone(), name, weight }, at)
-            }
-            Entry::End { at, reason, actor, why } => state.play_end(&id, reason, actor, why, at),
+            Entry::Step { at, name, weight } => apply(
+                &mut state,
+                Input::Step {
+                    analysis: id.clone(),
+                    name,
+                    weight,
+                },
+                at,
+            ),
+            Entry::End {
+                at,
+                reason,
+                actor,
+                why,
+            } => state.play_end(&id, reason, actor, why, at),
         };
         on_effects(effects);
     }
@@ -220,7 +269,10 @@ impl Recorded {
             reading: self.reading,
             unit: self.unit,
             id: None,
-            address: Some(Address { analysis: analysis.to_owned(), arm: self.arm }),
+            address: Some(Address {
+                analysis: analysis.to_owned(),
+                arm: self.arm,
+            }),
             missing: self.missing,
         }
     }
@@ -239,7 +291,11 @@ impl State {
         at: Timestamp,
     ) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if let Some(analysis) = self.analyses.get_mut(id).filter(|analysis| !analysis.is_final()) {
+        if let Some(analysis) = self
+            .analyses
+            .get_mut(id)
+            .filter(|analysis| !analysis.is_final())
+        {
             analysis.end(reason, actor, why, at, &mut effects);
         }
         effects

@@ -66,7 +66,10 @@ impl Step {
         let lasted: Millis = plan.tick * self.ticks as i64;
         if lasted < plan.step.min_duration {
             let left = (plan.step.min_duration - lasted) as f64 / 1000.0;
-            return Some(format!("{} more of this step's own time", sentence::span(left)));
+            return Some(format!(
+                "{} more of this step's own time",
+                sentence::span(left)
+            ));
         }
         let wanted = plan.step.min_samples;
         for check in plan.checks.iter().filter(|check| check.gating) {

@@ -64,8 +64,14 @@ impl AbsolutePart {
         fail: Spending,
         pass: Spending,
     ) -> AbsolutePart {
-        let none = |spending: Spending| Spending { level: 0.0, ..spending };
-        let half = Spending { level: 0.5 * fail.level, ..fail };
+        let none = |spending: Spending| Spending {
+            level: 0.0,
+            ..spending
+        };
+        let half = Spending {
+            level: 0.5 * fail.level,
+            ..fail
+        };
         AbsolutePart {
             kind,
             absolute,
@@ -119,17 +125,30 @@ impl AbsolutePart {
             self.difference.begin_passing_after(at.look - 1);
         }
         let (pass, needs_ticks) = if self.switched {
-            let adjust =
-                Adjust { factor: self.variance() * dispersion.factor, df: dispersion.df };
+            let adjust = Adjust {
+                factor: self.variance() * dispersion.factor,
+                df: dispersion.df,
+            };
             let look = self.difference.look(adjust, at.scratch);
             let floor = special::normal_quantile(1.0 - self.pass.level);
-            let bound = if look.pass_bound.is_finite() { look.pass_bound } else { floor };
-            (look.pass, check::ticks_to_reach(-look.z_whole, bound, self.ticks))
+            let bound = if look.pass_bound.is_finite() {
+                look.pass_bound
+            } else {
+                floor
+            };
+            (
+                look.pass,
+                check::ticks_to_reach(-look.z_whole, bound, self.ticks),
+            )
         } else {
             let look = self.alone.look(dispersion, at.scratch);
             (look.pass, self.predict_alone())
         };
-        AbsoluteLook { fail, pass, needs_ticks: needs_ticks.filter(|_| !pass && !fail) }
+        AbsoluteLook {
+            fail,
+            pass,
+            needs_ticks: needs_ticks.filter(|_| !pass && !fail),
+        }
     }
 
     /// Confidence sequence of the difference, from those of both arms; an end at a boundary that
@@ -137,20 +156,35 @@ impl AbsolutePart {
     pub fn interval(&self, run: &Tally, worse_is_lower: bool) -> [Option<f64>; 2] {
         let [baseline, canary] = [0, 1].map(|arm| self.bounds(run, arm, self.fail_level));
         let finite = |value: f64| value.is_finite().then_some(value);
-        let mut ends = [finite(canary[0] - baseline[1]), finite(canary[1] - baseline[0])];
+        let mut ends = [
+            finite(canary[0] - baseline[1]),
+            finite(canary[1] - baseline[0]),
+        ];
         let shown = self.shown_pass();
         let side = usize::from(!worse_is_lower);
-        let boundary = if worse_is_lower { -self.absolute } else { self.absolute };
+        let boundary = if worse_is_lower {
+            -self.absolute
+        } else {
+            self.absolute
+        };
         if shown {
             ends[side] = ends[side].map(|end| {
-                if worse_is_lower { end.max(boundary) } else { end.min(boundary) }
+                if worse_is_lower {
+                    end.max(boundary)
+                } else {
+                    end.min(boundary)
+                }
             });
         }
         ends
     }
 
     fn shown_pass(&self) -> bool {
-        if self.switched { self.difference.is_passing() } else { self.alone.is_passing() }
+        if self.switched {
+            self.difference.is_passing()
+        } else {
+            self.alone.is_passing()
+        }
     }
 
     fn bounds(&self, run: &Tally, arm: usize, delta: f64) -> [f64; 2] {
@@ -174,8 +208,9 @@ impl AbsolutePart {
         match self.kind {
             MetricKind::Rate => (tick.exposure[1] > 0.0 && level.is_finite())
                 .then(|| Lattice::poisson(level * tick.exposure[1])),
-            _ => (tick.total[1] > 0 && level < 1.0)
-                .then(|| Lattice::binomial(tick.total[1], level)),
+            _ => {
+                (tick.total[1] > 0 && level < 1.0).then(|| Lattice::binomial(tick.total[1], level))
+            }
         }
     }
 
@@ -205,8 +240,14 @@ impl AbsolutePart {
                 x / (p + a) - (m - x) / (1.0 - p - a) + y / p - (n - y) / (1.0 - p)
             }
         };
-        let (mut low, mut high) =
-            (0.0_f64, if is_rate { (x + y + 1.0) / m.min(n) } else { 1.0 - a });
+        let (mut low, mut high) = (
+            0.0_f64,
+            if is_rate {
+                (x + y + 1.0) / m.min(n)
+            } else {
+                1.0 - a
+            },
+        );
         for _ in 0..BISECTIONS {
             let middle = 0.5 * (low + high);
             if slope(middle) > 0.0 {
@@ -242,7 +283,11 @@ impl AbsolutePart {
         let mut low = self.ticks;
         while low + 1 < high {
             let middle = (low + high) / 2;
-            if reached(middle) { high = middle } else { low = middle }
+            if reached(middle) {
+                high = middle
+            } else {
+                low = middle
+            }
         }
         // At the present count a pass is not shown yet, so at least one more tick is needed.
         Some(((high - self.ticks) as f64).max(1.0))

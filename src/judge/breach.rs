@@ -107,14 +107,18 @@ impl BreachCheck {
     }
 
     fn count(&self, wanted: Period) -> usize {
-        self.recent.iter().filter(|&&period| period == wanted).count()
+        self.recent
+            .iter()
+            .filter(|&&period| period == wanted)
+            .count()
     }
 
     fn statistic(&self, cell: &Cell) -> Option<f64> {
         match self.kind {
             MetricKind::Latency => {
                 // A breach must not hinge on rounding: `< 800` at p99 asks for the value itself.
-                self.at.and_then(|at| rank::sorted(cell).quantile(at.level()))
+                self.at
+                    .and_then(|at| rank::sorted(cell).quantile(at.level()))
             }
             MetricKind::Ratio => {
                 (cell.total > 0).then(|| cell.bad.min(cell.total) as f64 / cell.total as f64)

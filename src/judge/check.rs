@@ -107,7 +107,11 @@ impl Setting<'_> {
         Spending {
             level: self.plan.beta * share,
             looks_planned: self.looks_planned(),
-            first_look: first_pass_look(self.plan.min_duration, self.plan.tick, self.looks_planned()),
+            first_look: first_pass_look(
+                self.plan.min_duration,
+                self.plan.tick,
+                self.looks_planned(),
+            ),
             elsewhere: 0.0,
         }
     }
@@ -144,7 +148,13 @@ pub fn sign(worse_is_lower: bool) -> f64 {
 /// where higher is worse (values of a "lower is worse" metric are negated before and after).
 /// Beyond the larger of the two parts is a degradation.
 pub fn boundary(y: f64, worse_is_lower: bool, tolerance: &Tolerance) -> f64 {
-    let relative = tolerance.relative.map(|r| if worse_is_lower { y * (1.0 - r) } else { y * (1.0 + r) });
+    let relative = tolerance.relative.map(|r| {
+        if worse_is_lower {
+            y * (1.0 - r)
+        } else {
+            y * (1.0 + r)
+        }
+    });
     let absolute = tolerance.absolute.map(|a| y + a);
     match (relative, absolute) {
         (Some(relative), Some(absolute)) => relative.max(absolute),

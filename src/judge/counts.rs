@@ -64,8 +64,10 @@ impl CountCheck {
             .iter()
             .map(|&worse_is_lower| {
                 let name = if worse_is_lower { "lower" } else { "higher" };
-                let (fail, pass) =
-                    (setting.fail_spending(share), setting.pass_spending(pass_share));
+                let (fail, pass) = (
+                    setting.fail_spending(share),
+                    setting.pass_spending(pass_share),
+                );
                 OneSide {
                     worse_is_lower,
                     relative: tolerance
@@ -177,7 +179,10 @@ impl CountCheck {
             .max(over(observed[0], null[0]))
             .max(over(observed[1], null[1]))
             .max(1.0);
-        Some(Adjust { factor, df: units::degrees_of_freedom(baseline, canary) })
+        Some(Adjust {
+            factor,
+            df: units::degrees_of_freedom(baseline, canary),
+        })
     }
 
     fn describe(
@@ -188,7 +193,9 @@ impl CountCheck {
         adjust: Adjust,
     ) {
         if adjust.factor > 1.0 {
-            evidence.factors.insert("design_effect".to_owned(), adjust.factor);
+            evidence
+                .factors
+                .insert("design_effect".to_owned(), adjust.factor);
         }
         let ticks = self.history.len();
         let speaking = looks.iter().find(|look| look.fail).or(looks.first());
@@ -206,8 +213,11 @@ impl CountCheck {
         let lower = self.worse == Worse::Lower;
         if by_ratio {
             evidence.estimate = Some(canary / baseline);
-            evidence.tolerance =
-                Some(rank::shown_boundary(self.worse, &self.tolerance, Scale::Ratio));
+            evidence.tolerance = Some(rank::shown_boundary(
+                self.worse,
+                &self.tolerance,
+                Scale::Ratio,
+            ));
             if let Some(look) = &speaking.relative {
                 evidence.interval = self.grid.interval(
                     self.orientation(),
@@ -264,8 +274,9 @@ struct PartsLook {
 
 impl PartsLook {
     fn needs_ticks(&self, ticks: usize, beta: f64) -> Option<f64> {
-        let relative =
-            self.relative.and_then(|look| rank::needs_ticks(&[look], ticks, beta));
+        let relative = self
+            .relative
+            .and_then(|look| rank::needs_ticks(&[look], ticks, beta));
         match (relative, self.absolute_needs_ticks) {
             (Some(relative), Some(absolute)) => Some(relative.min(absolute)),
             (relative, absolute) => relative.or(absolute),
@@ -280,7 +291,11 @@ impl OneSide {
         let lower = self.worse_is_lower;
         if let (Some(side), Some(relative)) = (self.relative.as_mut(), tolerance.relative) {
             if tick.conditional(kind) {
-                let odds = if lower { 1.0 / (1.0 - relative) } else { 1.0 + relative };
+                let odds = if lower {
+                    1.0 / (1.0 - relative)
+                } else {
+                    1.0 + relative
+                };
                 let law = tick.law(kind, odds, lower);
                 side.push_count(tick.bad[usize::from(!lower)] as i64, law);
             } else {
@@ -293,9 +308,15 @@ impl OneSide {
     }
 
     fn look(&mut self, adjust: Adjust, at: &mut LookAt<'_>) -> PartsLook {
-        let relative = self.relative.as_mut().map(|side| side.look(adjust, at.scratch));
+        let relative = self
+            .relative
+            .as_mut()
+            .map(|side| side.look(adjust, at.scratch));
         let absolute = self.absolute.as_mut().map(|part| part.look(adjust, at));
-        let parts = [relative.map(|look| look.fail), absolute.map(|look| look.fail)];
+        let parts = [
+            relative.map(|look| look.fail),
+            absolute.map(|look| look.fail),
+        ];
         let relative_passes = relative.is_some_and(|look| look.pass);
         let absolute_passes = absolute.is_some_and(|look| look.pass);
         PartsLook {
@@ -365,7 +386,11 @@ impl Tally {
 
     /// Bad share of a ratio's arm; 0 where nothing was seen.
     pub fn share(&self, arm: usize) -> f64 {
-        if self.total[arm] == 0 { 0.0 } else { self.bad[arm] as f64 / self.total[arm] as f64 }
+        if self.total[arm] == 0 {
+            0.0
+        } else {
+            self.bad[arm] as f64 / self.total[arm] as f64
+        }
     }
 
     /// Events per exposure, or the bad share.

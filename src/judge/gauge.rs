@@ -89,7 +89,14 @@ impl GaugeCheck {
             })
             .collect();
         let single = (setting.looks_planned() == 1).then(Default::default);
-        GaugeCheck { worse, tolerance, sides, single, nonpositive: false, ticks: 0 }
+        GaugeCheck {
+            worse,
+            tolerance,
+            sides,
+            single,
+            nonpositive: false,
+            ticks: 0,
+        }
     }
 
     /// Takes a closed tick.
@@ -115,12 +122,18 @@ impl GaugeCheck {
         if let Some([baseline, canary]) = &self.single {
             return series::judge(baseline, canary, self.worse, &self.tolerance, setting);
         }
-        let scale =
-            if self.tolerance.relative.is_some() { Scale::Ratio } else { Scale::Difference };
+        let scale = if self.tolerance.relative.is_some() {
+            Scale::Ratio
+        } else {
+            Scale::Difference
+        };
         let mut evidence = Evidence::none(scale);
         let lower = self.worse == Worse::Lower;
-        evidence.tolerance =
-            Some(crate::judge::rank::shown_boundary(self.worse, &self.tolerance, scale));
+        evidence.tolerance = Some(crate::judge::rank::shown_boundary(
+            self.worse,
+            &self.tolerance,
+            scale,
+        ));
         if self.nonpositive {
             evidence.wanting = Some(Reason::BadData);
             return evidence;
@@ -128,7 +141,11 @@ impl GaugeCheck {
         let looks: Vec<PairedLook> = self.sides.iter_mut().map(PairedSide::look).collect();
         evidence.fail = looks.iter().any(|look| look.fail);
         evidence.pass = looks.iter().all(|look| look.pass) && !evidence.fail;
-        evidence.window = match looks.iter().find(|look| look.fail).and_then(|look| look.peak) {
+        evidence.window = match looks
+            .iter()
+            .find(|look| look.fail)
+            .and_then(|look| look.peak)
+        {
             Some(peak) => peak.window,
             None => self.ticks,
         };
@@ -157,14 +174,18 @@ impl GaugeCheck {
             let turned = check::sign(lower) * (number + offset);
             if is_ratio { libm::exp(turned) } else { turned }
         };
-        let Some((mean, error)) = side.moments(evidence.window) else { return };
+        let Some((mean, error)) = side.moments(evidence.window) else {
+            return;
+        };
         evidence.estimate = Some(show(mean));
         let look = looks[0];
         let ends = [
-            look.fail_bound.is_finite().then(|| {
-                show(mean - (look.fail_bound + WHOLE_RUN_PENALTY) * error)
-            }),
-            look.pass_bound.is_finite().then(|| show(mean + look.pass_bound * error)),
+            look.fail_bound
+                .is_finite()
+                .then(|| show(mean - (look.fail_bound + WHOLE_RUN_PENALTY) * error)),
+            look.pass_bound
+                .is_finite()
+                .then(|| show(mean + look.pass_bound * error)),
         ];
         evidence.interval = if lower { [ends[1], ends[0]] } else { ends };
         if !evidence.fail && !evidence.pass {
@@ -173,9 +194,9 @@ impl GaugeCheck {
             } else {
                 special::normal_quantile(1.0 - setting.plan.beta)
             };
-            evidence.needs_ticks = side
-                .missing_points()
-                .or(check::ticks_to_reach(-look.z_whole, bound, self.ticks));
+            evidence.needs_ticks =
+                side.missing_points()
+                    .or(check::ticks_to_reach(-look.z_whole, bound, self.ticks));
         }
     }
 }
@@ -194,7 +215,14 @@ impl PairedSide {
             Dispersion::Iid => Kind::Independent,
             Dispersion::Envelope => Kind::Envelope,
         };
-        PairedSide { seed, kind, fail, pass, numbers: Vec::new(), failed: false }
+        PairedSide {
+            seed,
+            kind,
+            fail,
+            pass,
+            numbers: Vec::new(),
+            failed: false,
+        }
     }
 
     /// Adds a tick: positive is worse, `None` when the tick has no number.
@@ -222,12 +250,24 @@ impl PairedSide {
             pass = -z_whole >= pass_bound - THRESHOLD_SLACK;
         }
         let fail = self.failed;
-        PairedLook { fail, pass: pass && !fail, peak, z_whole, fail_bound, pass_bound }
+        PairedLook {
+            fail,
+            pass: pass && !fail,
+            peak,
+            z_whole,
+            fail_bound,
+            pass_bound,
+        }
     }
 
     fn threshold(&self, spending: Spending, multiscale: bool) -> f64 {
-        let mut paths =
-            ArPaths::new(self.seed, spending.looks_planned, self.kind, multiscale, GAUGE_PATHS);
+        let mut paths = ArPaths::new(
+            self.seed,
+            spending.looks_planned,
+            self.kind,
+            multiscale,
+            GAUGE_PATHS,
+        );
         let mut bound = f64::INFINITY;
         for (tick, number) in self.numbers.iter().enumerate() {
             bound = paths.look(number.is_some(), spending.cumulative(tick + 1));
@@ -281,16 +321,21 @@ fn paired(
                 return Err(());
             }
             let sign = check::sign(lower);
-            let part = Tolerance { relative: Some(relative), absolute };
+            let part = Tolerance {
+                relative: Some(relative),
+                absolute,
+            };
             let limit = sign * check::boundary(sign * baseline, lower, &part);
             if limit <= 0.0 || canary <= 0.0 {
-                return if limit == canary { Ok(Some(0.0)) } else { Err(()) };
+                return if limit == canary {
+                    Ok(Some(0.0))
+                } else {
+                    Err(())
+                };
             }
             Ok(Some(sign * libm::log(canary / limit)))
         }
-        (None, Some(absolute)) => {
-            Ok(Some(check::sign(lower) * (canary - baseline) - absolute))
-        }
+        (None, Some(absolute)) => Ok(Some(check::sign(lower) * (canary - baseline) - absolute)),
         (None, None) => Ok(None),
     }
 }

@@ -17,8 +17,9 @@ const RATIO_STEPS: [f64; 16] = [
     0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0, 1.75, 3.0, 6.0, 15.0,
 ];
 /// Differences at which scores are kept, in multiples of the tolerance.
-const DIFFERENCE_STEPS: [f64; 16] =
-    [0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 16.0, 32.0, 64.0, 128.0];
+const DIFFERENCE_STEPS: [f64; 16] = [
+    0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 16.0, 32.0, 64.0, 128.0,
+];
 
 /// Scores against a ladder of boundaries, tick by tick.
 #[derive(Debug, Clone)]
@@ -68,7 +69,12 @@ impl Grid {
         nodes.sort_by(f64::total_cmp);
         nodes.dedup();
         let empty = vec![vec![0.0]; nodes.len()];
-        Grid { scale, nodes, prefix_s: empty.clone(), prefix_v: empty }
+        Grid {
+            scale,
+            nodes,
+            prefix_s: empty.clone(),
+            prefix_v: empty,
+        }
     }
 
     /// Scale of the boundaries.
@@ -130,9 +136,9 @@ impl Grid {
                 .reduce(if sign > 0.0 { f64::max } else { f64::min })
         };
         let by_whole = |sign: f64| -> Option<f64> {
-            pass_bound.is_finite().then(|| {
-                self.crossing(|i| self.z(i, self.ticks(), adjust), sign * pass_bound)
-            })?
+            pass_bound
+                .is_finite()
+                .then(|| self.crossing(|i| self.z(i, self.ticks(), adjust), sign * pass_bound))?
         };
         match orientation {
             Orientation::Higher => [by_windows(1.0), by_whole(-1.0)],

@@ -103,7 +103,13 @@ impl Judge {
             .map(|index| OneCheck::new(&setting(&plan, index, detail), seed))
             .collect();
         let received = vec![Received::default(); plan.metrics.len()];
-        Judge { plan, detail, checks, received, ticks: 0 }
+        Judge {
+            plan,
+            detail,
+            checks,
+            received,
+            ticks: 0,
+        }
     }
 
     /// Takes a closed tick and looks.
@@ -125,12 +131,20 @@ impl Judge {
         let mut findings = Vec::with_capacity(self.checks.len());
         for index in 0..self.checks.len() {
             let setting = setting(&plan, index, self.detail);
-            let mut at = LookAt { look: self.ticks, scratch };
+            let mut at = LookAt {
+                look: self.ticks,
+                scratch,
+            };
             let evidence = self.checks[index].find(&setting, &mut at);
             findings.push(self.finding(&setting, evidence));
         }
         let (outcome, reason) = overall(&findings, self.received_anything());
-        Judgement { outcome, reason, findings, spent: self.spent() }
+        Judgement {
+            outcome,
+            reason,
+            findings,
+            spent: self.spent(),
+        }
     }
 
     /// Looks taken so far.
@@ -153,14 +167,18 @@ impl Judge {
     }
 
     fn received_anything(&self) -> bool {
-        self.received.iter().any(|r| r.samples != [0, 0] || r.missing != [0, 0])
+        self.received
+            .iter()
+            .any(|r| r.samples != [0, 0] || r.missing != [0, 0])
     }
 
     fn finding(&self, setting: &Setting<'_>, evidence: Evidence) -> Finding {
         let received = &self.received[setting.check.metric];
         let (verdict, reason) = self.outcome(setting, &evidence, received);
-        let samples =
-            PerArm { baseline: received.samples[0], canary: received.samples[1] };
+        let samples = PerArm {
+            baseline: received.samples[0],
+            canary: received.samples[1],
+        };
         let tick_secs = self.plan.tick as f64 / 1000.0;
         let needs = (verdict == Outcome::Inconclusive && self.detail == Detail::Full)
             .then(|| self.needs(setting, &evidence, received))
@@ -197,11 +215,18 @@ impl Judge {
         let is_threshold = matches!(setting.check.question, Question::Threshold { .. });
         let is_breach = !setting.check.question.spends_alpha();
         if evidence.fail {
-            let reason = if is_threshold { Reason::LimitBreached } else { Reason::Degraded };
+            let reason = if is_threshold {
+                Reason::LimitBreached
+            } else {
+                Reason::Degraded
+            };
             return (Outcome::Fail, reason);
         }
         let arms: &[usize] = if is_threshold { &[1] } else { &[0, 1] };
-        if let Some(reason) = self.data_reason(received, is_threshold).filter(|_| !is_breach) {
+        if let Some(reason) = self
+            .data_reason(received, is_threshold)
+            .filter(|_| !is_breach)
+        {
             return (Outcome::Inconclusive, reason);
         }
         if let Some(reason) = evidence.wanting {
@@ -216,12 +241,23 @@ impl Judge {
             if few(setting.check.min_samples) && !is_breach {
                 return (Outcome::Inconclusive, Reason::NeedsSamples);
             }
-            let reason = if is_threshold { Reason::WithinLimit } else { Reason::WithinTolerance };
+            let reason = if is_threshold {
+                Reason::WithinLimit
+            } else {
+                Reason::WithinTolerance
+            };
             return (Outcome::Pass, reason);
         }
         let waits = self.plan.tick * (self.ticks as i64) < self.plan.min_duration
             && !few(setting.check.min_samples);
-        (Outcome::Inconclusive, if waits { Reason::NeedsTime } else { Reason::NeedsSamples })
+        (
+            Outcome::Inconclusive,
+            if waits {
+                Reason::NeedsTime
+            } else {
+                Reason::NeedsSamples
+            },
+        )
     }
 
     /// A reason that lies in the data and not in the canary.
@@ -242,14 +278,20 @@ impl Judge {
             }
         }
         let share = [0, 1].map(|arm| received.missing_share(arm));
-        let worst = if is_threshold { share[1] } else { share[0].max(share[1]) };
+        let worst = if is_threshold {
+            share[1]
+        } else {
+            share[0].max(share[1])
+        };
         let differ = is_threshold || (share[0] - share[1]).abs() >= MISSING_DIFFERENCE;
         if worst > MISSING_SHARE_HALF || (worst > MISSING_SHARE_MAX && differ) {
             return Some(Reason::BadData);
         }
         let arms: &[usize] = if is_threshold { &[1] } else { &[0, 1] };
         let stale = self.plan.looks() > STALE_TICKS
-            && arms.iter().any(|&arm| received.silent_ticks[arm] >= STALE_TICKS);
+            && arms
+                .iter()
+                .any(|&arm| received.silent_ticks[arm] >= STALE_TICKS);
         stale.then_some(Reason::Stale)
     }
 
@@ -292,23 +334,36 @@ impl Judge {
 impl OneCheck {
     fn new(setting: &Setting<'_>, seed: &str) -> OneCheck {
         match setting.check.question {
-            Question::Compare { at: Some(at), worse, tolerance, .. } => {
-                OneCheck::Tail(Box::new(tail::TailCheck::new(setting, seed, at, worse, tolerance)))
-            }
-            Question::Compare { at: None, worse, tolerance, dispersion } => {
-                match setting.metric.kind {
-                    MetricKind::Latency => OneCheck::Rank(Box::new(rank::RankCheck::new(
-                        setting, seed, worse, tolerance,
-                    ))),
-                    MetricKind::Ratio | MetricKind::Rate => OneCheck::Counts(Box::new(
-                        counts::CountCheck::new(setting, seed, worse, tolerance),
-                    )),
-                    MetricKind::Gauge => OneCheck::Gauge(Box::new(gauge::GaugeCheck::new(
-                        setting, seed, worse, tolerance, dispersion,
-                    ))),
-                }
-            }
-            Question::Threshold { at, limit, form, no_data } => match form {
+            Question::Compare {
+                at: Some(at),
+                worse,
+                tolerance,
+                ..
+            } => OneCheck::Tail(Box::new(tail::TailCheck::new(
+                setting, seed, at, worse, tolerance,
+            ))),
+            Question::Compare {
+                at: None,
+                worse,
+                tolerance,
+                dispersion,
+            } => match setting.metric.kind {
+                MetricKind::Latency => OneCheck::Rank(Box::new(rank::RankCheck::new(
+                    setting, seed, worse, tolerance,
+                ))),
+                MetricKind::Ratio | MetricKind::Rate => OneCheck::Counts(Box::new(
+                    counts::CountCheck::new(setting, seed, worse, tolerance),
+                )),
+                MetricKind::Gauge => OneCheck::Gauge(Box::new(gauge::GaugeCheck::new(
+                    setting, seed, worse, tolerance, dispersion,
+                ))),
+            },
+            Question::Threshold {
+                at,
+                limit,
+                form,
+                no_data,
+            } => match form {
                 ThresholdForm::Exact => OneCheck::Threshold(Box::new(
                     threshold::ThresholdCheck::new(setting, seed, at, limit),
                 )),
@@ -350,13 +405,21 @@ impl Received {
             self.samples[arm] += cell.samples;
             self.missing[arm] += cell.missing;
             let silent = cell.samples == 0;
-            self.silent_ticks[arm] = if silent { self.silent_ticks[arm] + 1 } else { 0 };
+            self.silent_ticks[arm] = if silent {
+                self.silent_ticks[arm] + 1
+            } else {
+                0
+            };
         }
     }
 
     fn missing_share(&self, arm: usize) -> f64 {
         let all = self.samples[arm] + self.missing[arm];
-        if all == 0 { 0.0 } else { self.missing[arm] as f64 / all as f64 }
+        if all == 0 {
+            0.0
+        } else {
+            self.missing[arm] as f64 / all as f64
+        }
     }
 }
 
@@ -364,7 +427,12 @@ impl Received {
 
 fn setting(plan: &Plan, index: usize, detail: Detail) -> Setting<'_> {
     let check = &plan.checks[index];
-    Setting { plan, check, metric: &plan.metrics[check.metric], detail }
+    Setting {
+        plan,
+        check,
+        metric: &plan.metrics[check.metric],
+        detail,
+    }
 }
 
 /// Any gating fail fails; every gating check passing passes; else inconclusive, with the reason
@@ -377,10 +445,17 @@ fn overall(findings: &[Finding], received_anything: bool) -> (Outcome, Reason) {
     if let Some(failed) = gating().find(|finding| finding.verdict == Outcome::Fail) {
         return (Outcome::Fail, failed.reason);
     }
-    match gating().filter(|f| f.verdict == Outcome::Inconclusive).max_by_key(|f| gravity(f.reason))
+    match gating()
+        .filter(|f| f.verdict == Outcome::Inconclusive)
+        .max_by_key(|f| gravity(f.reason))
     {
         Some(open) => (Outcome::Inconclusive, open.reason),
-        None => (Outcome::Pass, gating().next().map_or(Reason::WithinTolerance, |f| f.reason)),
+        None => (
+            Outcome::Pass,
+            gating()
+                .next()
+                .map_or(Reason::WithinTolerance, |f| f.reason),
+        ),
     }
 }
 

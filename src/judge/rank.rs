@@ -12,7 +12,7 @@ use crate::judge::units::{self, UnitSums};
 use crate::judge::verdict::Scale;
 use crate::model::{Arm, Reason};
 use crate::plan::{Tolerance, Worse};
-use crate::stats::mann_whitney;
+use crate::stats::mann_whitney::{self, Choice};
 use crate::stats::rank::{self, Sorted};
 use crate::stats::special;
 use crate::window::Cell;
@@ -102,7 +102,14 @@ impl RankCheck {
         });
         let single_look = setting.looks_planned() == 1;
         for side in &mut self.sides {
-            side.close(cells, &baseline, &canary, &self.tolerance, self.clustered, single_look);
+            side.close(
+                cells,
+                &baseline,
+                &canary,
+                &self.tolerance,
+                self.clustered,
+                single_look,
+            );
         }
         if setting.detail == Detail::Full {
             push_grid(&mut self.grid, &baseline, &canary);
@@ -112,7 +119,11 @@ impl RankCheck {
     /// Looks at the run so far.
     pub fn find(&mut self, setting: &Setting<'_>, at: &mut LookAt<'_>) -> Evidence {
         let mut evidence = Evidence::none(self.grid.scale());
-        evidence.tolerance = Some(shown_boundary(self.worse, &self.tolerance, self.grid.scale()));
+        evidence.tolerance = Some(shown_boundary(
+            self.worse,
+            &self.tolerance,
+            self.grid.scale(),
+        ));
         if self.negative {
             evidence.wanting = Some(Reason::BadData);
             return evidence;
@@ -141,15 +152,25 @@ impl RankCheck {
         looks: &[Look],
         adjusts: &[Adjust],
     ) {
-        let factor = adjusts.iter().map(|adjust| adjust.factor).fold(1.0, f64::max);
+        let factor = adjusts
+            .iter()
+            .map(|adjust| adjust.factor)
+            .fold(1.0, f64::max);
         if factor > 1.0 {
-            let name = if self.clustered { "design_effect" } else { "shape" };
+            let name = if self.clustered {
+                "design_effect"
+            } else {
+                "shape"
+            };
             evidence.factors.insert(name.to_owned(), factor);
         }
         let loud = loudest(looks);
         let ticks = self.grid.ticks();
-        evidence.window =
-            if evidence.fail { loud.peak.map_or(ticks, |peak| peak.window) } else { ticks };
+        evidence.window = if evidence.fail {
+            loud.peak.map_or(ticks, |peak| peak.window)
+        } else {
+            ticks
+        };
         if !self.infinite {
             evidence.estimate = self.grid.estimate(evidence.window);
             let orientation = match self.worse {
@@ -157,7 +178,10 @@ impl RankCheck {
                 Worse::Lower => Orientation::Lower,
                 Worse::Either => Orientation::Either,
             };
-            let adjust = Adjust { factor, df: adjusts[0].df };
+            let adjust = Adjust {
+                factor,
+                df: adjusts[0].df,
+            };
             evidence.interval = self.grid.interval(
                 orientation,
                 setting.looks_planned(),
@@ -199,13 +223,30 @@ impl OneSide {
         self.shape[Arm::Baseline.index()].add(&of_baseline, mapped.weights(), m);
         if clustered {
             let index = Arm::Canary.index();
-            add_units(&mut self.units[index], &cells[index], canary, &of_canary, |x| x);
+            add_units(
+                &mut self.units[index],
+                &cells[index],
+                canary,
+                &of_canary,
+                |x| x,
+            );
             let index = Arm::Baseline.index();
-            add_units(&mut self.units[index], &cells[index], &mapped, &of_baseline, g);
+            add_units(
+                &mut self.units[index],
+                &cells[index],
+                &mapped,
+                &of_baseline,
+                g,
+            );
         }
         if single_look {
-            let (greater, less) = mann_whitney::one_sided(canary, &mapped);
-            let (p_worse, p_better) = if lower { (less, greater) } else { (greater, less) };
+            let exact = mann_whitney::mann_whitney(canary, &mapped, |y| y, Choice::Auto);
+            let (greater, less) = exact.map_or((1.0, 1.0), |test| (test.p_greater, test.p_less));
+            let (p_worse, p_better) = if lower {
+                (less, greater)
+            } else {
+                (greater, less)
+            };
             self.single = Some(SingleLook { p_worse, p_better });
         }
     }
@@ -213,7 +254,10 @@ impl OneSide {
     /// The dispersion to allow for; `None` when a clustered arm has too few units.
     fn adjust(&self, clustered: bool) -> Option<Adjust> {
         if !clustered {
-            return Some(Adjust { factor: self.shape_factor(), df: f64::INFINITY });
+            return Some(Adjust {
+                factor: self.shape_factor(),
+                df: f64::INFINITY,
+            });
         }
         let [baseline, canary] = &self.units;
         if baseline.len() < units::UNITS_MIN || canary.len() < units::UNITS_MIN {
@@ -221,8 +265,15 @@ impl OneSide {
         }
         let observed = baseline.variance_of_mean() + canary.variance_of_mean();
         let null: f64 = self.shape.iter().map(Placement::null_of_mean).sum();
-        let factor = if null > 0.0 { (observed / null).max(1.0) } else { 1.0 };
-        Some(Adjust { factor, df: units::degrees_of_freedom(baseline, canary) })
+        let factor = if null > 0.0 {
+            (observed / null).max(1.0)
+        } else {
+            1.0
+        };
+        Some(Adjust {
+            factor,
+            df: units::degrees_of_freedom(baseline, canary),
+        })
     }
 
     /// Placement variance over its null value, at least 1: the rank score's variance where the
@@ -266,9 +317,7 @@ impl OneSide {
 
     fn directions(&self, setting: &Setting<'_>) -> f64 {
         match &setting.check.question {
-            crate::plan::Question::Compare { worse, .. } => {
-                check::directions(*worse).len() as f64
-            }
+            crate::plan::Question::Compare { worse, .. } => check::directions(*worse).len() as f64,
             crate::plan::Question::Threshold { .. } => 1.0,
         }
     }
@@ -300,7 +349,11 @@ impl Placement {
     }
 
     fn null_of_mean(&self) -> f64 {
-        if self.count == 0.0 { 0.0 } else { self.null_variance / (self.count * self.count) }
+        if self.count == 0.0 {
+            0.0
+        } else {
+            self.null_variance / (self.count * self.count)
+        }
     }
 }
 
@@ -337,13 +390,21 @@ fn grid_of(directions: &[bool], tolerance: &Tolerance) -> Grid {
         (Some(relative), _) => {
             let boundaries: Vec<f64> = directions
                 .iter()
-                .map(|&lower| if lower { 1.0 - relative } else { 1.0 + relative })
+                .map(|&lower| {
+                    if lower {
+                        1.0 - relative
+                    } else {
+                        1.0 + relative
+                    }
+                })
                 .collect();
             Grid::of_ratios(&boundaries)
         }
         (None, Some(absolute)) => {
-            let boundaries: Vec<f64> =
-                directions.iter().map(|&lower| check::sign(lower) * absolute).collect();
+            let boundaries: Vec<f64> = directions
+                .iter()
+                .map(|&lower| check::sign(lower) * absolute)
+                .collect();
             Grid::of_differences(absolute, &boundaries)
         }
         (None, None) => Grid::of_ratios(&[]),
@@ -370,7 +431,11 @@ pub(super) fn shown_boundary(worse: Worse, tolerance: &Tolerance, scale: Scale) 
     match scale {
         Scale::Ratio => {
             let relative = tolerance.relative.unwrap_or(0.0);
-            if lower { 1.0 - relative } else { 1.0 + relative }
+            if lower {
+                1.0 - relative
+            } else {
+                1.0 + relative
+            }
         }
         _ => check::sign(lower) * tolerance.absolute.unwrap_or(0.0),
     }
@@ -401,7 +466,11 @@ pub(super) fn needs_ticks(looks: &[Look], ticks: usize, beta: f64) -> Option<f64
         .reduce(f64::min);
     let floor = special::normal_quantile(1.0 - beta);
     let to_pass = looks.iter().try_fold(0.0_f64, |most, look| {
-        let bound = if look.pass_bound.is_finite() { look.pass_bound.max(floor) } else { floor };
+        let bound = if look.pass_bound.is_finite() {
+            look.pass_bound.max(floor)
+        } else {
+            floor
+        };
         check::ticks_to_reach(-look.z_whole, bound, ticks).map(|ticks| most.max(ticks))
     });
     match (to_fail, to_pass) {

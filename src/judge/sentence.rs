@@ -53,7 +53,10 @@ pub fn of_finding(setting: &Setting<'_>, finding: &Finding) -> String {
         reason => format!("{subject}: {}", about(reason)),
     };
     for (name, factor) in &finding.factors {
-        text.push_str(&format!("; evidence weakened {factor:.2} times for {}", name.replace('_', " ")));
+        text.push_str(&format!(
+            "; evidence weakened {factor:.2} times for {}",
+            name.replace('_', " ")
+        ));
     }
     text
 }
@@ -75,10 +78,16 @@ pub fn of_verdict(
     match outcome {
         Outcome::Fail => {
             let failed = gating().find(|finding| finding.verdict == Outcome::Fail);
-            format!("fail, {ask}: {}", failed.map_or("", |finding| finding.message.as_str()))
+            format!(
+                "fail, {ask}: {}",
+                failed.map_or("", |finding| finding.message.as_str())
+            )
         }
         Outcome::Pass => {
-            format!("pass, {ask}: all {} gating checks are within their bounds", gating().count())
+            format!(
+                "pass, {ask}: all {} gating checks are within their bounds",
+                gating().count()
+            )
         }
         Outcome::Inconclusive if is_final => format!("inconclusive, {ask}: {}", about(reason)),
         Outcome::Inconclusive => {
@@ -127,19 +136,31 @@ fn subject(setting: &Setting<'_>) -> String {
 }
 
 fn measured(setting: &Setting<'_>, finding: &Finding) -> String {
-    let Some(estimate) = finding.estimate else { return "not measurable".to_owned() };
+    let Some(estimate) = finding.estimate else {
+        return "not measurable".to_owned();
+    };
     let interval = match finding.interval {
         [Some(low), Some(high)] => {
-            format!(" (between {} and {})", value(setting, finding, low), value(setting, finding, high))
+            format!(
+                " (between {} and {})",
+                value(setting, finding, low),
+                value(setting, finding, high)
+            )
         }
         [Some(low), None] => format!(" (at least {})", value(setting, finding, low)),
         [None, Some(high)] => format!(" (at most {})", value(setting, finding, high)),
         [None, None] => String::new(),
     };
     match finding.scale {
-        Scale::Ratio => format!("{} the baseline's{interval}", value(setting, finding, estimate)),
+        Scale::Ratio => format!(
+            "{} the baseline's{interval}",
+            value(setting, finding, estimate)
+        ),
         Scale::Difference => {
-            format!("{} from the baseline's{interval}", value(setting, finding, estimate))
+            format!(
+                "{} from the baseline's{interval}",
+                value(setting, finding, estimate)
+            )
         }
         _ => format!("{}{interval}", value(setting, finding, estimate)),
     }
@@ -182,7 +203,10 @@ fn short(value: f64) -> String {
 }
 
 fn tolerance(setting: &Setting<'_>) -> String {
-    let Question::Compare { worse, tolerance, .. } = setting.check.question else {
+    let Question::Compare {
+        worse, tolerance, ..
+    } = setting.check.question
+    else {
         return String::new();
     };
     let direction = match worse {
@@ -214,7 +238,10 @@ fn limit(setting: &Setting<'_>) -> String {
 
 fn breach_of(setting: &Setting<'_>) -> u32 {
     match setting.check.question {
-        Question::Threshold { form: crate::plan::ThresholdForm::Breach { of, .. }, .. } => of,
+        Question::Threshold {
+            form: crate::plan::ThresholdForm::Breach { of, .. },
+            ..
+        } => of,
         _ => 0,
     }
 }
@@ -225,12 +252,21 @@ fn count(estimate: Option<f64>) -> String {
 
 fn needed(needs: Option<&Needs>) -> String {
     match needs {
-        Some(Needs { samples: Some(samples), seconds: Some(seconds) }) => format!(
+        Some(Needs {
+            samples: Some(samples),
+            seconds: Some(seconds),
+        }) => format!(
             "; at the present rate about {samples} more samples ({}) are needed",
             span(*seconds)
         ),
-        Some(Needs { seconds: Some(seconds), .. }) => {
-            format!("; at the present rate about {} more is needed", span(*seconds))
+        Some(Needs {
+            seconds: Some(seconds),
+            ..
+        }) => {
+            format!(
+                "; at the present rate about {} more is needed",
+                span(*seconds)
+            )
         }
         _ => String::new(),
     }

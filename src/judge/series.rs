@@ -37,7 +37,11 @@ pub fn judge(
     tolerance: &Tolerance,
     setting: &Setting<'_>,
 ) -> Evidence {
-    let scale = if tolerance.relative.is_some() { Scale::Ratio } else { Scale::Difference };
+    let scale = if tolerance.relative.is_some() {
+        Scale::Ratio
+    } else {
+        Scale::Difference
+    };
     let mut evidence = Evidence::none(scale);
     evidence.tolerance = Some(crate::judge::rank::shown_boundary(worse, tolerance, scale));
     evidence.window = 1;
@@ -82,7 +86,10 @@ fn one_sided(
     let turned = |values: &[f64]| -> Vec<f64> { values.iter().map(|v| sign * v).collect() };
     if is_constant(&moved, canary) {
         // Equal constants on both sides of a tolerance: nothing varies, nothing is shown.
-        return Tails { worse: 1.0, better: 1.0 };
+        return Tails {
+            worse: 1.0,
+            better: 1.0,
+        };
     }
     let windows = baseline.len() / canary.len();
     if windows >= WINDOWS_MIN && canary.len() != baseline.len() {
@@ -93,40 +100,60 @@ fn one_sided(
 
 /// The canary's median log against those of the baseline's last windows of equal length.
 fn by_windows(moved: &[f64], canary: &[f64], sign: f64, windows: usize) -> Tails {
-    let positive: Vec<f64> =
-        moved.iter().chain(canary).copied().filter(|&value| value > 0.0).collect();
+    let positive: Vec<f64> = moved
+        .iter()
+        .chain(canary)
+        .copied()
+        .filter(|&value| value > 0.0)
+        .collect();
     let floor = quantile(&positive, LOG_FLOOR_LEVEL).map_or(1.0, |low| low * LOG_FLOOR_SHARE);
     let log = |value: f64| sign * libm::log(value.max(0.0) + floor);
     let logs: Vec<f64> = moved.iter().map(|&value| log(value)).collect();
     let of_canary: Vec<f64> = canary.iter().map(|&value| log(value)).collect();
     let (m, n) = (canary.len(), moved.len());
-    let medians: Vec<f64> =
-        (0..windows).map(|j| median(&logs[n - (j + 1) * m..n - j * m])).collect();
+    let medians: Vec<f64> = (0..windows)
+        .map(|j| median(&logs[n - (j + 1) * m..n - j * m]))
+        .collect();
     let count = windows as f64;
     let mean = medians.iter().sum::<f64>() / count;
     // Windows that happen to agree must not promise more than their points allow.
-    let spread = deviation(&medians).max(deviation(&logs) / (m as f64).sqrt()).max(1e-9);
+    let spread = deviation(&medians)
+        .max(deviation(&logs) / (m as f64).sqrt())
+        .max(1e-9);
     let t = (median(&of_canary) - mean) / (spread * (1.0 + 1.0 / count).sqrt());
     let df = count - 1.0;
-    Tails { worse: special::student_t_sf(t, df), better: special::student_t_sf(-t, df) }
+    Tails {
+        worse: special::student_t_sf(t, df),
+        better: special::student_t_sf(-t, df),
+    }
 }
 
 /// Ranks with an AR(1) factor on the variance and effective degrees of freedom.
 fn by_ranks(moved: &[f64], canary: &[f64], evidence: &mut Evidence) -> Tails {
     let (m, n) = (canary.len() as f64, moved.len() as f64);
-    let (Ok(x), Ok(y)) = (Sorted::new(canary.to_vec(), None), Sorted::new(moved.to_vec(), None))
-    else {
-        return Tails { worse: 1.0, better: 1.0 };
+    let (Ok(x), Ok(y)) = (
+        Sorted::new(canary.to_vec(), None),
+        Sorted::new(moved.to_vec(), None),
+    ) else {
+        return Tails {
+            worse: 1.0,
+            better: 1.0,
+        };
     };
     let factor = autocorrelation_factor(canary, moved);
     if factor > 1.0 {
-        evidence.factors.insert("autocorrelation".to_owned(), factor);
+        evidence
+            .factors
+            .insert("autocorrelation".to_owned(), factor);
     }
     let u = rank::two_u(&x, &y, |value| value) as f64 / 2.0;
     let all = m + n;
     let z = (u - m * n / 2.0) / (m * n * (all + 1.0) / 12.0 * factor).sqrt();
     let df = ((all / factor).min(all) - 2.0).max(2.0);
-    Tails { worse: special::student_t_sf(z, df), better: special::student_t_sf(-z, df) }
+    Tails {
+        worse: special::student_t_sf(z, df),
+        better: special::student_t_sf(-z, df),
+    }
 }
 
 /// (1 + phi) / (1 - phi) for the first autocorrelation of ranks, centred by arm. Equal lengths

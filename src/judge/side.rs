@@ -12,11 +12,11 @@
 //! threshold, and only above it the null paths are rebuilt from the stored laws, in scratch
 //! memory that all checks share.
 
-use crate::stats::count_dp::CountDp;
+use crate::stats::count_dp::{CountDp, CountTail};
 use crate::stats::lan_demets::{LanDemets, MIN_INFORMATION_STEP};
 use crate::stats::law::Law;
 use crate::stats::multiscale::{self, Peak};
-use crate::stats::null_paths::{Direction, NullPaths, PathScale};
+use crate::stats::null_paths::NullPaths;
 use crate::stats::special;
 use crate::stats::spending;
 
@@ -62,7 +62,10 @@ pub struct Adjust {
 
 impl Adjust {
     /// Nothing to adjust.
-    pub const NONE: Adjust = Adjust { factor: 1.0, df: f64::INFINITY };
+    pub const NONE: Adjust = Adjust {
+        factor: 1.0,
+        df: f64::INFINITY,
+    };
 
     /// The standardised score after the adjustment: divided by the factor's root and, where the
     /// factor was estimated from few units, carried from Student's t to the normal scale.
@@ -121,6 +124,8 @@ pub struct Side {
     fail_bounds_gaussian: bool,
     pass_gaussian: PassGaussian,
     pass_counts: PassCounts,
+    tail: CountTail,
+    tail_looked: usize,
     failed_at: Option<usize>,
     passing: bool,
 }
@@ -159,7 +164,13 @@ impl Side {
             fail_bounds: Vec::new(),
             fail_bounds_gaussian: false,
             pass_gaussian: PassGaussian::default(),
-            pass_counts: PassCounts { recursion: CountDp::lower(), looked: 0, bound: None },
+            pass_counts: PassCounts {
+                recursion: CountDp::lower(),
+                looked: 0,
+                bound: None,
+            },
+            tail: CountTail::default(),
+            tail_looked: 0,
             failed_at: None,
             passing: false,
         }
@@ -254,7 +265,14 @@ impl Side {
         let (pass, pass_bound) = self.pass(look, whole, adjust);
         let fail = self.failed_at.is_some();
         self.passing = pass && !fail;
-        Look { fail, pass: pass && !fail, peak, z_whole: whole, fail_bound, pass_bound }
+        Look {
+            fail,
+            pass: pass && !fail,
+            peak,
+            z_whole: whole,
+            fail_bound,
+            pass_bound,
+        }
     }
 
     fn is_last(&self, look: usize) -> bool {
@@ -301,34 +319,48 @@ impl Side {
     }
 
     fn all_lattice(&self) -> bool {
-        self.laws.iter().all(|law| !matches!(law, Law::Gaussian { .. }))
+        self.laws
+            .iter()
+            .all(|law| !matches!(law, Law::Gaussian { .. }))
     }
 
-    fn is_certainly_below(&self, statistic: f64, alpha: f64, gaussian: bool) -> bool {
+    fn is_certainly_below(&mut self, statistic: f64, alpha: f64, gaussian: bool) -> bool {
         if gaussian {
             return multiscale::certainly_below(statistic, alpha);
         }
-        // For counts the same argument needs the exact tail of the whole-run count, which a
-        // statistic that is not even positive makes unnecessary: the whole run alone exceeds
-        // zero with a probability that no alpha below one half reaches.
-        statistic <= -multiscale::WHOLE_RUN_PENALTY
+        // For counts the same argument takes the exact tail of the whole-run count, as long as
+        // all ticks share one lattice.
+        let Some(unit) = self.unit.filter(|_| self.exact_counts) else {
+            return false;
+        };
+        while self.tail_looked < self.laws.len() {
+            if let Law::Lattice(law) = &self.laws[self.tail_looked] {
+                self.tail.push(law);
+            }
+            self.tail_looked += 1;
+        }
+        let look = self.laws.len();
+        let mean = unit * self.prefix_x[look] as f64 - self.prefix_s[look];
+        let score = (statistic + multiscale::WHOLE_RUN_PENALTY) * self.information().sqrt();
+        let count = ((mean + score) / unit - THRESHOLD_SLACK).ceil() as i64;
+        self.tail.upper_tail(count) > alpha
     }
 
     fn simulate_to(&mut self, look: usize, gaussian: bool, scratch: &mut Scratch) {
         let planned = self.fail_spending.looks_planned;
         let owner = Some((self.seed, gaussian));
-        let behind = scratch.paths.as_ref().is_none_or(|paths| paths.looks() > look);
+        let behind = scratch
+            .paths
+            .as_ref()
+            .is_none_or(|paths| paths.looks() > look);
         if scratch.owner != owner || behind {
             scratch.owner = owner;
-            scratch.paths = Some(NullPaths::new(
-                self.seed,
-                planned,
-                PathScale::Multiscale,
-                Direction::Upper,
-            ));
+            scratch.paths = Some(NullPaths::new(self.seed, planned));
             self.fail_bounds.clear();
         }
-        let Some(paths) = scratch.paths.as_mut() else { return };
+        let Some(paths) = scratch.paths.as_mut() else {
+            return;
+        };
         while paths.looks() < look {
             let next = paths.looks();
             let law = &self.laws[next];
@@ -373,13 +405,22 @@ impl Side {
             };
             self.pass_counts.bound = Some(bound);
         }
-        let Some(bound) = self.pass_counts.bound else { return (false, f64::INFINITY) };
+        let Some(bound) = self.pass_counts.bound else {
+            return (false, f64::INFINITY);
+        };
         let count = self.prefix_x[look];
         let unit = self.unit.unwrap_or(1.0);
         // Centred score = unit * count - mean, so the mean follows from the stored score.
         let mean = unit * count as f64 - self.prefix_s[look];
         let bound_z = (mean - unit * bound as f64) / self.information().sqrt();
-        (count <= bound, if bound_z > 0.0 { bound_z } else { f64::INFINITY })
+        (
+            count <= bound,
+            if bound_z > 0.0 {
+                bound_z
+            } else {
+                f64::INFINITY
+            },
+        )
     }
 
     fn advance_pass_gaussian(&mut self, look: usize) {

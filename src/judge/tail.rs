@@ -64,7 +64,11 @@ impl TailCheck {
             .iter()
             .map(|&worse_is_lower| OneSide {
                 worse_is_lower,
-                level: if worse_is_lower { 1.0 - at.level() } else { at.level() },
+                level: if worse_is_lower {
+                    1.0 - at.level()
+                } else {
+                    at.level()
+                },
                 side: Side::new(
                     setting.seed(plan_hash, if worse_is_lower { "lower" } else { "higher" }),
                     setting.fail_spending(share),
@@ -112,13 +116,26 @@ impl TailCheck {
                 || reference.total() as f64 * (1.0 - side.level) >= WARM_UP_BEYOND - 1e-9;
             let empty = canary.is_empty() || baseline.is_empty();
             match Cut::at(&reference, side.level).filter(|_| warm && !empty) {
-                Some(cut) => side.close(cells, &baseline, &canary, &self.tolerance, &cut, self.clustered),
+                Some(cut) => side.close(
+                    cells,
+                    &baseline,
+                    &canary,
+                    &self.tolerance,
+                    &cut,
+                    self.clustered,
+                ),
                 None => side.side.push_empty(),
             }
         }
         let quantile = self.sides[0].quantile(&self.reference[0]);
         if setting.detail == Detail::Full {
-            push_grid(&mut self.grid, &baseline, &canary, quantile, self.sides[0].worse_is_lower);
+            push_grid(
+                &mut self.grid,
+                &baseline,
+                &canary,
+                quantile,
+                self.sides[0].worse_is_lower,
+            );
         }
         for (past, new) in self.reference.iter_mut().zip([&baseline, &canary]) {
             *past = bounded(past.merge(new));
@@ -128,8 +145,11 @@ impl TailCheck {
     /// Looks at the run so far.
     pub fn find(&mut self, setting: &Setting<'_>, at: &mut LookAt<'_>) -> Evidence {
         let mut evidence = Evidence::none(self.grid.scale());
-        evidence.tolerance =
-            Some(rank::shown_boundary(self.worse, &self.tolerance, self.grid.scale()));
+        evidence.tolerance = Some(rank::shown_boundary(
+            self.worse,
+            &self.tolerance,
+            self.grid.scale(),
+        ));
         if self.negative {
             evidence.wanting = Some(Reason::BadData);
             return evidence;
@@ -158,14 +178,20 @@ impl TailCheck {
         looks: &[Look],
         adjusts: &[Adjust],
     ) {
-        let factor = adjusts.iter().map(|adjust| adjust.factor).fold(1.0, f64::max);
+        let factor = adjusts
+            .iter()
+            .map(|adjust| adjust.factor)
+            .fold(1.0, f64::max);
         if factor > 1.0 {
             evidence.factors.insert("design_effect".to_owned(), factor);
         }
         let loud = rank::loudest(looks);
         let ticks = self.grid.ticks();
-        evidence.window =
-            if evidence.fail { loud.peak.map_or(ticks, |peak| peak.window) } else { ticks };
+        evidence.window = if evidence.fail {
+            loud.peak.map_or(ticks, |peak| peak.window)
+        } else {
+            ticks
+        };
         let [baseline, canary] = [0, 1].map(|arm| self.sides[0].quantile(&self.reference[arm]));
         evidence.estimate = match (baseline, canary, self.grid.scale()) {
             (Some(baseline), Some(canary), Scale::Ratio) if baseline > 0.0 => {
@@ -181,7 +207,10 @@ impl TailCheck {
             Worse::Lower => Orientation::Lower,
             Worse::Either => Orientation::Either,
         };
-        let adjust = Adjust { factor, df: adjusts[0].df };
+        let adjust = Adjust {
+            factor,
+            df: adjusts[0].df,
+        };
         evidence.interval = self.grid.interval(
             orientation,
             setting.looks_planned(),
@@ -200,7 +229,11 @@ impl OneSide {
     fn oriented(&self, values: &Sorted, tolerance: Option<&Tolerance>) -> Sorted {
         let lower = self.worse_is_lower;
         let sign = check::sign(lower);
-        let turned = if lower { values.negated() } else { values.clone() };
+        let turned = if lower {
+            values.negated()
+        } else {
+            values.clone()
+        };
         debug_assert!(sign.abs() == 1.0);
         match tolerance {
             Some(tolerance) => turned.mapped(|y| check::boundary(y, lower, tolerance)),
@@ -225,7 +258,10 @@ impl OneSide {
         cut: &Cut,
         clustered: bool,
     ) {
-        let arms = [self.oriented(baseline, Some(tolerance)), self.oriented(canary, None)];
+        let arms = [
+            self.oriented(baseline, Some(tolerance)),
+            self.oriented(canary, None),
+        ];
         let counts = [cut.count(&arms[0]), cut.count(&arms[1])];
         let (n, m) = (arms[0].total(), arms[1].total());
         let law = Lattice::permutation_scores(
@@ -235,7 +271,11 @@ impl OneSide {
             counts[0].tied + counts[1].tied,
             cut.tied_sixteenths,
         );
-        let sixteenths = if counts[0].tied + counts[1].tied > 0 { 16 } else { 1 };
+        let sixteenths = if counts[0].tied + counts[1].tied > 0 {
+            16
+        } else {
+            1
+        };
         let x = counts[1].beyond as i64 * sixteenths
             + if sixteenths == 16 {
                 counts[1].tied as i64 * i64::from(cut.tied_sixteenths)
@@ -284,8 +324,15 @@ impl OneSide {
             })
             .sum();
         let observed = baseline.variance_of_mean() + canary.variance_of_mean();
-        let factor = if null > 0.0 { (observed / null).max(1.0) } else { 1.0 };
-        Some(Adjust { factor, df: units::degrees_of_freedom(baseline, canary) })
+        let factor = if null > 0.0 {
+            (observed / null).max(1.0)
+        } else {
+            1.0
+        };
+        Some(Adjust {
+            factor,
+            df: units::degrees_of_freedom(baseline, canary),
+        })
     }
 }
 
@@ -309,11 +356,17 @@ impl Cut {
     fn at(reference: &Sorted, level: f64) -> Option<Cut> {
         let threshold = reference.quantile(level)?;
         let total = reference.total() as f64;
-        let bare = Cut { threshold, tied_sixteenths: 0 };
+        let bare = Cut {
+            threshold,
+            tied_sixteenths: 0,
+        };
         let counted = bare.count(reference);
         let wanted = (1.0 - level) * total - counted.beyond as f64;
         let fraction = (wanted / counted.tied.max(1) as f64).clamp(0.0, 1.0);
-        Some(Cut { threshold, tied_sixteenths: (fraction * 16.0).round() as u8 })
+        Some(Cut {
+            threshold,
+            tied_sixteenths: (fraction * 16.0).round() as u8,
+        })
     }
 
     fn count(&self, values: &Sorted) -> Counted {
@@ -350,7 +403,11 @@ impl Counted {
 // === functions ===
 
 fn bounded(sorted: Sorted) -> Sorted {
-    if sorted.values().len() > REFERENCE_DISTINCT_MAX { sorted.mapped(coarse) } else { sorted }
+    if sorted.values().len() > REFERENCE_DISTINCT_MAX {
+        sorted.mapped(coarse)
+    } else {
+        sorted
+    }
 }
 
 /// Scores against a ladder of boundaries: canary values beyond `boundary(quantile)` against
@@ -367,7 +424,10 @@ fn push_grid(
         return grid.push_empty();
     };
     let above = |values: &Sorted, cut: f64| -> f64 {
-        let cut = Cut { threshold: cut, tied_sixteenths: 8 };
+        let cut = Cut {
+            threshold: cut,
+            tied_sixteenths: 8,
+        };
         cut.count(values).score(&cut)
     };
     let is_ratio = grid.scale() == Scale::Ratio;
@@ -376,11 +436,19 @@ fn push_grid(
     // same information, so the score keeps its sign and the ladder its order.
     let _ = worse_is_lower;
     grid.push(|node| {
-        let cut = if is_ratio { quantile * node } else { quantile + node };
+        let cut = if is_ratio {
+            quantile * node
+        } else {
+            quantile + node
+        };
         let in_canary = above(canary, cut);
         let all = in_canary + in_baseline;
         let share = all / (m + n);
         let variance = m * n / (m + n - 1.0).max(1.0) * share * (1.0 - share);
-        if variance > 0.0 { (in_canary - m * share, variance) } else { (0.0, 0.0) }
+        if variance > 0.0 {
+            (in_canary - m * share, variance)
+        } else {
+            (0.0, 0.0)
+        }
     });
 }

@@ -124,7 +124,11 @@ impl ThresholdCheck {
         if self.kind == MetricKind::Latency {
             let values = self.values.merge(&rank::sorted(canary));
             let crowded = values.values().len() > SHOWN_DISTINCT_MAX;
-            self.values = if crowded { values.mapped(coarse) } else { values };
+            self.values = if crowded {
+                values.mapped(coarse)
+            } else {
+                values
+            };
         }
         if !self.clustered {
             return;
@@ -132,10 +136,15 @@ impl ThresholdCheck {
         for (i, (&value, &unit)) in canary.values.iter().zip(&canary.units).enumerate() {
             let weight = canary.weights.get(i).copied().unwrap_or(1) as f64;
             let breaching = is_beyond(value, &self.limit);
-            self.units.add(unit, weight, if breaching { weight } else { 0.0 });
+            self.units
+                .add(unit, weight, if breaching { weight } else { 0.0 });
         }
         for (&unit, &(bad, total)) in &canary.by_unit {
-            let counted = if self.limit.side == LimitSide::Above { total - bad.min(total) } else { bad };
+            let counted = if self.limit.side == LimitSide::Above {
+                total - bad.min(total)
+            } else {
+                bad
+            };
             self.units.add(unit, total as f64, counted as f64);
         }
     }
@@ -172,12 +181,18 @@ impl ThresholdCheck {
         }
         if setting.detail == Detail::Full {
             if adjust.factor > 1.0 {
-                evidence.factors.insert("design_effect".to_owned(), adjust.factor);
+                evidence
+                    .factors
+                    .insert("design_effect".to_owned(), adjust.factor);
             }
             self.describe(&mut evidence, setting, fail_bound, pass_bound);
             if !evidence.fail && !evidence.pass {
                 let floor = crate::stats::special::normal_quantile(1.0 - setting.plan.beta);
-                let bound = if pass_bound.is_finite() { pass_bound } else { floor };
+                let bound = if pass_bound.is_finite() {
+                    pass_bound
+                } else {
+                    floor
+                };
                 evidence.needs_ticks = check::ticks_to_reach(-z_whole, bound, self.ticks);
             }
         }
@@ -195,19 +210,25 @@ impl ThresholdCheck {
         match (&self.test, self.kind) {
             (Test::Mean(side), _) => {
                 let sign = check::sign(self.limit.side == LimitSide::Above);
-                let Some((mean, error)) = side.moments(evidence.window) else { return };
+                let Some((mean, error)) = side.moments(evidence.window) else {
+                    return;
+                };
                 let show = |number: f64| self.limit.value + sign * number;
                 evidence.estimate = Some(show(mean));
                 let ends = [
                     fail_bound
                         .is_finite()
                         .then(|| show(mean - (fail_bound + WHOLE_RUN_PENALTY) * error)),
-                    pass_bound.is_finite().then(|| show(mean + pass_bound * error)),
+                    pass_bound
+                        .is_finite()
+                        .then(|| show(mean + pass_bound * error)),
                 ];
                 evidence.interval = if sign < 0.0 { [ends[1], ends[0]] } else { ends };
             }
             (_, MetricKind::Latency) => {
-                let Some(level) = self.at.map(Quantile::level) else { return };
+                let Some(level) = self.at.map(Quantile::level) else {
+                    return;
+                };
                 evidence.estimate = self.values.quantile(level).filter(|v| v.is_finite());
                 evidence.interval = self.quantile_interval(level, delta);
             }
@@ -246,7 +267,13 @@ impl ThresholdCheck {
             return;
         }
         let end = if above_is_shown { 0 } else { 1 };
-        let tightest = |shown: f64| if above_is_shown { shown.max(limit) } else { shown.min(limit) };
+        let tightest = |shown: f64| {
+            if above_is_shown {
+                shown.max(limit)
+            } else {
+                shown.min(limit)
+            }
+        };
         evidence.interval[end] = Some(evidence.interval[end].map_or(limit, tightest));
     }
 
@@ -260,17 +287,23 @@ impl ThresholdCheck {
         let share = self.units.mean();
         let null = share * (1.0 - share) / self.units.count();
         let observed = self.units.variance_of_mean();
-        let factor = if null > 0.0 { (observed / null).max(1.0) } else { 1.0 };
-        Some(Adjust { factor, df: self.units.len() as f64 - 1.0 })
+        let factor = if null > 0.0 {
+            (observed / null).max(1.0)
+        } else {
+            1.0
+        };
+        Some(Adjust {
+            factor,
+            df: self.units.len() as f64 - 1.0,
+        })
     }
 
     /// Values at which the run's distribution function cannot be told from `level`.
     fn quantile_interval(&self, level: f64, delta: f64) -> [Option<f64>; 2] {
         let all = self.values.total();
         let limit = -libm::log(delta);
-        let inside = |below: u64| {
-            mixture::beta_binomial_log_e(below as f64, all as f64, level) < limit
-        };
+        let inside =
+            |below: u64| mixture::beta_binomial_log_e(below as f64, all as f64, level) < limit;
         let (mut below, mut ends) = (0_u64, [None, None]);
         let values = self.values.values().iter().zip(self.values.weights());
         for (&value, &weight) in values {
@@ -311,7 +344,14 @@ fn counted(kind: MetricKind, cell: &Cell, limit: &Limit) -> (u64, u64) {
         }
         _ => {
             let bad = cell.bad.min(cell.total);
-            (if limit.side == LimitSide::Above { cell.total - bad } else { bad }, cell.total)
+            (
+                if limit.side == LimitSide::Above {
+                    cell.total - bad
+                } else {
+                    bad
+                },
+                cell.total,
+            )
         }
     }
 }

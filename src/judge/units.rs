@@ -26,7 +26,11 @@ impl UnitSums {
     /// Adds `count` observations of a unit whose scores sum to `score`.
     pub fn add(&mut self, unit: u64, count: f64, score: f64) {
         let full = self.units.len() >= UNITS_MAX && !self.units.contains_key(&unit);
-        let key = if full { u64::MAX - unit % OVERFLOW_GROUPS } else { unit };
+        let key = if full {
+            u64::MAX - unit % OVERFLOW_GROUPS
+        } else {
+            unit
+        };
         let sums = self.units.entry(key).or_default();
         sums.0 += count;
         sums.1 += score;
@@ -73,7 +77,9 @@ impl UnitSums {
     }
 
     fn totals(&self) -> (f64, f64) {
-        self.units.values().fold((0.0, 0.0), |(n, e), unit| (n + unit.0, e + unit.1))
+        self.units
+            .values()
+            .fold((0.0, 0.0), |(n, e), unit| (n + unit.0, e + unit.1))
     }
 }
 

@@ -103,11 +103,22 @@ impl ArPaths {
             .map(|(index, &phi)| Ensemble {
                 phi,
                 stream: Stream::new(&seed, index as u64),
-                paths: vec![Path { numbers: Moments::default(), alive: true }; paths],
+                paths: vec![
+                    Path {
+                        numbers: Moments::default(),
+                        alive: true
+                    };
+                    paths
+                ],
                 killed: 0,
             })
             .collect();
-        ArPaths { kind, looks_planned, multiscale, ensembles }
+        ArPaths {
+            kind,
+            looks_planned,
+            multiscale,
+            ensembles,
+        }
     }
 
     /// Extends every path when the tick has a number, and spends alpha up to `alpha_cumulative`.
@@ -136,7 +147,11 @@ impl Ensemble {
         for path in &mut self.paths {
             let draw = self.stream.normal();
             let begun = path.numbers.prefix.len() > 1;
-            let number = if begun { self.phi * path.numbers.last + fresh * draw } else { draw };
+            let number = if begun {
+                self.phi * path.numbers.last + fresh * draw
+            } else {
+                draw
+            };
             path.numbers.push(number);
         }
     }
@@ -147,7 +162,13 @@ impl Ensemble {
         let statistics: Vec<Option<f64>> = self
             .paths
             .iter()
-            .map(|path| if path.alive { path.numbers.statistic(kind, planned, multiscale) } else { None })
+            .map(|path| {
+                if path.alive {
+                    path.numbers.statistic(kind, planned, multiscale)
+                } else {
+                    None
+                }
+            })
             .collect();
         let mut living: Vec<f64> = statistics.iter().flatten().copied().collect();
         if wanted == 0 || living.len() <= wanted {
@@ -156,8 +177,11 @@ impl Ensemble {
         let at = living.len() - wanted - 1;
         let (_, pivot, above) = living.select_nth_unstable_by(at, f64::total_cmp);
         let pivot = *pivot;
-        let threshold =
-            above.iter().copied().filter(|&value| value > pivot).fold(f64::INFINITY, f64::min);
+        let threshold = above
+            .iter()
+            .copied()
+            .filter(|&value| value > pivot)
+            .fold(f64::INFINITY, f64::min);
         for (path, statistic) in self.paths.iter_mut().zip(&statistics) {
             if statistic.is_some_and(|statistic| statistic >= threshold) {
                 path.alive = false;
@@ -209,7 +233,8 @@ impl Moments {
         let inflation = match kind {
             Kind::Independent => 1.0,
             Kind::Envelope => {
-                let lagged = self.products - mean * (2.0 * self.prefix[count] - self.first - self.last)
+                let lagged = self.products
+                    - mean * (2.0 * self.prefix[count] - self.first - self.last)
                     + (n - 1.0) * mean * mean;
                 let phi = lagged / spread;
                 let corrected = (phi + (1.0 + 3.0 * phi) / n).clamp(0.0, CORRECTION_MAX);
@@ -237,7 +262,11 @@ impl Moments {
             let sum = self.prefix[count] - self.prefix[count - window];
             let z = sum / ((window as f64).sqrt() * scale);
             if loudest.is_none_or(|peak| z - penalty > peak.statistic) {
-                loudest = Some(Peak { statistic: z - penalty, window, z });
+                loudest = Some(Peak {
+                    statistic: z - penalty,
+                    window,
+                    z,
+                });
             }
         };
         hear(count, WHOLE_RUN_PENALTY);
@@ -257,8 +286,9 @@ mod tests {
     fn level(kind: Kind, phi: f64, runs: usize) -> f64 {
         let looks = 30;
         let mut under_test = ArPaths::new(seed_from("test", "ar"), looks, kind, true, 2_000);
-        let bounds: Vec<f64> =
-            (1..=looks).map(|look| under_test.look(true, 0.05 * look as f64 / looks as f64)).collect();
+        let bounds: Vec<f64> = (1..=looks)
+            .map(|look| under_test.look(true, 0.05 * look as f64 / looks as f64))
+            .collect();
         let mut stream = Stream::new(&seed_from("test", "fresh ar"), 0);
         let fresh = (1.0 - phi * phi).sqrt();
         let mut crossed = 0;

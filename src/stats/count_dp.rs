@@ -37,12 +37,22 @@ pub struct CountTail {
 impl CountDp {
     /// Flags high counts: `next` returns the smallest c with P(count >= c) within the alpha.
     pub fn upper() -> CountDp {
-        CountDp { upper: true, running: Running::default(), spent: 0.0, edge: 0 }
+        CountDp {
+            upper: true,
+            running: Running::default(),
+            spent: 0.0,
+            edge: 0,
+        }
     }
 
     /// Flags low counts: `next` returns the largest c with P(count <= c) within the alpha.
     pub fn lower() -> CountDp {
-        CountDp { upper: false, running: Running::default(), spent: 0.0, edge: 0 }
+        CountDp {
+            upper: false,
+            running: Running::default(),
+            spent: 0.0,
+            edge: 0,
+        }
     }
 
     /// Probability spent so far.
@@ -125,7 +135,10 @@ impl CountTail {
 
 impl Default for Running {
     fn default() -> Running {
-        Running { lo: 0, pmf: vec![1.0] }
+        Running {
+            lo: 0,
+            pmf: vec![1.0],
+        }
     }
 }
 
@@ -181,8 +194,11 @@ mod tests {
     fn the_share_of_flagged_paths_is_what_was_spent() {
         let laws: Vec<Lattice> = [3, 0, 5, 2, 8].map(|n| Lattice::binomial(n, 0.3)).into();
         let mut dp = CountDp::upper();
-        let bounds: Vec<i64> =
-            laws.iter().enumerate().map(|(i, law)| dp.next(law, 0.01 * (i + 1) as f64)).collect();
+        let bounds: Vec<i64> = laws
+            .iter()
+            .enumerate()
+            .map(|(i, law)| dp.next(law, 0.01 * (i + 1) as f64))
+            .collect();
         // Enumerate every path.
         let mut alive = std::collections::BTreeMap::from([(0_i64, 1.0)]);
         let mut flagged = 0.0;

@@ -41,20 +41,26 @@ impl LanDemets {
     /// than before by at least [`MIN_INFORMATION_STEP`] of it) that spends `increment`; infinite
     /// where nothing is spent.
     pub fn next(&mut self, information: f64, increment: f64) -> f64 {
-        if self.mass.is_empty() { self.first(information, increment) } else { self.later(information, increment) }
+        if self.mass.is_empty() {
+            self.first(information, increment)
+        } else {
+            self.later(information, increment)
+        }
     }
 
     fn first(&mut self, information: f64, increment: f64) -> f64 {
         let deviation = information.sqrt();
-        let z = if increment > 0.0 { normal_quantile(1.0 - increment).min(REACH) } else { REACH };
+        let z = if increment > 0.0 {
+            normal_quantile(1.0 - increment).min(REACH)
+        } else {
+            REACH
+        };
         self.spacing = deviation / (2.0 * POINTS_PER_DEVIATION);
         self.boundary = z * deviation;
         self.information = information;
         let points = self.points(deviation);
         let density: Vec<f64> = (0..points)
-            .map(|j| {
-                normal_pdf((self.boundary - j as f64 * self.spacing) / deviation) / deviation
-            })
+            .map(|j| normal_pdf((self.boundary - j as f64 * self.spacing) / deviation) / deviation)
             .collect();
         self.weigh(density);
         if increment > 0.0 { z } else { f64::INFINITY }
@@ -77,7 +83,11 @@ impl LanDemets {
         self.boundary = boundary;
         self.information = information;
         self.weigh(density);
-        if increment > 0.0 { boundary / deviation } else { f64::INFINITY }
+        if increment > 0.0 {
+            boundary / deviation
+        } else {
+            f64::INFINITY
+        }
     }
 
     /// The boundary that the score, continuing from the region, crosses with this probability.
@@ -101,10 +111,17 @@ impl LanDemets {
         let mut c = self.boundary.clamp(low, high);
         for _ in 0..NEWTON_STEPS {
             let (probability, slope) = crossing(c);
-            if probability > increment { low = c } else { high = c }
+            if probability > increment {
+                low = c
+            } else {
+                high = c
+            }
             let newton = c - (probability - increment) / slope;
-            let next =
-                if slope < 0.0 && newton > low && newton < high { newton } else { 0.5 * (low + high) };
+            let next = if slope < 0.0 && newton > low && newton < high {
+                newton
+            } else {
+                0.5 * (low + high)
+            };
             let moved = (next - c).abs();
             c = next;
             if moved < 1e-10 * deviation {
@@ -136,7 +153,10 @@ impl LanDemets {
                 }
                 let mass = &self.mass[from as usize..to as usize];
                 let kernel = &kernel[(from - base - first) as usize..];
-                mass.iter().zip(kernel).map(|(mass, kernel)| mass * kernel).sum()
+                mass.iter()
+                    .zip(kernel)
+                    .map(|(mass, kernel)| mass * kernel)
+                    .sum()
             })
             .collect()
     }
@@ -190,12 +210,18 @@ mod tests {
         let published = [4.8769, 3.3569, 2.6803, 2.2898, 2.0310];
         let found = boundaries(|t| spending::obrien_fleming(0.025, t), 5);
         for (found, published) in found.iter().zip(published) {
-            assert!((found - published).abs() < 1.5e-4, "{found} against {published}");
+            assert!(
+                (found - published).abs() < 1.5e-4,
+                "{found} against {published}"
+            );
         }
         let published = [2.4380, 2.4268, 2.4101, 2.3966, 2.3859];
         let found = boundaries(|t| spending::pocock(0.025, t), 5);
         for (found, published) in found.iter().zip(published) {
-            assert!((found - published).abs() < 1.5e-4, "{found} against {published}");
+            assert!(
+                (found - published).abs() < 1.5e-4,
+                "{found} against {published}"
+            );
         }
     }
 

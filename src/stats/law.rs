@@ -48,7 +48,11 @@ struct Sampler {
 impl Law {
     /// A Gaussian law; empty where the variance is not positive.
     pub fn gaussian(variance: f64) -> Law {
-        if variance > 0.0 { Law::Gaussian { variance } } else { Law::Empty }
+        if variance > 0.0 {
+            Law::Gaussian { variance }
+        } else {
+            Law::Empty
+        }
     }
 
     /// Variance of the score.
@@ -97,7 +101,9 @@ impl Lattice {
         let (m, n, t) = (canary as f64, baseline as f64, events as f64);
         let lo = events.saturating_sub(baseline) as i64;
         let hi = events.min(canary) as i64;
-        Lattice::unimodal(lo, hi, |x| odds * (m - x) * (t - x) / ((x + 1.0) * (n - t + x + 1.0)))
+        Lattice::unimodal(lo, hi, |x| {
+            odds * (m - x) * (t - x) / ((x + 1.0) * (n - t + x + 1.0))
+        })
     }
 
     /// Sum of the canary's scores when `beyond` of all values score 1, `tied` of them score
@@ -122,12 +128,8 @@ impl Lattice {
         for (i, &p) in first.pmf.iter().enumerate() {
             let x = first.lo + i as i64;
             let left = canary - x as u64;
-            let rest = Lattice::fisher_noncentral_hypergeometric(
-                left,
-                all - beyond - left,
-                tied,
-                1.0,
-            );
+            let rest =
+                Lattice::fisher_noncentral_hypergeometric(left, all - beyond - left, tied, 1.0);
             for (j, &q) in rest.pmf.iter().enumerate() {
                 let score = 16 * x + weight * (rest.lo + j as i64);
                 pmf[(score - lo) as usize] += p * q;
@@ -153,7 +155,11 @@ impl Lattice {
         let (mut low, mut high) = (lo, hi);
         while low < high {
             let middle = low + (high - low) / 2;
-            if ratio(middle as f64) > 1.0 { low = middle + 1 } else { high = middle }
+            if ratio(middle as f64) > 1.0 {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
         let mode = low;
         let mut below = Vec::new();
@@ -188,8 +194,11 @@ impl Lattice {
     }
 
     fn from_pmf(lo: i64, unit: f64, pmf: Vec<f64>) -> Lattice {
-        let mean: f64 =
-            pmf.iter().enumerate().map(|(i, p)| p * (lo + i as i64) as f64).sum();
+        let mean: f64 = pmf
+            .iter()
+            .enumerate()
+            .map(|(i, p)| p * (lo + i as i64) as f64)
+            .sum();
         let variance: f64 = pmf
             .iter()
             .enumerate()
@@ -254,7 +263,9 @@ impl Lattice {
 
     /// The number that 32 random bits stand for, by inverting the distribution function.
     pub fn sample(&self, bits: u32) -> i64 {
-        let sampler = self.sampler.get_or_init(|| Box::new(Sampler::build(&self.pmf)));
+        let sampler = self
+            .sampler
+            .get_or_init(|| Box::new(Sampler::build(&self.pmf)));
         let mut index = sampler.guide[(bits >> 24) as usize] as usize;
         while index + 1 < sampler.ends.len() && bits >= sampler.ends[index] {
             index += 1;
@@ -297,7 +308,11 @@ mod tests {
     fn assert_law(law: &Lattice, expected: impl Fn(i64) -> f64) {
         for x in law.lo()..=law.hi() {
             let p = law.pmf()[(x - law.lo()) as usize];
-            assert!((p - expected(x)).abs() < 1e-12, "P({x}) = {p}, not {}", expected(x));
+            assert!(
+                (p - expected(x)).abs() < 1e-12,
+                "P({x}) = {p}, not {}",
+                expected(x)
+            );
         }
         assert!((law.pmf().iter().sum::<f64>() - 1.0).abs() < 1e-12);
     }
@@ -307,19 +322,22 @@ mod tests {
         let p: f64 = 0.3;
         assert_law(&Lattice::binomial(20, p), |x| {
             libm::exp(
-                ln_choose(20, x as u64) + x as f64 * libm::log(p)
+                ln_choose(20, x as u64)
+                    + x as f64 * libm::log(p)
                     + (20 - x) as f64 * libm::log(1.0 - p),
             )
         });
         let (m, n, t, odds) = (7_u64, 9_u64, 5_u64, 1.7_f64);
         let weight = |x: i64| {
             libm::exp(
-                ln_choose(m, x as u64) + ln_choose(n, t - x as u64)
-                    + x as f64 * libm::log(odds),
+                ln_choose(m, x as u64) + ln_choose(n, t - x as u64) + x as f64 * libm::log(odds),
             )
         };
         let sum: f64 = (0..=5).map(weight).sum();
-        assert_law(&Lattice::fisher_noncentral_hypergeometric(m, n, t, odds), |x| weight(x) / sum);
+        assert_law(
+            &Lattice::fisher_noncentral_hypergeometric(m, n, t, odds),
+            |x| weight(x) / sum,
+        );
         assert_law(&Lattice::poisson(3.5), |x| {
             libm::exp(x as f64 * libm::log(3.5) - 3.5 - libm::lgamma(x as f64 + 1.0))
         });
@@ -333,7 +351,10 @@ mod tests {
         let mut all = 0.0;
         for mask in 0_u32..128 {
             if mask.count_ones() == 3 {
-                let sum: i64 = (0..7).filter(|i| mask >> i & 1 == 1).map(|i| scores[i]).sum();
+                let sum: i64 = (0..7)
+                    .filter(|i| mask >> i & 1 == 1)
+                    .map(|i| scores[i])
+                    .sum();
                 *counts.entry(sum).or_insert(0.0) += 1.0;
                 all += 1.0;
             }
@@ -359,7 +380,10 @@ mod tests {
     #[test]
     fn degenerate_laws_have_no_variance() {
         assert_eq!(Lattice::binomial(0, 0.5).variance(), 0.0);
-        assert_eq!(Lattice::fisher_noncentral_hypergeometric(3, 0, 2, 1.0).variance(), 0.0);
+        assert_eq!(
+            Lattice::fisher_noncentral_hypergeometric(3, 0, 2, 1.0).variance(),
+            0.0
+        );
         assert_eq!(Lattice::binomial(5, 0.5).negated().mean(), -2.5);
     }
 }

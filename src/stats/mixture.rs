@@ -19,7 +19,11 @@ pub fn beta_binomial_log_e(events: f64, trials: f64, p: f64) -> f64 {
     let ln_beta = |a: f64, b: f64| ln_gamma(a) + ln_gamma(b) - ln_gamma(a + b);
     let rest = trials - events;
     let term = |count: f64, probability: f64| {
-        if count == 0.0 { 0.0 } else { count * libm::log(probability) }
+        if count == 0.0 {
+            0.0
+        } else {
+            count * libm::log(probability)
+        }
     };
     ln_beta(PRIOR_SHAPE + events, PRIOR_SHAPE + rest)
         - ln_beta(PRIOR_SHAPE, PRIOR_SHAPE)
@@ -36,8 +40,16 @@ pub fn proportion_bounds(events: u64, trials: u64, delta: f64) -> [f64; 2] {
     let centre = x / n;
     let limit = -libm::log(delta);
     let inside = |p: f64| beta_binomial_log_e(x, n, p) < limit;
-    let lower = if events == 0 { 0.0 } else { bisect(centre, 0.0, inside) };
-    let upper = if events == trials { 1.0 } else { bisect(centre, 1.0, inside) };
+    let lower = if events == 0 {
+        0.0
+    } else {
+        bisect(centre, 0.0, inside)
+    };
+    let upper = if events == trials {
+        1.0
+    } else {
+        bisect(centre, 1.0, inside)
+    };
     [lower, upper]
 }
 
@@ -45,7 +57,11 @@ pub fn proportion_bounds(events: u64, trials: u64, delta: f64) -> [f64; 2] {
 /// prior worth `prior_exposure`.
 pub fn gamma_poisson_log_e(events: f64, exposure: f64, rate: f64, prior_exposure: f64) -> f64 {
     let shape = PRIOR_SHAPE;
-    let of_events = if events == 0.0 { 0.0 } else { events * libm::log(rate) };
+    let of_events = if events == 0.0 {
+        0.0
+    } else {
+        events * libm::log(rate)
+    };
     ln_gamma(shape + events) - ln_gamma(shape) + shape * libm::log(prior_exposure)
         - (shape + events) * libm::log(prior_exposure + exposure)
         + rate * exposure
@@ -61,7 +77,11 @@ pub fn rate_bounds(events: u64, exposure: f64, delta: f64, prior_exposure: f64) 
     let centre = (x / exposure).max(f64::MIN_POSITIVE);
     let limit = -libm::log(delta);
     let inside = |rate: f64| gamma_poisson_log_e(x, exposure, rate, prior_exposure) < limit;
-    let lower = if events == 0 { 0.0 } else { bisect(centre, 0.0, inside) };
+    let lower = if events == 0 {
+        0.0
+    } else {
+        bisect(centre, 0.0, inside)
+    };
     let mut far = (x + 10.0) / exposure;
     while inside(far) {
         far *= 2.0;
@@ -97,9 +117,7 @@ mod tests {
         for i in 0..steps {
             let t = (f64::from(i) + 0.5) / f64::from(steps) * std::f64::consts::FRAC_PI_2;
             let p = libm::sin(t) * libm::sin(t);
-            sum += libm::exp(
-                x * libm::log(p / p0) + (n - x) * libm::log((1.0 - p) / (1.0 - p0)),
-            );
+            sum += libm::exp(x * libm::log(p / p0) + (n - x) * libm::log((1.0 - p) / (1.0 - p0)));
         }
         let expected = libm::log(sum / f64::from(steps));
         assert!((beta_binomial_log_e(x, n, p0) - expected).abs() < 1e-9);

@@ -14,12 +14,16 @@
 
 pub mod ar_paths;
 pub mod count_dp;
+pub mod exact;
+pub mod hodges_lehmann;
 pub mod lan_demets;
 pub mod law;
+pub mod mann_whitney;
 pub mod mixture;
 pub mod multiscale;
 pub mod normal_mixture;
 pub mod null_paths;
+pub mod rank;
 pub mod sampler;
 pub mod special;
 pub mod spending;

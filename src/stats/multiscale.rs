@@ -52,7 +52,11 @@ pub fn peak_with(
         let z = adjust((prefix_s[ticks] - prefix_s[ticks - window]) / variance.sqrt());
         let statistic = z - penalty;
         if loudest.is_none_or(|peak| statistic > peak.statistic) {
-            loudest = Some(Peak { statistic, window, z });
+            loudest = Some(Peak {
+                statistic,
+                window,
+                z,
+            });
         }
     };
     hear(ticks, WHOLE_RUN_PENALTY);
@@ -82,11 +86,20 @@ pub fn threshold_ceiling(prefix_v: &[f64], looks_planned: usize, alpha_increment
         .map(|window| penalty(looks_planned, window))
         .collect();
     penalties.push(WHOLE_RUN_PENALTY);
-    let tails = |c: f64| penalties.iter().map(|penalty| normal_sf(c + penalty)).sum::<f64>();
+    let tails = |c: f64| {
+        penalties
+            .iter()
+            .map(|penalty| normal_sf(c + penalty))
+            .sum::<f64>()
+    };
     let (mut low, mut high) = (-WHOLE_RUN_PENALTY, 40.0);
     for _ in 0..BISECTIONS {
         let middle = 0.5 * (low + high);
-        if tails(middle) > alpha_increment { low = middle } else { high = middle }
+        if tails(middle) > alpha_increment {
+            low = middle
+        } else {
+            high = middle
+        }
     }
     high
 }

@@ -146,14 +146,19 @@ impl NullPaths {
 
     fn remove(&mut self, wanted: usize) -> f64 {
         self.order.clear();
-        let living = self.alive.iter().zip(&self.statistic).filter(|(alive, _)| **alive);
+        let living = self
+            .alive
+            .iter()
+            .zip(&self.statistic)
+            .filter(|(alive, _)| **alive);
         self.order.extend(living.map(|(_, statistic)| *statistic));
         let living = self.order.len();
         if living <= wanted {
             return f64::INFINITY;
         }
-        let (_, pivot, above) =
-            self.order.select_nth_unstable_by(living - wanted - 1, f32::total_cmp);
+        let (_, pivot, above) = self
+            .order
+            .select_nth_unstable_by(living - wanted - 1, f32::total_cmp);
         let pivot = *pivot;
         let threshold = above
             .iter()
@@ -198,8 +203,15 @@ mod tests {
 
     #[test]
     fn fresh_gaussian_paths_cross_with_probability_alpha() {
-        let laws: Vec<Law> =
-            (0..30).map(|i| if i % 7 == 3 { Law::Empty } else { Law::gaussian(1.0 + f64::from(i)) }).collect();
+        let laws: Vec<Law> = (0..30)
+            .map(|i| {
+                if i % 7 == 3 {
+                    Law::Empty
+                } else {
+                    Law::gaussian(1.0 + f64::from(i))
+                }
+            })
+            .collect();
         let level = level(&laws, 0.05, 20_000);
         // Monte-Carlo errors of the thresholds (.0014) and of the fresh paths (.0015) together.
         assert!((level - 0.05).abs() < 4.0 * 0.0021, "{level}");
@@ -209,7 +221,11 @@ mod tests {
     fn rare_counts_never_cross_too_often() {
         let laws: Vec<Law> = (0..40)
             .map(|i| {
-                if i % 3 == 0 { Law::Empty } else { Law::Lattice(Lattice::binomial(1 + i % 2, 0.2)) }
+                if i % 3 == 0 {
+                    Law::Empty
+                } else {
+                    Law::Lattice(Lattice::binomial(1 + i % 2, 0.2))
+                }
             })
             .collect();
         let level = level(&laws, 0.05, 5_000);
@@ -220,7 +236,13 @@ mod tests {
     fn the_same_seed_gives_the_same_thresholds() {
         let run = || {
             let mut paths = NullPaths::with_paths(seed_from("test", "same"), 5, 3_000);
-            (1..=5).map(|i| paths.look(&Law::gaussian(f64::from(i)), 0.01 * f64::from(i)).to_bits()).collect::<Vec<_>>()
+            (1..=5)
+                .map(|i| {
+                    paths
+                        .look(&Law::gaussian(f64::from(i)), 0.01 * f64::from(i))
+                        .to_bits()
+                })
+                .collect::<Vec<_>>()
         };
         assert_eq!(run(), run());
     }

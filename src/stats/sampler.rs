@@ -44,7 +44,10 @@ impl Stream {
     pub fn new(seed: &[u8; 32], index: u64) -> Stream {
         let mut source = ChaCha8Rng::from_seed(*seed);
         source.set_stream(index);
-        Stream { source, layers: Layers::shared() }
+        Stream {
+            source,
+            layers: Layers::shared(),
+        }
     }
 
     /// 32 random bits.
@@ -106,8 +109,11 @@ impl Stream {
 
 impl Layers {
     fn shared() -> std::sync::Arc<Layers> {
-        static LAYERS_ONCE: std::sync::OnceLock<std::sync::Arc<Layers>> = std::sync::OnceLock::new();
-        LAYERS_ONCE.get_or_init(|| std::sync::Arc::new(Layers::build())).clone()
+        static LAYERS_ONCE: std::sync::OnceLock<std::sync::Arc<Layers>> =
+            std::sync::OnceLock::new();
+        LAYERS_ONCE
+            .get_or_init(|| std::sync::Arc::new(Layers::build()))
+            .clone()
     }
 
     fn build() -> Layers {
@@ -154,16 +160,23 @@ mod tests {
         assert!(distance < 1.95 / n.sqrt(), "{distance}");
         let beyond = draws.iter().filter(|x| x.abs() > TAIL).count() as f64;
         let expected = 2.0 * normal_cdf(-TAIL) * n;
-        assert!((beyond - expected).abs() < 4.0 * expected.sqrt(), "{beyond} of {expected}");
+        assert!(
+            (beyond - expected).abs() < 4.0 * expected.sqrt(),
+            "{beyond} of {expected}"
+        );
     }
 
     #[test]
     fn streams_of_one_seed_differ_and_repeat() {
         let seed = seed_from("test", "streams");
-        let draw = |index| (0..4).map({
-            let mut stream = Stream::new(&seed, index);
-            move |_| stream.next_u64()
-        }).collect::<Vec<_>>();
+        let draw = |index| {
+            (0..4)
+                .map({
+                    let mut stream = Stream::new(&seed, index);
+                    move |_| stream.next_u64()
+                })
+                .collect::<Vec<_>>()
+        };
         assert_eq!(draw(0), draw(0));
         assert_ne!(draw(0), draw(1));
     }

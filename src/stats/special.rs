@@ -170,7 +170,10 @@ mod tests {
         for df in [1.0, 2.0, 3.5, 10.0, 47.0, 300.0] {
             let law = StudentsT::new(0.0, 1.0, df).unwrap();
             for t in [-6.0, -1.0, 0.0, 0.3, 1.7, 2.5, 9.0] {
-                assert!((student_t_sf(t, df) - law.sf(t)).abs() < 1e-10, "df {df}, t {t}");
+                assert!(
+                    (student_t_sf(t, df) - law.sf(t)).abs() < 1e-10,
+                    "df {df}, t {t}"
+                );
             }
         }
     }

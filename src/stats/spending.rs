@@ -6,7 +6,11 @@ use crate::stats::special::{normal_quantile, normal_sf};
 /// spent in proportion to time.
 pub fn kim_demets(alpha: f64, rho: f64, elapsed: f64) -> f64 {
     let elapsed = elapsed.clamp(0.0, 1.0);
-    if rho == 1.0 { alpha * elapsed } else { alpha * libm::pow(elapsed, rho) }
+    if rho == 1.0 {
+        alpha * elapsed
+    } else {
+        alpha * libm::pow(elapsed, rho)
+    }
 }
 
 /// Lan and DeMets' (1983) function of O'Brien-Fleming type, one-sided: 2 - 2 Phi(z_{a/2} / sqrt t).

@@ -25,7 +25,11 @@ const SEQUENTIAL_UNITS_MIN: usize = 50;
 /// Relative tolerance of a tail quantile.
 const TAIL_TOLERANCE: f64 = 0.25;
 /// Tail quantiles (per mille) with the values the smaller arm needs: at several looks, at one.
-const TAILS: [(u16, f64, f64); 3] = [(990, 1_000.0, 1_000.0), (950, 200.0, 200.0), (900, 50.0, 20.0)];
+const TAILS: [(u16, f64, f64); 3] = [
+    (990, 1_000.0, 1_000.0),
+    (950, 200.0, 200.0),
+    (900, 50.0, 20.0),
+];
 /// Share of distinct units among rows below which units are clusters.
 const CLUSTERED_SHARE: f64 = 0.9;
 /// Length of a derived plan's tick.
@@ -60,7 +64,12 @@ pub(super) fn derive(case: &Case, rows: Vec<Row>) -> Derived {
     let plan = Arc::new(plan_of(&shape));
     let looks = shape.looks;
     let rows = on_clock(rows, case.concurrent, looks);
-    Derived { plan, rows, secs_per_plan_sec: length / looks as f64, length_secs: length }
+    Derived {
+        plan,
+        rows,
+        secs_per_plan_sec: length / looks as f64,
+        length_secs: length,
+    }
 }
 
 /// Availability is judged as its complement in percent, a success ratio as its failures.
@@ -70,7 +79,9 @@ fn turned(case: &Case, mut rows: Vec<Row>, lower: bool) -> (Vec<Row>, bool) {
         "error_ratio" if lower => Some(1.0),
         _ => None,
     };
-    let Some(whole) = complement else { return (rows, lower) };
+    let Some(whole) = complement else {
+        return (rows, lower);
+    };
     for row in &mut rows {
         row.value = row.value.map(|value| whole - value);
     }
@@ -87,10 +98,13 @@ fn shape(case: &Case, rows: &[Row], lower: bool) -> Shape {
     let clustered = if is_ratio {
         fewest_units >= 5 && arms.iter().any(repeats)
     } else {
-        !is_series
-            && (case.stratum == "histogram" || (repeats(&arms[0]) && fewest_units >= 3))
+        !is_series && (case.stratum == "histogram" || (repeats(&arms[0]) && fewest_units >= 3))
     };
-    let units = if clustered && !is_ratio { fewest_units } else { arms[0].rows.min(arms[1].rows) };
+    let units = if clustered && !is_ratio {
+        fewest_units
+    } else {
+        arms[0].rows.min(arms[1].rows)
+    };
     let looks = if is_series || units < SEQUENTIAL_UNITS_MIN {
         1
     } else {
@@ -102,7 +116,9 @@ fn shape(case: &Case, rows: &[Row], lower: bool) -> Shape {
         () => MetricKind::Latency,
     };
     let values = arms[0].weight.min(arms[1].weight);
-    let tail = (kind == MetricKind::Latency).then(|| tail_for(values, looks, lower)).flatten();
+    let tail = (kind == MetricKind::Latency)
+        .then(|| tail_for(values, looks, lower))
+        .flatten();
     Shape {
         kind,
         worse: if lower { Worse::Lower } else { Worse::Higher },
@@ -123,8 +139,10 @@ struct ArmShape {
 
 impl ArmShape {
     fn of(rows: &[Row], arm: Arm) -> ArmShape {
-        let mine: Vec<&Row> =
-            rows.iter().filter(|row| row.arm == arm && row.value.is_some()).collect();
+        let mine: Vec<&Row> = rows
+            .iter()
+            .filter(|row| row.arm == arm && row.value.is_some())
+            .collect();
         let named: BTreeSet<&str> = mine.iter().filter_map(|row| row.unit.as_deref()).collect();
         // Rows without a unit are independent.
         let alone = mine.iter().filter(|row| row.unit.is_none()).count();
@@ -149,7 +167,8 @@ fn tolerance_for(metric_kind: &str) -> Tolerance {
 }
 
 fn tail_for(values: f64, looks: usize, lower: bool) -> Option<Quantile> {
-    let enough = |&&(_, several, one): &&(u16, f64, f64)| values >= if looks > 1 { several } else { one };
+    let enough =
+        |&&(_, several, one): &&(u16, f64, f64)| values >= if looks > 1 { several } else { one };
     let (per_mille, _, _) = TAILS.iter().find(enough)?;
     Quantile::from_per_mille(if lower { 1000 - per_mille } else { *per_mille })
 }
@@ -194,17 +213,23 @@ fn plan_of(shape: &Shape) -> Plan {
         beta: 0.05,
         on_inconclusive: OnInconclusive::Hold,
         on_no_data: OnNoData::Hold,
-        step: StepGate { min_duration: 0, min_samples: 0 },
+        step: StepGate {
+            min_duration: 0,
+            min_samples: 0,
+        },
         change_require: Vec::new(),
         arms: None,
         metrics: vec![Metric {
             name: METRIC.to_owned(),
             kind: shape.kind,
             value_unit: None,
-            source: Source::Values { select: Selector::named(METRIC) },
-            cluster: shape
-                .clustered
-                .then(|| Cluster { by: "unit".to_owned(), lifetime: Lifetime::Tick }),
+            source: Source::Values {
+                select: Selector::named(METRIC),
+            },
+            cluster: shape.clustered.then(|| Cluster {
+                by: "unit".to_owned(),
+                lifetime: Lifetime::Tick,
+            }),
         }],
         checks: std::iter::once(rank).chain(tail).collect(),
     }
@@ -213,9 +238,10 @@ fn plan_of(shape: &Shape) -> Plan {
 /// 25 % in the tail, whichever way: a lower tail may shrink to 1/1.25.
 fn tail_tolerance(shape: &Shape) -> Tolerance {
     match shape.worse {
-        Worse::Lower => {
-            Tolerance { relative: Some(1.0 - 1.0 / (1.0 + TAIL_TOLERANCE)), absolute: None }
-        }
+        Worse::Lower => Tolerance {
+            relative: Some(1.0 - 1.0 / (1.0 + TAIL_TOLERANCE)),
+            absolute: None,
+        },
         _ => Tolerance {
             relative: Some(TAIL_TOLERANCE),
             absolute: shape.tolerance.absolute,
@@ -227,10 +253,13 @@ fn tail_tolerance(shape: &Shape) -> Tolerance {
 /// clock, others are each stretched over the whole.
 fn on_clock(rows: Vec<Row>, concurrent: bool, looks: usize) -> Vec<Row> {
     let range = |arm: Option<Arm>| {
-        let secs = rows.iter().filter(|row| arm.is_none_or(|arm| row.arm == arm));
-        secs.filter_map(|row| row.secs).fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), s| {
-            (low.min(s), high.max(s))
-        })
+        let secs = rows
+            .iter()
+            .filter(|row| arm.is_none_or(|arm| row.arm == arm));
+        secs.filter_map(|row| row.secs)
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), s| {
+                (low.min(s), high.max(s))
+            })
     };
     let ranges = Arm::BOTH.map(|arm| range((!concurrent).then_some(arm)));
     let plan_secs = looks as f64;

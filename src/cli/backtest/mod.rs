@@ -108,7 +108,12 @@ pub fn run(args: &BacktestArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
         .with_context(|| format!("cannot read {}", args.manifest.display()))?;
     let manifest: Manifest = serde_json::from_str(&text)
         .with_context(|| format!("{} is not a manifest of cases", args.manifest.display()))?;
-    let plan = args.plan.as_deref().map(replay::read_plan).transpose()?.map(Arc::new);
+    let plan = args
+        .plan
+        .as_deref()
+        .map(replay::read_plan)
+        .transpose()?
+        .map(Arc::new);
     let folder = args.manifest.parent().unwrap_or(Path::new("."));
     let judged = judge_all(&manifest.cases, folder, plan.as_ref())?;
     match args.output {
@@ -157,7 +162,12 @@ fn judge_case(case: &Case, folder: &Path, plan: Option<&Arc<Plan>>) -> anyhow::R
     let derived = match plan {
         Some(plan) => {
             let length = length_secs(&rows);
-            derive::Derived { plan: plan.clone(), rows, secs_per_plan_sec: 1.0, length_secs: length }
+            derive::Derived {
+                plan: plan.clone(),
+                rows,
+                secs_per_plan_sec: 1.0,
+                length_secs: length,
+            }
         }
         None => derive::derive(case, rows),
     };
@@ -169,7 +179,12 @@ fn judge_case(case: &Case, folder: &Path, plan: Option<&Arc<Plan>>) -> anyhow::R
             body.checks.iter().map(CheckSummary::of).collect(),
             body.message.clone(),
         ),
-        None => (Outcome::Inconclusive, Reason::NoTelemetry, Vec::new(), String::new()),
+        None => (
+            Outcome::Inconclusive,
+            Reason::NoTelemetry,
+            Vec::new(),
+            String::new(),
+        ),
     };
     let elapsed = body.as_ref().map_or(0.0, |body| body.elapsed_secs);
     Ok(Judged {

@@ -37,7 +37,13 @@ struct Report<'a> {
 
 /// One JSON object.
 pub(super) fn json(judged: &[Judged], out: &mut dyn Write) -> anyhow::Result<()> {
-    serde_json::to_writer(&mut *out, &Report { cases: judged, summary: summary(judged) })?;
+    serde_json::to_writer(
+        &mut *out,
+        &Report {
+            cases: judged,
+            summary: summary(judged),
+        },
+    )?;
     writeln!(out)?;
     Ok(())
 }
@@ -46,8 +52,16 @@ pub(super) fn json(judged: &[Judged], out: &mut dyn Write) -> anyhow::Result<()>
 pub(super) fn text(judged: &[Judged], out: &mut dyn Write) -> anyhow::Result<()> {
     let summary = summary(judged);
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
-    table.set_header(["scored cases", "", "n", "pass", "fail", "inconclusive", "unacceptable"]);
+    table.load_style(presets::NOTHING);
+    table.set_header([
+        "scored cases",
+        "",
+        "n",
+        "pass",
+        "fail",
+        "inconclusive",
+        "unacceptable",
+    ]);
     for (title, groups) in [
         ("truth", &summary.by_truth),
         ("subtype", &summary.by_subtype),
@@ -67,8 +81,16 @@ pub(super) fn text(judged: &[Judged], out: &mut dyn Write) -> anyhow::Result<()>
     }
     writeln!(out, "{table}")?;
     for case in judged.iter().filter(|case| case.scored && !case.acceptable) {
-        let label = case.tier.as_deref().or(case.subtype.as_deref()).unwrap_or("");
-        writeln!(out, "{} ({} {label}): {}", case.case, case.truth, case.message)?;
+        let label = case
+            .tier
+            .as_deref()
+            .or(case.subtype.as_deref())
+            .unwrap_or("");
+        writeln!(
+            out,
+            "{} ({} {label}): {}",
+            case.case, case.truth, case.message
+        )?;
     }
     Ok(())
 }
@@ -85,7 +107,10 @@ fn summary(judged: &[Judged]) -> Summary {
         groups
     };
     let count = |truth: &str, verdict: Outcome| {
-        scored.iter().filter(|case| case.truth == truth && case.verdict == verdict).count() as u64
+        scored
+            .iter()
+            .filter(|case| case.truth == truth && case.verdict == verdict)
+            .count() as u64
     };
     Summary {
         cases: judged.len(),
@@ -94,7 +119,9 @@ fn summary(judged: &[Judged]) -> Summary {
         false_passes: count("degraded", Outcome::Pass),
         by_truth: group(&|case| Some(case.truth.clone())),
         by_subtype: group(&|case| {
-            case.subtype.as_ref().map(|subtype| format!("{} {subtype}", case.truth))
+            case.subtype
+                .as_ref()
+                .map(|subtype| format!("{} {subtype}", case.truth))
         }),
         by_tier: group(&|case| case.tier.clone()),
     }
