@@ -174,10 +174,14 @@ pub(crate) struct Estimate {
 pub fn run(args: &CompareArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let arms = match (&args.csv, &args.baseline, &args.canary) {
         (Some(csv), ..) => read::csv_file(csv)?,
-        (None, Some(baseline), Some(canary)) => Arms {
-            baseline: read::number_file(baseline)?,
-            canary: read::number_file(canary)?,
-        },
+        (None, Some(baseline), Some(canary)) => {
+            let (baseline, canary) =
+                at_once(|| read::number_file(baseline), || read::number_file(canary));
+            Arms {
+                baseline: baseline?,
+                canary: canary?,
+            }
+        }
         _ => anyhow::bail!("nothing to compare; name two files, or one with --csv"),
     };
     let comparison = compare(args, &arms);
@@ -195,20 +199,27 @@ pub fn run(args: &CompareArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
 fn compare(args: &CompareArgs, arms: &Arms) -> Comparison {
     let (baseline, canary) = (&arms.baseline.values, &arms.canary.values);
     let boundary = |value: f64| args.tolerance.boundary(value, args.worse);
-    let plain = mann_whitney(canary, baseline, |value| value, Choice::Auto);
-    let at_boundary = mann_whitney(canary, baseline, boundary, Choice::Auto);
     let estimate = |differences: Differences| Estimate {
         estimate: differences.median(),
         interval: differences.interval(args.confidence, Bound::Auto),
     };
-    let ratio = Differences::of_logs(canary, baseline).map(estimate);
+    let ((plain, at_boundary, shift), ratio) = at_once(
+        || {
+            (
+                mann_whitney(canary, baseline, |value| value, Choice::Auto),
+                mann_whitney(canary, baseline, boundary, Choice::Auto),
+                Differences::new(canary, baseline).map(estimate),
+            )
+        },
+        || Differences::of_logs(canary, baseline).map(estimate),
+    );
     let (verdict, reason) = judge(args, arms, at_boundary.as_ref());
     Comparison {
         baseline: size(&arms.baseline),
         canary: size(&arms.canary),
         plain,
         at_boundary,
-        shift: Differences::new(canary, baseline).map(estimate),
+        shift,
         ratio: ratio.map(|logs| Estimate {
             estimate: libm::exp(logs.estimate),
             interval: logs.interval.map(libm::exp),
@@ -216,6 +227,20 @@ fn compare(args: &CompareArgs, arms: &Arms) -> Comparison {
         verdict,
         reason,
     }
+}
+
+/// Both results, computed side by side: a person waits for them.
+fn at_once<T, U: Send>(first: impl FnOnce() -> T, second: impl FnOnce() -> U + Send) -> (T, U) {
+    std::thread::scope(|scope| {
+        let second = scope.spawn(second);
+        let first = first();
+        (
+            first,
+            second
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        )
+    })
 }
 
 fn size(arm: &ArmValues) -> ArmSize {
