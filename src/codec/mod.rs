@@ -1,1 +1,2 @@
-//! codec
+//! Codecs.
+pub mod csv;

@@ -1,1 +1,2 @@
-//! config
+//! STUB
+pub mod plan_file;
