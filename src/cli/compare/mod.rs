@@ -14,6 +14,7 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::OutputForm;
 use crate::cli::exit::Exit;
 use crate::model::{Outcome, Reason};
 use crate::stats::hodges_lehmann::{Bound, Differences};
@@ -38,8 +39,8 @@ pub struct CompareArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "canary"])]
     pub csv: Option<PathBuf>,
     /// How to print the answer
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    pub output: Output,
+    #[arg(long, value_enum, default_value_t = OutputForm::Text)]
+    pub output: OutputForm,
     /// Confidence of the intervals for shift and ratio, between 0 and 1
     #[arg(long, default_value = "0.95", value_parser = parse_confidence)]
     pub confidence: f64,
@@ -59,15 +60,6 @@ pub struct CompareArgs {
     /// Exit 0 on pass, 1 on fail, 2 on inconclusive; without it, 0 whatever the verdict
     #[arg(long)]
     pub exit_code: bool,
-}
-
-/// The form of the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// A table and a sentence
-    Text,
-    /// One JSON object on one line
-    Json,
 }
 
 /// Which direction is worse.
@@ -186,8 +178,8 @@ pub fn run(args: &CompareArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     };
     let comparison = compare(args, &arms);
     match args.output {
-        Output::Json => report::write_json(&comparison, args, out)?,
-        Output::Text => report::write_text(&comparison, args, out)?,
+        OutputForm::Json => report::write_json(&comparison, args, out)?,
+        OutputForm::Text => report::write_text(&comparison, args, out)?,
     }
     Ok(match (args.exit_code, comparison.verdict) {
         (false, _) | (true, Outcome::Pass) => Exit::Pass,
