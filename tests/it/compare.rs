@@ -193,6 +193,10 @@ fn what_cannot_be_read_is_refused_with_its_place() {
         ("no_role.csv", "arm,value\nbaseline,1\n"),
         ("role.csv", "role,value\nbaseline,1\ncontrol,2\n"),
         ("weight.csv", "role,value,weight\nbaseline,1,0\n"),
+        (
+            "two.csv",
+            "role,metric,value\nbaseline,latency,1\ncanary,bytes,9\n",
+        ),
     ]);
     let refusal = |arguments: &[&str]| {
         let output = files.compare(arguments);
@@ -204,6 +208,7 @@ fn what_cannot_be_read_is_refused_with_its_place() {
     assert!(refusal(&["good", "absent"]).contains("cannot read absent"));
     assert!(refusal(&["--csv", "no_role.csv"]).contains("no_role.csv:1: the header lacks role"));
     assert!(refusal(&["--csv", "role.csv"]).contains("role.csv:3: role `control` is neither"));
+    assert!(refusal(&["--csv", "two.csv"]).contains("two.csv:3: metric `bytes` after `latency`"));
     assert!(refusal(&["--csv", "weight.csv"]).contains("weight.csv:2: weight `0`"));
 }
 
@@ -229,7 +234,11 @@ fn exit_codes_for_scripts() {
 
 #[test]
 fn text_ends_with_a_sentence() {
-    let files = Files::new(&[("low", "1\n2\n3\n4\n"), ("high", "10\n20\n30\n40\n")]);
+    let files = Files::new(&[
+        ("low", "1\n2\n3\n4\n"),
+        ("high", "10\n20\n30\n40\n"),
+        ("holes", "1\nnan\n"),
+    ]);
     let text =
         |arguments: &[&str]| String::from_utf8(files.compare(arguments).stdout).expect("text");
     let last = |text: &str| text.lines().last().expect("a line").to_owned();
@@ -237,6 +246,7 @@ fn text_ends_with_a_sentence() {
         last(&text(&["low", "high"])),
         "fail: the canary is worse than the baseline by more than 5 %."
     );
+    assert!(last(&text(&["low", "holes"])).ends_with("values of the canary are missing."));
     assert!(text(&["low", "high"]).contains("22.5 [6, 39]"));
     assert!(last(&text(&["low", "low"])).starts_with("inconclusive: "));
     assert!(files.path("low").exists());

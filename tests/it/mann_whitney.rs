@@ -330,6 +330,26 @@ proptest! {
     }
 
     #[test]
+    fn the_interval_holds_the_shifts_that_are_not_rejected(
+        canary in prop::collection::vec(0_i32..12, 51..70),
+        baseline in prop::collection::vec(0_i32..5, 51..70),
+    ) {
+        // Shifts by half a unit tie nothing between the arms; within them ties abound.
+        let whole = |values: &[i32]| sorted(&values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>());
+        let (canary, baseline) = (whole(&canary), whole(&baseline));
+        let (tail, continuity) = (0.025, true);
+        let differences = Differences::new(&canary, &baseline).expect("finite");
+        let [low, high] = differences.interval(0.95, Bound::Normal { continuity });
+        for half in -11..24 {
+            let shift = f64::from(half) / 2.0 + 0.25;
+            let choice = Choice::Normal { continuity };
+            let moved = mann_whitney(&canary, &baseline, |y| y + shift, choice).expect("not empty");
+            prop_assert_eq!(moved.p_greater >= tail, shift >= low, "shift {}, low {}", shift, low);
+            prop_assert_eq!(moved.p_less >= tail, shift <= high, "shift {}, high {}", shift, high);
+        }
+    }
+
+    #[test]
     fn a_canary_moved_up_never_looks_better(
         canary in sample(60), baseline in sample(60), shift in 0.0..8.0_f64,
     ) {

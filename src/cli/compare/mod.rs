@@ -152,6 +152,13 @@ pub(crate) struct ArmSize {
     pub missing: u64,
 }
 
+impl ArmSize {
+    pub fn too_many_missing(self) -> bool {
+        let all = self.missing as f64 + self.values as f64;
+        self.missing as f64 > MISSING_SHARE_MAX * all
+    }
+}
+
 /// An estimate with its confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Estimate {
@@ -265,11 +272,7 @@ fn judge(args: &CompareArgs, arms: &Arms, at_boundary: Option<&MannWhitney>) -> 
 
 /// What makes the values unfit to be judged, if anything does.
 fn trouble_with_data(tolerance: Allowance, arms: &Arms) -> Option<Reason> {
-    let missing_too_much = |arm: &ArmValues| {
-        let all = arm.missing as f64 + arm.values.total() as f64;
-        arm.missing as f64 > MISSING_SHARE_MAX * all
-    };
-    if missing_too_much(&arms.baseline) || missing_too_much(&arms.canary) {
+    if size(&arms.baseline).too_many_missing() || size(&arms.canary).too_many_missing() {
         return Some(Reason::BadData);
     }
     match (
