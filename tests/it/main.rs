@@ -4,4 +4,6 @@
 
 mod architecture;
 mod calibration;
+mod compare;
+mod mann_whitney;
 mod support;
