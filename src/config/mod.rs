@@ -1,2 +1,14 @@
-//! STUB
+//! What people write: plan files and the daemon's configuration, every problem with its place.
+//!
+//! Owns the written forms and their defaults. It must not know what is done with them; `plan`
+//! says what a plan means. Next: `plan_file`, then `daemon`.
+
+pub mod node;
 pub mod plan_file;
+pub mod plans;
+pub mod problem;
+pub mod quantity;
+pub mod reader;
+pub mod yaml;
+
+pub use problem::{Problem, ProblemCode, Problems, Severity};

@@ -6,4 +6,5 @@ mod architecture;
 mod calibration;
 mod compare;
 mod mann_whitney;
+mod plans;
 mod support;
