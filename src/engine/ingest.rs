@@ -12,12 +12,12 @@ use super::analysis::Analysis;
 use super::matching::{Match, Place, Role};
 use super::messages::*;
 use super::recording;
-use crate::model::{Arm, Labels, Reading, Sample, Timestamp};
+use crate::model::{Arm, COUNT_MAX, Labels, Reading, Sample, Timestamp};
 use crate::plan::MetricKind;
 use crate::window::NoPlace;
 
-/// Largest count that an f64 increment may carry exactly.
-const INCREMENT_MAX: f64 = 9_007_199_254_740_992.0;
+/// Largest increment of a counter in one sample.
+const INCREMENT_MAX: f64 = COUNT_MAX as f64;
 
 /// What became of one sample at one analysis.
 enum Fate {
@@ -212,8 +212,9 @@ fn placed(
             return no_place_fate(analysis, places, no_place);
         }
         let counters = &mut analysis.counters[place.metric];
-        counters.samples[place.arm.index()] += weight_of(&reading);
-        counters.missing += missing;
+        let samples = &mut counters.samples[place.arm.index()];
+        *samples = samples.saturating_add(weight_of(&reading));
+        counters.missing = counters.missing.saturating_add(missing);
         counters.newest = counters.newest.max(Some(sample.ts));
         let name = &analysis.plan.metrics[place.metric].name;
         lines.entry(analysis.id.clone()).or_default().add(
@@ -277,7 +278,16 @@ fn reading_for(analysis: &Analysis, place: &Place, reading: &Reading) -> Result<
         return Err(wrong());
     }
     if place.role == Role::Reading {
-        return Ok(reading.clone());
+        return if is_countable(reading) {
+            Ok(reading.clone())
+        } else {
+            Err(Fate::Refused(
+                "count_too_large",
+                format!(
+                    "weights, totals and events must be at most {COUNT_MAX} a sample, exposures finite and from 0 up, and bad events no more than the total"
+                ),
+            ))
+        };
     }
     let Reading::Values { values, weights } = reading else {
         return Err(wrong());
@@ -320,6 +330,17 @@ fn reading_for(analysis: &Analysis, place: &Place, reading: &Reading) -> Result<
     })
 }
 
+/// Whether the counts of a reading can be summed without loss.
+fn is_countable(reading: &Reading) -> bool {
+    match reading {
+        Reading::Values { weights, .. } => weights.iter().all(|&weight| weight <= COUNT_MAX),
+        Reading::Ratio { bad, total } => bad <= total && *total <= COUNT_MAX,
+        Reading::Rate { events, exposure } => {
+            *events <= COUNT_MAX && (0.0..=COUNT_MAX as f64).contains(exposure)
+        }
+    }
+}
+
 fn unit_of(analysis: &Analysis, metric: usize, sample: &Sample) -> Option<String> {
     let cluster = analysis.plan.metrics[metric].cluster.as_ref()?;
     sample
@@ -341,7 +362,9 @@ fn wrong_form(kind: MetricKind, name: &str) -> String {
 fn weight_of(reading: &Reading) -> u64 {
     match reading {
         Reading::Values { values, weights } if weights.is_empty() => values.len() as u64,
-        Reading::Values { weights, .. } => weights.iter().sum(),
+        Reading::Values { weights, .. } => weights
+            .iter()
+            .fold(0, |sum, &weight| sum.saturating_add(weight)),
         Reading::Ratio { total, .. } => *total,
         Reading::Rate { .. } => 1,
     }
