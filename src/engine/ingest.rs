@@ -289,25 +289,30 @@ fn reading_for(analysis: &Analysis, place: &Place, reading: &Reading) -> Result<
             ))
         };
     }
+    increment(metric.kind, &metric.name, place.role, reading)
+}
+
+/// The increment of one of a pair of counters.
+fn increment(kind: MetricKind, name: &str, role: Role, reading: &Reading) -> Result<Reading, Fate> {
     let Reading::Values { values, weights } = reading else {
-        return Err(wrong());
+        return Err(Fate::Refused("wrong_form", wrong_form(kind, name)));
     };
     let sum: f64 = values
         .iter()
         .enumerate()
         .map(|(i, value)| value * weights.get(i).copied().unwrap_or(1) as f64)
         .sum();
-    let is_exposure = place.role == Role::Total && metric.kind == MetricKind::Rate;
+    let is_exposure = role == Role::Total && kind == MetricKind::Rate;
     if !(0.0..=INCREMENT_MAX).contains(&sum) || (!is_exposure && sum.fract() != 0.0) {
         return Err(Fate::Refused(
             "wrong_form",
             format!(
                 "an increment of {} must be a whole number from 0 up, not {sum}",
-                metric.name
+                name
             ),
         ));
     }
-    Ok(match (metric.kind, place.role) {
+    Ok(match (kind, role) {
         (MetricKind::Ratio, Role::Bad) => Reading::Ratio {
             bad: sum as u64,
             total: 0,
