@@ -1,0 +1,6 @@
+//! The one integration-test binary: every test of the crate from outside is a module of it.
+//!
+//! One binary links once, where a file each under `tests/` would link as often as there are files.
+
+mod architecture;
+mod support;
