@@ -1,0 +1,438 @@
+//! Sorted weighted samples, and the exact counts that rank statistics are made of.
+//!
+//! Owns ordering and counting: [`Sorted`], the doubled U, tie sums, mid-placements, and the
+//! order-preserving integer image of a double. Everything here is exact integer arithmetic. It
+//! must not know of p-values or of what a canary is judged by: that is
+//! [`super::mann_whitney`] and [`super::hodges_lehmann`].
+
+use std::fmt;
+
+/// From this many values on, a radix sort over the integer images is faster than a comparison sort.
+const RADIX_LEN_MIN: usize = 3_000;
+/// Above this many values the scattered writes of the radix sort leave the cache and it loses again.
+const RADIX_LEN_MAX: usize = 1_000_000;
+/// Digit width of the radix sort: 2048 counters fit the first-level cache, six digits cover 64 bits.
+const RADIX_BITS: u32 = 11;
+
+/// A value that is not a number cannot be ranked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotANumber;
+
+impl fmt::Display for NotANumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value is not a number; drop and count such values before ranking them")
+    }
+}
+
+impl std::error::Error for NotANumber {}
+
+/// A sorted sample: distinct values ascending, each with how often it was seen.
+///
+/// `-0.0` is stored as `0.0`, so the two tie. Infinities rank as extremes. Counts derived from a
+/// sample are exact while the weights of both arms together stay below 2^42 (4e12), beyond
+/// anything a process can receive; above that they saturate instead of wrapping.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Sorted {
+    values: Vec<f64>,
+    weights: Vec<u64>,
+    total: u64,
+}
+
+impl Sorted {
+    /// Sorts `values`. `weights`, where given, is as long as `values`; a weight of zero drops its
+    /// value.
+    ///
+    /// # Errors
+    /// [`NotANumber`] when any value is NaN.
+    ///
+    /// # Panics
+    /// When `weights` has another length than `values`: a mistake of the caller, not of the data.
+    pub fn new(values: Vec<f64>, weights: Option<Vec<u64>>) -> Result<Sorted, NotANumber> {
+        match weights {
+            None => Sorted::unweighted(values),
+            Some(weights) => {
+                assert_eq!(values.len(), weights.len(), "one weight per value");
+                Sorted::weighted(&values, &weights)
+            }
+        }
+    }
+
+    fn unweighted(values: Vec<f64>) -> Result<Sorted, NotANumber> {
+        let mut keys = Vec::with_capacity(values.len());
+        for value in values {
+            if value.is_nan() {
+                return Err(NotANumber);
+            }
+            keys.push(order_key(value));
+        }
+        sort_keys(&mut keys);
+        let total = keys.len() as u64;
+        let mut distinct = Vec::with_capacity(keys.len());
+        let mut counts: Vec<u64> = Vec::with_capacity(keys.len());
+        let mut previous = None;
+        for key in keys {
+            if previous == Some(key)
+                && let Some(count) = counts.last_mut()
+            {
+                *count += 1;
+            } else {
+                distinct.push(from_order_key(key));
+                counts.push(1);
+                previous = Some(key);
+            }
+        }
+        Ok(Sorted {
+            values: distinct,
+            weights: counts,
+            total,
+        })
+    }
+
+    fn weighted(values: &[f64], weights: &[u64]) -> Result<Sorted, NotANumber> {
+        if values.iter().any(|value| value.is_nan()) {
+            return Err(NotANumber);
+        }
+        let mut pairs: Vec<(u64, u64)> = values
+            .iter()
+            .zip(weights)
+            .filter(|&(_, &weight)| weight > 0)
+            .map(|(&value, &weight)| (order_key(value), weight))
+            .collect();
+        pairs.sort_unstable_by_key(|&(key, _)| key);
+        let mut sorted = Sorted::default();
+        for (key, weight) in pairs {
+            sorted.push(from_order_key(key), weight);
+        }
+        Ok(sorted)
+    }
+
+    /// Appends a value that is not below the last one.
+    fn push(&mut self, value: f64, weight: u64) {
+        self.total = self.total.saturating_add(weight);
+        match (self.values.last(), self.weights.last_mut()) {
+            (Some(&last), Some(count)) if last == value => *count = count.saturating_add(weight),
+            _ => {
+                self.values.push(value);
+                self.weights.push(weight);
+            }
+        }
+    }
+
+    /// Distinct values, ascending.
+    pub fn values(&self) -> &[f64] {
+        &self.values
+    }
+
+    /// How often each of [`Sorted::values`] was seen; never zero.
+    pub fn weights(&self) -> &[u64] {
+        &self.weights
+    }
+
+    /// Sum of the weights: the sample's size.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Whether there is no value at all.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Both samples as one.
+    pub fn merge(&self, other: &Sorted) -> Sorted {
+        let capacity = self.values.len() + other.values.len();
+        let mut merged = Sorted {
+            values: Vec::with_capacity(capacity),
+            weights: Vec::with_capacity(capacity),
+            total: 0,
+        };
+        let (mut i, mut j) = (0, 0);
+        while i < self.values.len() && j < other.values.len() {
+            if self.values[i] <= other.values[j] {
+                merged.push(self.values[i], self.weights[i]);
+                i += 1;
+            } else {
+                merged.push(other.values[j], other.weights[j]);
+                j += 1;
+            }
+        }
+        for (&value, &weight) in self.values[i..].iter().zip(&self.weights[i..]) {
+            merged.push(value, weight);
+        }
+        for (&value, &weight) in other.values[j..].iter().zip(&other.weights[j..]) {
+            merged.push(value, weight);
+        }
+        merged
+    }
+
+    /// The smallest value whose cumulative weight reaches `level` (0 to 1) of the total, the
+    /// inverse of the empirical distribution function; `None` for an empty sample.
+    pub fn quantile(&self, level: f64) -> Option<f64> {
+        let wanted = level * self.total as f64;
+        let mut seen = 0_u64;
+        for (&value, &weight) in self.values.iter().zip(&self.weights) {
+            seen = seen.saturating_add(weight);
+            if seen as f64 >= wanted {
+                return Some(value);
+            }
+        }
+        self.values.last().copied()
+    }
+}
+
+/// Twice the Mann-Whitney U of the canary over `map(baseline)`: two for every pair with
+/// canary above, one for every tied pair. `map` must be monotone non-decreasing. Takes one pass
+/// over the distinct values.
+pub fn two_u(canary: &Sorted, baseline: &Sorted, map: impl Fn(f64) -> f64) -> i128 {
+    let mut sum = 0_i128;
+    let mut at = 0;
+    let mut below = 0_u64;
+    for (&value, &weight) in canary.values.iter().zip(&canary.weights) {
+        while at < baseline.values.len() && map(baseline.values[at]) < value {
+            below = below.saturating_add(baseline.weights[at]);
+            at += 1;
+        }
+        let equal = equal_weight(baseline, at, value, &map);
+        let doubled = 2 * i128::from(below) + i128::from(equal);
+        sum = sum.saturating_add(i128::from(weight).saturating_mul(doubled));
+    }
+    sum
+}
+
+/// Weight of the run of values from index `at` on whose image equals `value`.
+fn equal_weight(sample: &Sorted, at: usize, value: f64, map: &impl Fn(f64) -> f64) -> u64 {
+    let run = sample.values[at..].iter().zip(&sample.weights[at..]);
+    run.take_while(|&(&other, _)| map(other) == value)
+        .fold(0_u64, |sum, (_, &weight)| sum.saturating_add(weight))
+}
+
+/// Sum of `t^3 - t` over the groups of `t` equal values in the sample that pools the canary with
+/// `map(baseline)`. `map` must be monotone non-decreasing.
+pub fn tie_sum(canary: &Sorted, baseline: &Sorted, map: impl Fn(f64) -> f64) -> i128 {
+    tie_groups(canary, baseline, map)
+        .fold(0_i128, |sum, (_, size)| sum.saturating_add(tie_term(size)))
+}
+
+/// `t^3 - t` for one group of `t` equal values.
+pub fn tie_term(size: u64) -> i128 {
+    let t = i128::from(size);
+    t.saturating_mul(t).saturating_mul(t).saturating_sub(t)
+}
+
+/// The pooled sample's groups of equal values, ascending: weight from the canary, weight of both.
+pub fn tie_groups<'s>(
+    canary: &'s Sorted,
+    baseline: &'s Sorted,
+    map: impl Fn(f64) -> f64 + 's,
+) -> impl Iterator<Item = (u64, u64)> + 's {
+    let (mut i, mut j) = (0, 0);
+    std::iter::from_fn(move || {
+        let next_canary = canary.values.get(i).copied();
+        let next_baseline = baseline.values.get(j).map(|&value| map(value));
+        let value = match (next_canary, next_baseline) {
+            (None, None) => return None,
+            (Some(value), None) | (None, Some(value)) => value,
+            (Some(canary), Some(baseline)) => canary.min(baseline),
+        };
+        let mut from_canary = 0_u64;
+        while i < canary.values.len() && canary.values[i] == value {
+            from_canary = from_canary.saturating_add(canary.weights[i]);
+            i += 1;
+        }
+        let mut size = from_canary;
+        while j < baseline.values.len() && map(baseline.values[j]) == value {
+            size = size.saturating_add(baseline.weights[j]);
+            j += 1;
+        }
+        Some((from_canary, size))
+    })
+}
+
+/// For each distinct value of `of`: the share of `map_among(among)` below it, plus half the share
+/// equal to it; 0 to 1, in the order of `of.values()`. Empty `among` gives NaN-free zeros.
+/// `map_among` must be monotone non-decreasing.
+pub fn placements(of: &Sorted, among: &Sorted, map_among: impl Fn(f64) -> f64) -> Vec<f64> {
+    let doubled_total = 2.0 * among.total.max(1) as f64;
+    let mut at = 0;
+    let mut below = 0_u64;
+    let place = |&value: &f64| {
+        while at < among.values.len() && map_among(among.values[at]) < value {
+            below = below.saturating_add(among.weights[at]);
+            at += 1;
+        }
+        let equal = equal_weight(among, at, value, &map_among);
+        (2.0 * below as f64 + equal as f64) / doubled_total
+    };
+    of.values.iter().map(place).collect()
+}
+
+/// The image of a double among the integers that keeps the order: `a < b` exactly when
+/// `order_key(a) < order_key(b)`, with `-0.0` taken as `0.0`. Not meant for NaN.
+pub fn order_key(value: f64) -> u64 {
+    const SIGN: u64 = 1 << 63;
+    // Adding zero turns -0.0 into 0.0 and leaves everything else alone.
+    let bits = (value + 0.0).to_bits();
+    if bits & SIGN == 0 { bits | SIGN } else { !bits }
+}
+
+/// The double whose [`order_key`] this is.
+pub fn from_order_key(key: u64) -> f64 {
+    const SIGN: u64 = 1 << 63;
+    f64::from_bits(if key & SIGN == 0 { !key } else { key ^ SIGN })
+}
+
+fn sort_keys(keys: &mut Vec<u64>) {
+    if keys.is_sorted() {
+        return;
+    }
+    if (RADIX_LEN_MIN..=RADIX_LEN_MAX).contains(&keys.len()) {
+        radix_sort(keys);
+    } else {
+        keys.sort_unstable();
+    }
+}
+
+/// Least-significant-digit radix sort; digits in which all keys agree cost one look.
+fn radix_sort(keys: &mut Vec<u64>) {
+    const BUCKETS: usize = 1 << RADIX_BITS;
+    const DIGITS: usize = 64_usize.div_ceil(RADIX_BITS as usize);
+    const MASK: u64 = (1 << RADIX_BITS) - 1;
+    let digit_of = |key: u64, digit: usize| (key >> (digit as u32 * RADIX_BITS) & MASK) as usize;
+
+    let mut counts = vec![[0_u32; BUCKETS]; DIGITS];
+    for &key in keys.iter() {
+        for (digit, count) in counts.iter_mut().enumerate() {
+            count[digit_of(key, digit)] += 1;
+        }
+    }
+    let mut scratch = vec![0_u64; keys.len()];
+    for (digit, count) in counts.iter_mut().enumerate() {
+        if count[digit_of(keys[0], digit)] as usize == keys.len() {
+            continue;
+        }
+        let mut start = 0;
+        for slot in count.iter_mut() {
+            let size = *slot;
+            *slot = start;
+            start += size;
+        }
+        for &key in keys.iter() {
+            let slot = &mut count[digit_of(key, digit)];
+            scratch[*slot as usize] = key;
+            *slot += 1;
+        }
+        std::mem::swap(keys, &mut scratch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted(values: &[f64]) -> Sorted {
+        Sorted::new(values.to_vec(), None).expect("no NaN")
+    }
+
+    #[test]
+    fn equal_values_merge_and_zeros_tie() {
+        let sample = sorted(&[2.0, 0.0, -0.0, 2.0, f64::NEG_INFINITY, 1.0]);
+        assert_eq!(sample.values(), [f64::NEG_INFINITY, 0.0, 1.0, 2.0]);
+        assert_eq!(sample.weights(), [1, 2, 1, 2]);
+        assert_eq!(sample.total(), 6);
+        assert!(sample.values()[1].is_sign_positive());
+    }
+
+    #[test]
+    fn nan_is_refused_with_and_without_weights() {
+        assert_eq!(Sorted::new(vec![1.0, f64::NAN], None), Err(NotANumber));
+        assert_eq!(Sorted::new(vec![f64::NAN], Some(vec![0])), Err(NotANumber));
+    }
+
+    #[test]
+    fn weights_mean_repetition_and_zero_drops_the_value() {
+        let weighted = Sorted::new(vec![3.0, 1.0, 3.0, 9.0], Some(vec![2, 4, 1, 0]));
+        assert_eq!(weighted, Ok(sorted(&[1.0, 1.0, 1.0, 1.0, 3.0, 3.0, 3.0])));
+    }
+
+    #[test]
+    fn the_order_key_keeps_the_order_and_turns_back() {
+        let ascending = [
+            f64::NEG_INFINITY,
+            f64::MIN,
+            -1.0,
+            -f64::MIN_POSITIVE,
+            -5e-324,
+            0.0,
+            5e-324,
+            1.0,
+            1.0 + f64::EPSILON,
+            f64::MAX,
+            f64::INFINITY,
+        ];
+        for pair in ascending.windows(2) {
+            assert!(order_key(pair[0]) < order_key(pair[1]), "{pair:?}");
+            assert_eq!(from_order_key(order_key(pair[0])), pair[0]);
+        }
+        assert_eq!(order_key(-0.0), order_key(0.0));
+    }
+
+    #[test]
+    fn every_way_of_sorting_agrees() {
+        // A multiplicative generator: spread over signs and magnitudes, no dependence on chance.
+        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+        for len in [RADIX_LEN_MIN - 1, RADIX_LEN_MIN, 20_000] {
+            let mut keys: Vec<u64> = (0..len)
+                .map(|_| {
+                    state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
+                    state
+                })
+                .collect();
+            let mut expected = keys.clone();
+            expected.sort_unstable();
+            sort_keys(&mut keys);
+            assert_eq!(keys, expected);
+        }
+    }
+
+    #[test]
+    fn u_counts_pairs_and_half_of_the_ties() {
+        let canary = sorted(&[1.0, 2.0, 2.0, 5.0]);
+        let baseline = sorted(&[2.0, 3.0, 1.0]);
+        // Above: 2>1 twice, 5 over all three. Equal: 1=1, 2=2 twice.
+        assert_eq!(two_u(&canary, &baseline, |y| y), 2 * 5 + 3);
+        assert_eq!(two_u(&canary, &baseline, |y| y + 10.0), 0);
+        assert_eq!(two_u(&canary, &baseline, |_| 2.0), 3 * 2 + 2 * 3);
+        assert_eq!(tie_sum(&canary, &baseline, |y| y), 6 + 24);
+        // All three images are 2: with the canary's two they are a group of five.
+        assert_eq!(tie_sum(&canary, &baseline, |_| 2.0), 120);
+    }
+
+    #[test]
+    fn counts_saturate_instead_of_wrapping() {
+        let heavy = Sorted::new(vec![1.0, 2.0], Some(vec![u64::MAX, u64::MAX])).expect("no NaN");
+        assert_eq!(heavy.total(), u64::MAX);
+        assert_eq!(tie_sum(&heavy, &heavy, |y| y), i128::MAX);
+        assert_eq!(heavy.merge(&heavy).weights(), [u64::MAX, u64::MAX]);
+        assert!(two_u(&heavy, &heavy, |y| y) > 0);
+    }
+
+    #[test]
+    fn placements_are_midpoints_of_the_steps() {
+        let among = sorted(&[1.0, 2.0, 2.0, 3.0]);
+        let of = sorted(&[0.0, 2.0, 3.0, 4.0]);
+        assert_eq!(placements(&of, &among, |y| y), [0.0, 0.5, 0.875, 1.0]);
+        assert_eq!(placements(&of, &Sorted::default(), |y| y), [0.0; 4]);
+    }
+
+    #[test]
+    fn quantiles_invert_the_step_function() {
+        let sample = sorted(&[10.0, 20.0, 20.0, 40.0]);
+        let at = |level| sample.quantile(level);
+        assert_eq!(
+            [at(0.0), at(0.25), at(0.26), at(0.75)],
+            [10.0, 10.0, 20.0, 20.0].map(Some)
+        );
+        assert_eq!([at(0.76), at(1.0)], [Some(40.0), Some(40.0)]);
+        assert_eq!(Sorted::default().quantile(0.5), None);
+    }
+}
