@@ -107,7 +107,10 @@ pub enum Reading {
 impl Reading {
     /// One value of weight 1.
     pub fn value(value: f64) -> Reading {
-        Reading::Values { values: vec![value], weights: Vec::new() }
+        Reading::Values {
+            values: vec![value],
+            weights: Vec::new(),
+        }
     }
 }
 

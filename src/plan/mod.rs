@@ -238,7 +238,9 @@ pub struct Quantile {
 impl Quantile {
     /// From tenths of a percent: 990 is p99, 999 is p99.9.
     pub fn from_per_mille(per_mille: u16) -> Option<Quantile> {
-        (1..1000).contains(&per_mille).then_some(Quantile { per_mille })
+        (1..1000)
+            .contains(&per_mille)
+            .then_some(Quantile { per_mille })
     }
 
     /// The level, such as 0.99.
@@ -360,7 +362,11 @@ impl Plan {
     pub fn alpha_of(&self, check: &Check) -> f64 {
         let spends = |c: &&Check| c.gating && c.question.spends_alpha();
         let total: f64 = self.checks.iter().filter(spends).map(|c| c.weight).sum();
-        let total = if check.gating { total } else { total + check.weight };
+        let total = if check.gating {
+            total
+        } else {
+            total + check.weight
+        };
         self.alpha * check.weight / total
     }
 }
@@ -368,6 +374,12 @@ impl Plan {
 impl Question {
     /// The M-of-N alarm form is a policy and spends no alpha; everything else is a test.
     pub fn spends_alpha(&self) -> bool {
-        !matches!(self, Question::Threshold { form: ThresholdForm::Breach { .. }, .. })
+        !matches!(
+            self,
+            Question::Threshold {
+                form: ThresholdForm::Breach { .. },
+                ..
+            }
+        )
     }
 }
