@@ -4,16 +4,18 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use davy::cli::{compare, exit::Exit};
+use davy::cli::{backtest, compare, exit::Exit, replay};
 
 #[derive(Parser)]
 #[command(name = "davy", version)]
 enum Command {
     Compare(compare::CompareArgs),
+    Replay(replay::ReplayArgs),
+    Backtest(backtest::BacktestArgs),
 }
 
 fn main() -> ExitCode {
-    let Command::Compare(args) = match Command::try_parse() {
+    let command = match Command::try_parse() {
         Ok(command) => command,
         Err(error) => {
             let _ = error.print();
@@ -25,7 +27,12 @@ fn main() -> ExitCode {
         }
     };
     let mut out = std::io::stdout().lock();
-    match compare::run(&args, &mut out).and_then(|exit| Ok(out.flush().map(|()| exit)?)) {
+    let result = match command {
+        Command::Compare(args) => compare::run(&args, &mut out),
+        Command::Replay(args) => replay::run(&args, &mut out),
+        Command::Backtest(args) => backtest::run(&args, &mut out),
+    };
+    match result.and_then(|exit| Ok(out.flush().map(|()| exit)?)) {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("davy: error: {error:#}");

@@ -82,7 +82,9 @@ pub enum Reading {
     /// Values with their weights (how often each was seen). `weights` is empty when every weight
     /// is 1, otherwise as long as `values`. Values are never NaN; infinities are allowed.
     Values {
-        /// The measured values, in the metric's unit.
+        /// The measured values, in the metric's unit. JSON has no infinities, so they are written
+        /// as the words `inf` and `-inf`.
+        #[serde(with = "words_for_infinities")]
         values: Vec<f64>,
         /// Whole numbers from 1 up; empty means all 1.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -278,4 +280,41 @@ pub struct Change {
     /// Named links: pull request, pipeline, runbook.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub links: BTreeMap<String, String>,
+}
+
+mod words_for_infinities {
+    //! Numbers as JSON, with the words `inf` and `-inf` for what JSON cannot say.
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Word {
+        Finite(f64),
+        Infinite(String),
+    }
+
+    pub fn serialize<S: Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(values.iter().map(|&value| match value {
+            f64::INFINITY => Word::Infinite("inf".to_owned()),
+            f64::NEG_INFINITY => Word::Infinite("-inf".to_owned()),
+            finite => Word::Finite(finite),
+        }))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+        let words = Vec::<Word>::deserialize(deserializer)?;
+        words
+            .into_iter()
+            .map(|word| match word {
+                Word::Finite(value) => Ok(value),
+                Word::Infinite(word) => match word.as_str() {
+                    "inf" => Ok(f64::INFINITY),
+                    "-inf" => Ok(f64::NEG_INFINITY),
+                    other => Err(D::Error::custom(format!("{other:?} is not a number"))),
+                },
+            })
+            .collect()
+    }
 }

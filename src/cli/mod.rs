@@ -1,3 +1,15 @@
-//! cli
+//! The command line.
+pub mod backtest;
 pub mod compare;
 pub mod exit;
+pub mod progress;
+pub mod replay;
+
+/// Form of a command's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputForm {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}

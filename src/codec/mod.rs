@@ -4,6 +4,7 @@
 //! analyses, plans or HTTP: a codec is given bytes and limits, and whether a metric wants values
 //! or counts is found out later. Next: [`json`], then `engine`, which takes the samples.
 
+pub mod csv;
 pub mod json;
 
 mod item;

@@ -146,8 +146,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
 fn number_in_words(text: &str) -> Number {
     match text {
         "NaN" | "nan" => Number::Missing,
-        "+Inf" | "Inf" | "+Infinity" | "Infinity" => Number::Value(f64::INFINITY),
-        "-Inf" | "-Infinity" => Number::Value(f64::NEG_INFINITY),
+        "+Inf" | "Inf" | "inf" | "+Infinity" | "Infinity" => Number::Value(f64::INFINITY),
+        "-Inf" | "-inf" | "-Infinity" => Number::Value(f64::NEG_INFINITY),
         _ => Number::Bad(Problem::new(
             "not_a_number",
             format!(

@@ -1,6 +1,9 @@
 //! Configuration. (Stub until the configuration branch lands.)
 #![allow(missing_docs)]
 
+pub mod plan_file;
+pub mod problem;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

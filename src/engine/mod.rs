@@ -1,3 +1,301 @@
-//! The machine. Filled in below.
+//! The machine: `apply(state, input, now) -> effects`.
+//!
+//! Owns every change of state. It waits for nothing and performs nothing: `serve`, `replay`,
+//! `backtest`, `simulate`, `demo` and the tests are drivers of this one function. Time is an
+//! argument, ids come with the inputs, and the same inputs give the same bytes. Next:
+//! `analysis`, the life of one analysis; `matching`, which samples are whose; `recording`, the
+//! inputs of one analysis as lines of text.
+
 pub mod messages;
+pub mod recording;
+
+mod analysis;
+mod ingest;
+mod matching;
+mod steps;
+
+use std::collections::BTreeMap;
+
+pub use analysis::Analysis;
 pub use messages::*;
+
+use crate::judge::check::Detail;
+use crate::judge::side::Scratch;
+use crate::model::{Millis, Reason, Timestamp};
+
+/// Bounds of the machine. Every one has a name in the daemon's configuration.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Analyses that are not final.
+    pub analyses_max: usize,
+    /// Final analyses kept readable.
+    pub retained_analyses_max: usize,
+    /// Values held per arm, metric and open tick.
+    pub tick_values_max: usize,
+    /// How far ahead of the clock a sample's time may be.
+    pub future_skew: Millis,
+    /// Sample ids remembered per analysis.
+    pub dedupe_ids_max: usize,
+    /// Steps of one analysis.
+    pub steps_max: usize,
+    /// Time without samples or questions after which an analysis is abandoned.
+    pub abandoned_after: Millis,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            analyses_max: 1_000,
+            retained_analyses_max: 1_000,
+            tick_values_max: 65_536,
+            future_skew: 60_000,
+            dedupe_ids_max: 100_000,
+            steps_max: 100,
+            abandoned_after: 30 * 60_000,
+        }
+    }
+}
+
+/// Everything the machine knows.
+#[derive(Debug)]
+pub struct State {
+    limits: Limits,
+    detail: Detail,
+    analyses: BTreeMap<String, Analysis>,
+    /// Idempotency key to id of the analysis and digest of the request.
+    keys: BTreeMap<String, (String, String)>,
+    /// Ids of final analyses, oldest first.
+    finished: std::collections::VecDeque<String>,
+    scratch: Scratch,
+}
+
+// === impl State ===
+
+impl State {
+    /// An empty machine.
+    pub fn new(limits: Limits) -> State {
+        State {
+            limits,
+            detail: Detail::Full,
+            analyses: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            finished: Default::default(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// The analysis of this id, running or retained.
+    pub fn analysis(&self, id: &str) -> Option<&Analysis> {
+        self.analyses.get(id)
+    }
+
+    /// Ids of the analyses that are not final.
+    pub fn running(&self) -> impl Iterator<Item = &str> {
+        self.analyses
+            .iter()
+            .filter(|(_, a)| !a.is_final())
+            .map(|(id, _)| id.as_str())
+    }
+}
+
+/// Applies one input at clock time `now` and says what is to be done.
+pub fn apply(state: &mut State, input: Input, now: Timestamp) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    match input {
+        Input::Start(start) => begin(state, start, now, &mut effects),
+        Input::Samples(samples) => ingest::take(state, samples, now, &mut effects),
+        Input::Tick => tick(state, now, &mut effects),
+        Input::Step {
+            analysis,
+            name,
+            weight,
+        } => {
+            on_running(
+                state,
+                &analysis,
+                &mut effects,
+                |analysis, state, effects| {
+                    if analysis.steps().len() >= state.limits.steps_max {
+                        effects.push(Effect::Refused(too_many_steps(state.limits.steps_max)));
+                    } else {
+                        analysis.enter_step(name, weight, now, effects);
+                    }
+                },
+            );
+        }
+        Input::Cancel {
+            analysis,
+            actor,
+            reason,
+        } => {
+            on_running(state, &analysis, &mut effects, |analysis, _, effects| {
+                analysis.end(Reason::Cancelled, actor, reason, now, effects);
+            });
+        }
+        Input::Asked { analysis } => {
+            if let Some(analysis) = state.analyses.get_mut(&analysis) {
+                analysis.touch(now);
+            }
+        }
+    }
+    retire(state, &mut effects);
+    effects
+}
+
+fn begin(state: &mut State, start: Start, now: Timestamp, effects: &mut Vec<Effect>) {
+    if let Some(key) = &start.idempotency_key
+        && let Some((id, digest)) = state.keys.get(key)
+    {
+        effects.push(if *digest == start.request_digest {
+            Effect::Started {
+                analysis: id.clone(),
+                existing: true,
+            }
+        } else {
+            Effect::Refused(key_reused(key))
+        });
+        return;
+    }
+    let running = state.running().count();
+    if running >= state.limits.analyses_max {
+        return effects.push(Effect::Refused(too_many_analyses(
+            state.limits.analyses_max,
+        )));
+    }
+    let (id, key) = (start.id.clone(), start.idempotency_key.clone());
+    let digest = start.request_digest.clone();
+    let mut analysis = match Analysis::begin(start, now, &state.limits, state.detail) {
+        Ok(analysis) => analysis,
+        Err(refusal) => return effects.push(Effect::Refused(refusal)),
+    };
+    effects.push(Effect::Started {
+        analysis: id.clone(),
+        existing: false,
+    });
+    supersede(state, &analysis, now, effects);
+    analysis.announce(now, effects);
+    if let Some(key) = key {
+        state.keys.insert(key, (id.clone(), digest));
+    }
+    state.analyses.insert(id, analysis);
+}
+
+/// Ends older analyses of the same service, environment and region that judge another revision.
+fn supersede(state: &mut State, newer: &Analysis, now: Timestamp, effects: &mut Vec<Effect>) {
+    if newer.change().service.is_none() {
+        return;
+    }
+    for analysis in state
+        .analyses
+        .values_mut()
+        .filter(|analysis| !analysis.is_final())
+    {
+        let (old, new) = (analysis.change(), newer.change());
+        let same_place = old.service == new.service
+            && old.environment == new.environment
+            && old.region == new.region;
+        if same_place && old.revision != new.revision {
+            let why = new
+                .revision
+                .as_ref()
+                .map(|revision| format!("revision {revision} started"));
+            analysis.end(Reason::Superseded, None, why, now, effects);
+        }
+    }
+}
+
+fn tick(state: &mut State, now: Timestamp, effects: &mut Vec<Effect>) {
+    let State {
+        analyses,
+        scratch,
+        limits,
+        ..
+    } = state;
+    for analysis in analyses
+        .values_mut()
+        .filter(|analysis| !analysis.is_final())
+    {
+        analysis.on_clock(now, scratch, effects);
+        if !analysis.is_final() && analysis.idle_for(now) >= limits.abandoned_after {
+            analysis.end(Reason::Abandoned, None, None, now, effects);
+        }
+    }
+}
+
+fn on_running(
+    state: &mut State,
+    id: &str,
+    effects: &mut Vec<Effect>,
+    change: impl FnOnce(&mut Analysis, &State, &mut Vec<Effect>),
+) {
+    let Some(mut analysis) = state.analyses.remove(id) else {
+        return effects.push(Effect::Refused(not_found(id)));
+    };
+    if analysis.is_final() {
+        effects.push(Effect::Refused(is_final(id)));
+    } else {
+        change(&mut analysis, state, effects);
+    }
+    state.analyses.insert(id.to_owned(), analysis);
+}
+
+/// Forgets the oldest final analyses beyond the limit.
+fn retire(state: &mut State, effects: &mut Vec<Effect>) {
+    for effect in effects.iter() {
+        if let Effect::Event(event) = effect
+            && event.kind == EventKind::VerdictFinal
+        {
+            state.finished.push_back(event.analysis.clone());
+        }
+    }
+    while state.finished.len() > state.limits.retained_analyses_max {
+        let Some(id) = state.finished.pop_front() else {
+            break;
+        };
+        state.analyses.remove(&id);
+        state.keys.retain(|_, (analysis, _)| *analysis != id);
+        effects.push(Effect::Forgotten { analysis: id });
+    }
+}
+
+// === refusals ===
+
+fn not_found(id: &str) -> Refusal {
+    Refusal {
+        code: RefusalCode::AnalysisNotFound,
+        message: format!("no analysis has the id {id:?}"),
+        help: Some("list analyses with GET /v1/analyses; old ones are forgotten".to_owned()),
+    }
+}
+
+fn is_final(id: &str) -> Refusal {
+    Refusal {
+        code: RefusalCode::AnalysisFinal,
+        message: format!("the analysis {id:?} is final"),
+        help: Some("start a new analysis".to_owned()),
+    }
+}
+
+fn key_reused(key: &str) -> Refusal {
+    Refusal {
+        code: RefusalCode::IdempotencyMismatch,
+        message: format!("the idempotency key {key:?} was used for a different request"),
+        help: Some("send the same body again, or use a new key".to_owned()),
+    }
+}
+
+fn too_many_analyses(limit: usize) -> Refusal {
+    Refusal {
+        code: RefusalCode::TooManyAnalyses,
+        message: format!("{limit} analyses are running, which is the limit"),
+        help: Some("cancel some, or raise limits.analyses_max".to_owned()),
+    }
+}
+
+fn too_many_steps(limit: usize) -> Refusal {
+    Refusal {
+        code: RefusalCode::TooManySteps,
+        message: format!("the analysis has {limit} steps, which is the limit"),
+        help: None,
+    }
+}

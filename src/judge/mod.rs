@@ -1,2 +1,495 @@
-//! Judging. Filled in below.
+//! Judging: closed ticks in, findings and a verdict out.
+//!
+//! Owns the join of a plan's checks: which file answers which question, what may hold a pass
+//! back (time, samples, missing data), and the one rule from findings to a verdict: any fail
+//! fails, every gating check passing passes, everything else is inconclusive. It is pure, and it
+//! must not know of analyses, requests or clocks. Start at [`Judge::close_and_look`]; then `side`
+//! for the sequential test that all checks share, and one file for each kind of check.
+
+pub mod check;
+pub mod grid;
+pub mod sentence;
+pub mod side;
+pub mod units;
 pub mod verdict;
+
+mod absolute;
+mod breach;
+mod counts;
+mod gauge;
+mod rank;
+mod series;
+mod tail;
+mod threshold;
+
+use std::sync::Arc;
+
+use crate::model::{Outcome, Reason};
+use crate::plan::{MetricKind, Plan, Question, ThresholdForm};
+use crate::window::{Cell, ClosedTick};
+use check::{Detail, Evidence, LookAt, Setting};
+use side::Scratch;
+use verdict::{Finding, Needs, PerArm};
+
+/// Revision of everything that can change a verdict's bytes: raise it with every such change.
+pub const ENGINE_REVISION: u32 = 1;
+
+/// Share of missing values in an arm above which a check is inconclusive, when the arms differ.
+const MISSING_SHARE_MAX: f64 = 0.2;
+/// Difference of the arms' missing shares from which they count as different.
+const MISSING_DIFFERENCE: f64 = 0.1;
+/// Share of missing values above which a check is inconclusive in any case.
+const MISSING_SHARE_HALF: f64 = 0.5;
+/// Ticks without samples, after there were some, from which an arm is stale.
+const STALE_TICKS: usize = 4;
+
+/// The checks of one analysis and what they have seen.
+#[derive(Debug, Clone)]
+pub struct Judge {
+    plan: Arc<Plan>,
+    detail: Detail,
+    checks: Vec<OneCheck>,
+    received: Vec<Received>,
+    ticks: usize,
+}
+
+/// What one metric received in closed ticks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Received {
+    /// Samples by arm.
+    pub samples: [u64; 2],
+    /// Values marked as missing by arm.
+    pub missing: [u64; 2],
+    /// Closed ticks since the arm's last sample.
+    pub silent_ticks: [usize; 2],
+}
+
+/// The outcome of a look over all checks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// pass, fail or inconclusive.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: Reason,
+    /// One finding a check, in the plan's order.
+    pub findings: Vec<Finding>,
+    /// Alpha spent so far, as a probability.
+    pub spent: f64,
+}
+
+#[derive(Debug, Clone)]
+enum OneCheck {
+    Rank(Box<rank::RankCheck>),
+    Tail(Box<tail::TailCheck>),
+    Counts(Box<counts::CountCheck>),
+    Gauge(Box<gauge::GaugeCheck>),
+    Threshold(Box<threshold::ThresholdCheck>),
+    Breach(breach::BreachCheck),
+}
+
+// === impl Judge ===
+
+impl Judge {
+    /// The judge of an analysis on this plan.
+    pub fn new(plan: Arc<Plan>, detail: Detail) -> Judge {
+        let hash = plan.hash();
+        Judge::seeded(plan, detail, &hash)
+    }
+
+    /// As [`Judge::new`], but with null paths seeded by `seed` instead of the plan's hash, for
+    /// simulations that need fresh thresholds in every repetition.
+    pub fn seeded(plan: Arc<Plan>, detail: Detail, seed: &str) -> Judge {
+        let checks = (0..plan.checks.len())
+            .map(|index| OneCheck::new(&setting(&plan, index, detail), seed))
+            .collect();
+        let received = vec![Received::default(); plan.metrics.len()];
+        Judge {
+            plan,
+            detail,
+            checks,
+            received,
+            ticks: 0,
+        }
+    }
+
+    /// Takes a closed tick and looks.
+    pub fn close_and_look(&mut self, tick: &ClosedTick, scratch: &mut Scratch) -> Judgement {
+        self.ticks += 1;
+        for (received, cells) in self.received.iter_mut().zip(&tick.cells) {
+            received.add(cells);
+        }
+        let plan = self.plan.clone();
+        for (index, check) in self.checks.iter_mut().enumerate() {
+            let setting = setting(&plan, index, self.detail);
+            check.close(&tick.cells[setting.check.metric], &setting);
+        }
+        self.look(scratch)
+    }
+
+    fn look(&mut self, scratch: &mut Scratch) -> Judgement {
+        let plan = self.plan.clone();
+        let mut findings = Vec::with_capacity(self.checks.len());
+        for index in 0..self.checks.len() {
+            let setting = setting(&plan, index, self.detail);
+            let mut at = LookAt {
+                look: self.ticks,
+                scratch,
+            };
+            let evidence = self.checks[index].find(&setting, &mut at);
+            findings.push(self.finding(&setting, evidence));
+        }
+        let (outcome, reason) = overall(&findings, self.received_anything());
+        Judgement {
+            outcome,
+            reason,
+            findings,
+            spent: self.spent(),
+        }
+    }
+
+    /// Looks taken so far.
+    pub fn looks(&self) -> usize {
+        self.ticks
+    }
+
+    /// What each metric received in closed ticks.
+    pub fn received(&self) -> &[Received] {
+        &self.received
+    }
+
+    /// Alpha spent by all gating checks so far.
+    pub fn spent(&self) -> f64 {
+        (0..self.plan.checks.len())
+            .map(|index| setting(&self.plan, index, self.detail))
+            .filter(|s| s.check.gating && s.check.question.spends_alpha() && self.ticks > 0)
+            .map(|s| s.fail_spending(1.0).cumulative(self.ticks))
+            .sum()
+    }
+
+    fn received_anything(&self) -> bool {
+        self.received
+            .iter()
+            .any(|r| r.samples != [0, 0] || r.missing != [0, 0])
+    }
+
+    fn finding(&self, setting: &Setting<'_>, evidence: Evidence) -> Finding {
+        let received = &self.received[setting.check.metric];
+        let (verdict, reason) = self.outcome(setting, &evidence, received);
+        let samples = PerArm {
+            baseline: received.samples[0],
+            canary: received.samples[1],
+        };
+        let tick_secs = self.plan.tick as f64 / 1000.0;
+        let needs = (verdict == Outcome::Inconclusive && self.detail == Detail::Full)
+            .then(|| self.needs(setting, &evidence, received))
+            .flatten();
+        let mut finding = Finding {
+            check: setting.check.name.clone(),
+            metric: setting.metric.name.clone(),
+            gating: setting.check.gating,
+            verdict,
+            reason,
+            message: String::new(),
+            scale: evidence.scale,
+            estimate: evidence.estimate,
+            interval: evidence.interval,
+            tolerance: evidence.tolerance,
+            window_secs: evidence.window as f64 * tick_secs,
+            samples,
+            needs,
+            factors: evidence.factors,
+        };
+        if self.detail == Detail::Full {
+            finding.message = sentence::of_finding(setting, &finding);
+        }
+        finding
+    }
+
+    /// What the evidence amounts to once missing data, time and sample counts are weighed.
+    fn outcome(
+        &self,
+        setting: &Setting<'_>,
+        evidence: &Evidence,
+        received: &Received,
+    ) -> (Outcome, Reason) {
+        let is_threshold = matches!(setting.check.question, Question::Threshold { .. });
+        let is_breach = !setting.check.question.spends_alpha();
+        if evidence.fail {
+            let reason = if is_threshold {
+                Reason::LimitBreached
+            } else {
+                Reason::Degraded
+            };
+            return (Outcome::Fail, reason);
+        }
+        let arms: &[usize] = if is_threshold { &[1] } else { &[0, 1] };
+        if let Some(reason) = self
+            .data_reason(received, is_threshold)
+            .filter(|_| !is_breach)
+        {
+            return (Outcome::Inconclusive, reason);
+        }
+        if let Some(reason) = evidence.wanting {
+            return (Outcome::Inconclusive, reason);
+        }
+        let few = |minimum: u64| arms.iter().any(|&arm| received.samples[arm] < minimum);
+        if evidence.pass {
+            let elapsed = self.plan.tick * self.ticks as i64;
+            if elapsed < self.plan.min_duration {
+                return (Outcome::Inconclusive, Reason::NeedsTime);
+            }
+            if few(setting.check.min_samples) && !is_breach {
+                return (Outcome::Inconclusive, Reason::NeedsSamples);
+            }
+            let reason = if is_threshold {
+                Reason::WithinLimit
+            } else {
+                Reason::WithinTolerance
+            };
+            return (Outcome::Pass, reason);
+        }
+        let waits = self.plan.tick * (self.ticks as i64) < self.plan.min_duration
+            && !few(setting.check.min_samples);
+        (
+            Outcome::Inconclusive,
+            if waits {
+                Reason::NeedsTime
+            } else {
+                Reason::NeedsSamples
+            },
+        )
+    }
+
+    /// A reason that lies in the data and not in the canary.
+    fn data_reason(&self, received: &Received, is_threshold: bool) -> Option<Reason> {
+        let [baseline, canary] = received.samples;
+        if !self.received_anything() {
+            return Some(Reason::NoTelemetry);
+        }
+        if is_threshold && canary == 0 && received.missing[1] == 0 {
+            return Some(Reason::CanaryMissing);
+        }
+        if !is_threshold {
+            match (baseline + received.missing[0], canary + received.missing[1]) {
+                (0, 0) => return Some(Reason::NoTraffic),
+                (0, _) => return Some(Reason::BaselineMissing),
+                (_, 0) => return Some(Reason::CanaryMissing),
+                _ => {}
+            }
+        }
+        let share = [0, 1].map(|arm| received.missing_share(arm));
+        let worst = if is_threshold {
+            share[1]
+        } else {
+            share[0].max(share[1])
+        };
+        let differ = is_threshold || (share[0] - share[1]).abs() >= MISSING_DIFFERENCE;
+        if worst > MISSING_SHARE_HALF || (worst > MISSING_SHARE_MAX && differ) {
+            return Some(Reason::BadData);
+        }
+        let arms: &[usize] = if is_threshold { &[1] } else { &[0, 1] };
+        let stale = self.plan.looks() > STALE_TICKS
+            && arms
+                .iter()
+                .any(|&arm| received.silent_ticks[arm] >= STALE_TICKS);
+        stale.then_some(Reason::Stale)
+    }
+
+    /// What is still missing, at the present rate of samples.
+    fn needs(
+        &self,
+        setting: &Setting<'_>,
+        evidence: &Evidence,
+        received: &Received,
+    ) -> Option<Needs> {
+        let ticks = self.ticks as f64;
+        let tick_secs = self.plan.tick as f64 / 1000.0;
+        let for_time = (self.plan.min_duration as f64 / 1000.0 - ticks * tick_secs).max(0.0);
+        let per_tick = (received.samples[0] + received.samples[1]) as f64 / ticks;
+        let smaller = received.samples[0].min(received.samples[1]);
+        let wanted = setting.check.min_samples.saturating_sub(smaller);
+        let for_minimum = if wanted == 0 {
+            0.0
+        } else if smaller == 0 {
+            f64::INFINITY
+        } else {
+            wanted as f64 / (smaller as f64 / ticks)
+        };
+        let more = match evidence.needs_ticks {
+            Some(needed) => needed,
+            None if evidence.pass => 0.0,
+            None => return None,
+        };
+        let secs = (more.max(for_minimum) * tick_secs).max(for_time);
+        let seconds = secs.is_finite().then(|| rounded_up(secs, tick_secs));
+        let samples = seconds
+            .filter(|_| per_tick > 0.0)
+            .map(|secs| (secs / tick_secs * per_tick).ceil() as u64);
+        Some(Needs { samples, seconds })
+    }
+}
+
+// === impl OneCheck ===
+
+impl OneCheck {
+    fn new(setting: &Setting<'_>, seed: &str) -> OneCheck {
+        match setting.check.question {
+            Question::Compare {
+                at: Some(at),
+                worse,
+                tolerance,
+                ..
+            } => OneCheck::Tail(Box::new(tail::TailCheck::new(
+                setting, seed, at, worse, tolerance,
+            ))),
+            Question::Compare {
+                at: None,
+                worse,
+                tolerance,
+                dispersion,
+            } => match setting.metric.kind {
+                MetricKind::Latency => OneCheck::Rank(Box::new(rank::RankCheck::new(
+                    setting, seed, worse, tolerance,
+                ))),
+                MetricKind::Ratio | MetricKind::Rate => OneCheck::Counts(Box::new(
+                    counts::CountCheck::new(setting, seed, worse, tolerance),
+                )),
+                MetricKind::Gauge => OneCheck::Gauge(Box::new(gauge::GaugeCheck::new(
+                    setting, seed, worse, tolerance, dispersion,
+                ))),
+            },
+            Question::Threshold {
+                at,
+                limit,
+                form,
+                no_data,
+            } => match form {
+                ThresholdForm::Exact => OneCheck::Threshold(Box::new(
+                    threshold::ThresholdCheck::new(setting, seed, at, limit),
+                )),
+                ThresholdForm::Breach { periods, of } => OneCheck::Breach(
+                    breach::BreachCheck::new(setting, at, limit, (periods, of), no_data),
+                ),
+            },
+        }
+    }
+
+    fn close(&mut self, cells: &[Cell; 2], setting: &Setting<'_>) {
+        match self {
+            OneCheck::Rank(check) => check.close(cells, setting),
+            OneCheck::Tail(check) => check.close(cells, setting),
+            OneCheck::Counts(check) => check.close(cells, setting),
+            OneCheck::Gauge(check) => check.close(cells),
+            OneCheck::Threshold(check) => check.close(cells, setting),
+            OneCheck::Breach(check) => check.close(cells),
+        }
+    }
+
+    fn find(&mut self, setting: &Setting<'_>, at: &mut LookAt<'_>) -> Evidence {
+        match self {
+            OneCheck::Rank(check) => check.find(setting, at),
+            OneCheck::Tail(check) => check.find(setting, at),
+            OneCheck::Counts(check) => check.find(setting, at),
+            OneCheck::Gauge(check) => check.find(setting, at),
+            OneCheck::Threshold(check) => check.find(setting, at),
+            OneCheck::Breach(check) => check.find(),
+        }
+    }
+}
+
+// === impl Received ===
+
+impl Received {
+    fn add(&mut self, cells: &[Cell; 2]) {
+        for (arm, cell) in cells.iter().enumerate() {
+            self.samples[arm] += cell.samples;
+            self.missing[arm] += cell.missing;
+            let silent = cell.samples == 0;
+            self.silent_ticks[arm] = if silent {
+                self.silent_ticks[arm] + 1
+            } else {
+                0
+            };
+        }
+    }
+
+    fn missing_share(&self, arm: usize) -> f64 {
+        let all = self.samples[arm] + self.missing[arm];
+        if all == 0 {
+            0.0
+        } else {
+            self.missing[arm] as f64 / all as f64
+        }
+    }
+}
+
+// === functions ===
+
+fn setting(plan: &Plan, index: usize, detail: Detail) -> Setting<'_> {
+    let check = &plan.checks[index];
+    Setting {
+        plan,
+        check,
+        metric: &plan.metrics[check.metric],
+        detail,
+    }
+}
+
+/// Any gating fail fails; every gating check passing passes; else inconclusive, with the reason
+/// of the check that is furthest from an answer.
+fn overall(findings: &[Finding], received_anything: bool) -> (Outcome, Reason) {
+    if !received_anything {
+        return (Outcome::Inconclusive, Reason::NoTelemetry);
+    }
+    let gating = || findings.iter().filter(|finding| finding.gating);
+    if let Some(failed) = gating().find(|finding| finding.verdict == Outcome::Fail) {
+        return (Outcome::Fail, failed.reason);
+    }
+    match gating()
+        .filter(|f| f.verdict == Outcome::Inconclusive)
+        .max_by_key(|f| gravity(f.reason))
+    {
+        Some(open) => (Outcome::Inconclusive, open.reason),
+        None => (
+            Outcome::Pass,
+            gating()
+                .next()
+                .map_or(Reason::WithinTolerance, |f| f.reason),
+        ),
+    }
+}
+
+/// How far a reason is from an answer: missing data is worse than missing samples.
+fn gravity(reason: Reason) -> u8 {
+    match reason {
+        Reason::NoTelemetry => 9,
+        Reason::NoTraffic => 8,
+        Reason::BaselineMissing => 7,
+        Reason::CanaryMissing => 6,
+        Reason::BadData => 5,
+        Reason::Stale => 4,
+        Reason::NeedsUnits => 3,
+        Reason::NeedsSamples => 2,
+        Reason::NeedsTime => 1,
+        _ => 0,
+    }
+}
+
+/// Time in whole ticks: a look happens only at a tick's close.
+fn rounded_up(secs: f64, tick_secs: f64) -> f64 {
+    (secs / tick_secs - 1e-9).ceil().max(1.0) * tick_secs
+}
+
+/// Weight share of gating checks: pass 100, inconclusive 75, fail 0; 0 on any fail.
+pub fn score(plan: &Plan, findings: &[Finding]) -> f64 {
+    let (mut sum, mut weights) = (0.0, 0.0);
+    for (finding, check) in findings.iter().zip(&plan.checks).filter(|(f, _)| f.gating) {
+        match finding.verdict {
+            Outcome::Fail => return 0.0,
+            Outcome::Pass => sum += 100.0 * check.weight,
+            Outcome::Inconclusive => sum += 75.0 * check.weight,
+        }
+        weights += check.weight;
+    }
+    if weights > 0.0 { sum / weights } else { 75.0 }
+}

@@ -22,7 +22,7 @@ pub const CHECKS_MAX: usize = 32;
 pub const METRICS_MAX: usize = 32;
 
 /// A named analysis configuration, immutable once an analysis runs on it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// Name, `[a-z0-9][a-z0-9._-]*`, at most 63 characters.
     pub name: String,
@@ -59,7 +59,7 @@ pub struct Plan {
 }
 
 /// What a step's gate asks of samples that belong to the step itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepGate {
     /// How long the step must have lasted.
     pub min_duration: Millis,
@@ -68,7 +68,7 @@ pub struct StepGate {
 }
 
 /// Matchers of both arms, with `{{name}}` variables filled from the arms given at start.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ArmTemplates {
     /// Matchers of the baseline.
     pub baseline: SelectorTemplate,
@@ -109,7 +109,7 @@ pub enum ChangeField {
 }
 
 /// A named stream of samples.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
     /// Name, unique in the plan.
     pub name: String,
@@ -138,7 +138,7 @@ pub enum MetricKind {
 }
 
 /// Where a metric's samples come from. The selectors match a series' name (`__name__`) and labels.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "from")]
 pub enum Source {
     /// Samples carry the reading itself. Without `select`, a series whose name is the metric's.
@@ -163,7 +163,7 @@ pub enum Source {
 }
 
 /// Which samples belong together.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
     /// Label that carries the unit where the sample itself does not.
     pub by: String,
@@ -182,7 +182,7 @@ pub enum Lifetime {
 }
 
 /// One question asked of a metric.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Check {
     /// Unique name; `<metric>[-<at>]` unless given.
     pub name: String,
@@ -201,7 +201,7 @@ pub struct Check {
 }
 
 /// What is asked.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "ask")]
 pub enum Question {
     /// Canary against baseline.
@@ -229,7 +229,7 @@ pub enum Question {
 }
 
 /// A quantile level strictly between 0 and 1, kept in tenths of a percent so that it is exact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Quantile {
     per_mille: u16,
@@ -251,7 +251,7 @@ impl Quantile {
 
 impl fmt::Display for Quantile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.per_mille % 10 == 0 {
+        if self.per_mille.is_multiple_of(10) {
             write!(f, "p{}", self.per_mille / 10)
         } else {
             write!(f, "p{}.{}", self.per_mille / 10, self.per_mille % 10)
@@ -270,7 +270,7 @@ pub enum Worse {
 }
 
 /// How much worse is acceptable: beyond the larger of the two parts is a degradation.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Tolerance {
     /// Relative part as a fraction (0.05 is 5 %); `None` where only the absolute part counts.
     pub relative: Option<f64>,
@@ -289,7 +289,7 @@ pub enum Dispersion {
 }
 
 /// A limit that must hold, such as `< 800`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Limit {
     /// Whether the measure must stay below or above the value.
     pub side: LimitSide,
@@ -308,7 +308,7 @@ pub enum LimitSide {
 }
 
 /// How a threshold is decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "form")]
 pub enum ThresholdForm {
     /// Exact sequential one-sample test.

@@ -1,8 +1,29 @@
-//! stats
+//! Numbers: every test davy rests on, and what each assumes.
+//!
+//! Owns the arithmetic and nothing else: no plans, no clocks, no words for people. All of it takes
+//! exp, ln, erfc and their kin from `libm`, sums in a fixed order, and draws from pinned streams.
+//!
+//! | module | what it answers | what it assumes |
+//! |---|---|---|
+//! | [`rank`], [`exact`], [`mann_whitney`], [`hodges_lehmann`] | one comparison of two samples | exchangeable values under equality |
+//! | [`multiscale`], [`null_paths`] | is some recent window worse, at every look | the law of each tick's score |
+//! | [`lan_demets`], [`spending`] | is the whole run within a bound, at every look | Gaussian increments |
+//! | [`count_dp`], [`law`] | the same for counts, exactly | the law of each tick's count |
+//! | [`ar_paths`] | the same for one number a tick | first-order autocorrelation up to 0.8 |
+//! | [`mixture`], [`normal_mixture`] | bounds without a horizon | Bernoulli, Poisson or sub-Gaussian increments |
 
+pub mod ar_paths;
+pub mod count_dp;
 pub mod exact;
 pub mod hodges_lehmann;
+pub mod lan_demets;
+pub mod law;
 pub mod mann_whitney;
+pub mod mixture;
+pub mod multiscale;
+pub mod normal_mixture;
+pub mod null_paths;
 pub mod rank;
-
+pub mod sampler;
 pub mod special;
+pub mod spending;

@@ -165,6 +165,29 @@ impl Sorted {
         merged
     }
 
+    /// Every value through a monotone non-decreasing `map`; values that become equal are merged.
+    pub fn mapped(&self, map: impl Fn(f64) -> f64) -> Sorted {
+        let mut mapped = Sorted {
+            values: Vec::with_capacity(self.values.len()),
+            weights: Vec::with_capacity(self.values.len()),
+            total: 0,
+        };
+        for (&value, &weight) in self.values.iter().zip(&self.weights) {
+            mapped.push(map(value), weight);
+        }
+        mapped
+    }
+
+    /// The sample of negated values: what was lowest is highest.
+    pub fn negated(&self) -> Sorted {
+        let mut negated = Sorted::default();
+        for (&value, &weight) in self.values.iter().zip(&self.weights).rev() {
+            // 0.0 - value, so that zero stays positive zero.
+            negated.push(0.0 - value, weight);
+        }
+        negated
+    }
+
     /// The smallest value whose cumulative weight reaches `level` (0 to 1) of the total, the
     /// inverse of the empirical distribution function; `None` for an empty sample.
     pub fn quantile(&self, level: f64) -> Option<f64> {

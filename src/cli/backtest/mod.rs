@@ -1,0 +1,245 @@
+//! `davy backtest`: judge a manifest of labelled recordings, and count what came out.
+//!
+//! Owns the manifest's form and the drive over its cases, two at a time. Without a plan, each
+//! case gets the one that `derive` makes of its kind and size. Next: `derive`, `report`.
+
+mod derive;
+mod report;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use anyhow::Context;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::exit::Exit;
+use crate::cli::replay;
+use crate::cli::{OutputForm, progress};
+use crate::codec::csv::Row;
+use crate::engine::{Effect, EventKind};
+use crate::judge::verdict::VerdictBody;
+use crate::model::{Outcome, Reason};
+use crate::plan::Plan;
+
+/// Arguments of `davy backtest`.
+#[derive(Debug, Args)]
+pub struct BacktestArgs {
+    /// Labelled cases: JSON with `cases`, each with `case`, `file`, `truth`, `metric_kind`,
+    /// `direction` and more; paths are relative to the manifest.
+    #[arg(long, value_name = "FILE")]
+    pub manifest: PathBuf,
+    /// Judge every case under this plan instead of one derived from its kind.
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
+    /// Form of the output.
+    #[arg(long, value_enum, default_value_t = OutputForm::Text)]
+    pub output: OutputForm,
+}
+
+#[derive(Debug, Deserialize)]
+struct Manifest {
+    cases: Vec<Case>,
+}
+
+/// One labelled case.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Case {
+    case: String,
+    file: PathBuf,
+    truth: String,
+    metric_kind: String,
+    direction: String,
+    #[serde(default)]
+    stratum: String,
+    #[serde(default)]
+    traits: Vec<String>,
+    #[serde(default)]
+    subtype: Option<String>,
+    #[serde(default)]
+    tier: Option<String>,
+    #[serde(default = "yes")]
+    scored: bool,
+    #[serde(default = "yes")]
+    concurrent: bool,
+    #[serde(default)]
+    acceptable_verdicts: Vec<Outcome>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// One case's result.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Judged {
+    case: String,
+    truth: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subtype: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tier: Option<String>,
+    scored: bool,
+    verdict: Outcome,
+    /// Seconds since the start of the recording.
+    decided_at: f64,
+    reason: Reason,
+    acceptable: bool,
+    message: String,
+    checks: Vec<CheckSummary>,
+}
+
+/// What one check found, in short.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct CheckSummary {
+    check: String,
+    verdict: Outcome,
+    reason: Reason,
+    estimate: Option<f64>,
+    interval: [Option<f64>; 2],
+    factors: std::collections::BTreeMap<String, f64>,
+}
+
+/// Runs the command.
+pub fn run(args: &BacktestArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let text = std::fs::read_to_string(&args.manifest)
+        .with_context(|| format!("cannot read {}", args.manifest.display()))?;
+    let manifest: Manifest = serde_json::from_str(&text)
+        .with_context(|| format!("{} is not a manifest of cases", args.manifest.display()))?;
+    let plan = args
+        .plan
+        .as_deref()
+        .map(replay::read_plan)
+        .transpose()?
+        .map(Arc::new);
+    let folder = args.manifest.parent().unwrap_or(Path::new("."));
+    let judged = judge_all(&manifest.cases, folder, plan.as_ref())?;
+    match args.output {
+        OutputForm::Json => report::json(&judged, out)?,
+        OutputForm::Text => report::text(&judged, out)?,
+    }
+    Ok(Exit::Pass)
+}
+
+/// Judges the cases on every core; results keep the manifest's order.
+fn judge_all(
+    cases: &[Case],
+    folder: &Path,
+    plan: Option<&Arc<Plan>>,
+) -> anyhow::Result<Vec<Judged>> {
+    let bar = progress::bar(cases.len() as u64, "cases");
+    let next = AtomicUsize::new(0);
+    let results: Mutex<Vec<(usize, anyhow::Result<Judged>)>> = Mutex::new(Vec::new());
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(case) = cases.get(index) else { break };
+                    let result = judge_case(case, folder, plan)
+                        .with_context(|| format!("case {}", case.case));
+                    bar.inc(1);
+                    if let Ok(mut results) = results.lock() {
+                        results.push((index, result));
+                    }
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let mut results = results.into_inner().unwrap_or_default();
+    results.sort_by_key(|&(index, _)| index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+fn judge_case(case: &Case, folder: &Path, plan: Option<&Arc<Plan>>) -> anyhow::Result<Judged> {
+    let path = folder.join(&case.file);
+    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let rows = replay::read_rows(&path, &bytes)?;
+    let derived = match plan {
+        Some(plan) => {
+            let length = length_secs(&rows);
+            derive::Derived {
+                plan: plan.clone(),
+                rows,
+                secs_per_plan_sec: 1.0,
+                length_secs: length,
+            }
+        }
+        None => derive::derive(case, rows),
+    };
+    let body = final_verdict(&derived)?;
+    let (verdict, reason, checks, message) = match &body {
+        Some(body) => (
+            body.verdict,
+            body.reason,
+            body.checks.iter().map(CheckSummary::of).collect(),
+            body.message.clone(),
+        ),
+        None => (
+            Outcome::Inconclusive,
+            Reason::NoTelemetry,
+            Vec::new(),
+            String::new(),
+        ),
+    };
+    let elapsed = body.as_ref().map_or(0.0, |body| body.elapsed_secs);
+    Ok(Judged {
+        case: case.case.clone(),
+        truth: case.truth.clone(),
+        subtype: case.subtype.clone(),
+        tier: case.tier.clone(),
+        scored: case.scored,
+        verdict,
+        decided_at: (elapsed * derived.secs_per_plan_sec).min(derived.length_secs),
+        reason,
+        acceptable: case.acceptable_verdicts.is_empty()
+            || case.acceptable_verdicts.contains(&verdict),
+        message,
+        checks,
+    })
+}
+
+fn final_verdict(derived: &derive::Derived) -> anyhow::Result<Option<VerdictBody>> {
+    if derived.rows.is_empty() {
+        return Ok(None);
+    }
+    let mut last = None;
+    replay::replay_rows(&derived.plan, &derived.rows, |effects| {
+        for effect in effects {
+            if let Effect::Event(event) = effect
+                && event.kind == EventKind::VerdictFinal
+            {
+                last = Some((*event.body).clone());
+            }
+        }
+    })?;
+    Ok(last)
+}
+
+/// Time between the first and the last row.
+pub(super) fn length_secs(rows: &[Row]) -> f64 {
+    let secs = rows.iter().filter_map(|row| row.secs);
+    let (low, high) = secs.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), secs| {
+        (low.min(secs), high.max(secs))
+    });
+    (high - low).max(0.0)
+}
+
+// === impl CheckSummary ===
+
+impl CheckSummary {
+    fn of(finding: &crate::judge::verdict::Finding) -> CheckSummary {
+        CheckSummary {
+            check: finding.check.clone(),
+            verdict: finding.verdict,
+            reason: finding.reason,
+            estimate: finding.estimate,
+            interval: finding.interval,
+            factors: finding.factors.clone(),
+        }
+    }
+}

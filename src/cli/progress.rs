@@ -1,0 +1,15 @@
+//! Progress bars: on a terminal only, and on standard error.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// A bar over `length` items; silent where standard error is not a terminal.
+pub fn bar(length: u64, what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:40} {pos}/{len} {msg} ({elapsed}, about {eta} left)")
+    {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    bar
+}

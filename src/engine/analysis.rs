@@ -1,0 +1,531 @@
+//! The life of one analysis: pending, running, final.
+//!
+//! Owns when a verdict is final, what it asks of the controller, and the events on the way. The
+//! judging itself is `judge`'s. Next: `steps`, `ingest`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::Limits;
+use super::matching::ArmSelectors;
+use super::messages::*;
+use super::recording;
+use super::steps::Step;
+use crate::judge::check::Detail;
+use crate::judge::side::Scratch;
+use crate::judge::verdict::{self, Gate, GateKind, Guarantee, Status, VerdictBody};
+use crate::judge::{self, Judge, Judgement, sentence};
+use crate::model::{Change, Decision, Millis, Outcome, Reason, Timestamp};
+use crate::plan::{ChangeField, Dispersion, Lifetime, Plan, Question};
+use crate::window::Window;
+
+/// One run of a plan for one change.
+#[derive(Debug)]
+pub struct Analysis {
+    pub(super) id: String,
+    pub(super) plan: Arc<Plan>,
+    plan_hash: String,
+    arms: BTreeMap<String, String>,
+    change: Change,
+    pub(super) selectors: Option<ArmSelectors>,
+    started_at: Timestamp,
+    pub(super) window: Window,
+    judge: Judge,
+    judgement: Option<Judgement>,
+    ended: Option<Ended>,
+    steps: Vec<Step>,
+    sequence: u64,
+    last_activity: Timestamp,
+    reported: (Outcome, Decision),
+    pub(super) dedupe: Dedupe,
+    pub(super) counters: Vec<Counters>,
+    pub(super) own_units: u64,
+}
+
+/// How and when the analysis became final.
+#[derive(Debug, Clone, Copy)]
+struct Ended {
+    at: Timestamp,
+    outcome: Outcome,
+    reason: Reason,
+}
+
+/// Arrivals of one metric.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counters {
+    pub samples: [u64; 2],
+    pub late: u64,
+    pub missing: u64,
+    pub newest: Option<Timestamp>,
+}
+
+/// Sample ids seen lately; the oldest is forgotten first.
+#[derive(Debug)]
+pub(super) struct Dedupe {
+    order: VecDeque<u128>,
+    known: BTreeSet<u128>,
+    ids_max: usize,
+}
+
+// === impl Analysis ===
+
+impl Analysis {
+    pub(super) fn begin(
+        start: Start,
+        now: Timestamp,
+        limits: &Limits,
+        detail: Detail,
+    ) -> Result<Analysis, Refusal> {
+        require_change(&start.plan, &start.change)?;
+        let selectors = ArmSelectors::fill(&start.plan, &start.arms)?;
+        let plan = start.plan;
+        let first_step = Step::begin(&plan, String::new(), None, now, now);
+        Ok(Analysis {
+            id: start.id,
+            plan_hash: plan.hash(),
+            arms: start.arms,
+            change: start.change,
+            selectors,
+            started_at: now,
+            window: Window::new(&plan, now, limits.tick_values_max),
+            judge: Judge::new(plan.clone(), detail),
+            judgement: None,
+            ended: None,
+            steps: vec![first_step],
+            sequence: 0,
+            last_activity: now,
+            reported: (Outcome::Inconclusive, Decision::Hold),
+            dedupe: Dedupe::new(limits.dedupe_ids_max),
+            counters: vec![Counters::default(); plan.metrics.len()],
+            own_units: 0,
+            plan,
+        })
+    }
+
+    /// What is being deployed.
+    pub fn change(&self) -> &Change {
+        &self.change
+    }
+
+    /// Whether the verdict does not change any more.
+    pub fn is_final(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// The plan it runs on.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Steps so far; the first is the unnamed run before any marked step.
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    pub(super) fn touch(&mut self, now: Timestamp) {
+        self.last_activity = self.last_activity.max(now);
+    }
+
+    pub(super) fn idle_for(&self, now: Timestamp) -> Millis {
+        now.since(self.last_activity)
+    }
+
+    /// First event and first line of the recording.
+    pub(super) fn announce(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let header = recording::header(
+            &self.id,
+            &self.plan,
+            &self.plan_hash,
+            &self.arms,
+            &self.change,
+            self.started_at,
+        );
+        effects.push(Effect::Record {
+            analysis: self.id.clone(),
+            line: header,
+        });
+        self.emit(EventKind::Started, now, effects);
+        effects.push(Effect::Changed(Box::new(self.view())));
+    }
+
+    pub(super) fn enter_step(
+        &mut self,
+        name: String,
+        weight: Option<f64>,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.touch(now);
+        let line = recording::step(now, &name, weight);
+        effects.push(Effect::Record {
+            analysis: self.id.clone(),
+            line,
+        });
+        self.steps
+            .push(Step::begin(&self.plan, name, weight, self.started_at, now));
+        effects.push(Effect::Changed(Box::new(self.view())));
+    }
+
+    /// Ends the analysis without an answer: never a rollback.
+    pub(super) fn end(
+        &mut self,
+        reason: Reason,
+        actor: Option<String>,
+        why: Option<String>,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let line = recording::end(now, reason, actor.as_deref(), why.as_deref());
+        effects.push(Effect::Record {
+            analysis: self.id.clone(),
+            line,
+        });
+        self.ended = Some(Ended {
+            at: now,
+            outcome: Outcome::Inconclusive,
+            reason,
+        });
+        self.report(now, effects);
+    }
+
+    /// The clock moved: closes ticks that are due, and records that it did.
+    pub(super) fn on_clock(
+        &mut self,
+        now: Timestamp,
+        scratch: &mut Scratch,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.window.is_due(now) {
+            let line = recording::clock(now);
+            effects.push(Effect::Record {
+                analysis: self.id.clone(),
+                line,
+            });
+            self.close_due(now, scratch, effects);
+        }
+    }
+
+    /// Closes every tick that is due and looks after each.
+    pub(super) fn close_due(
+        &mut self,
+        now: Timestamp,
+        scratch: &mut Scratch,
+        effects: &mut Vec<Effect>,
+    ) {
+        while !self.is_final() && self.window.is_due(now) {
+            let tick = self.window.close();
+            let judgement = self.judge.close_and_look(&tick, scratch);
+            for step in self.steps.iter_mut() {
+                step.close(&tick);
+            }
+            let at_horizon = self.window.closed() >= self.plan.looks();
+            self.ended =
+                ending(&self.plan, &judgement, at_horizon).map(|(outcome, reason)| Ended {
+                    at: now,
+                    outcome,
+                    reason,
+                });
+            self.judgement = Some(judgement);
+            if !self.is_final() {
+                self.emit(EventKind::Look, now, effects);
+            }
+            self.report(now, effects);
+        }
+    }
+
+    /// Emits what changed since the last report.
+    fn report(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let (outcome, _) = self.outcome();
+        let current = (outcome, self.decision());
+        if current != self.reported {
+            self.reported = current;
+            self.emit(EventKind::VerdictChanged, now, effects);
+        }
+        if self.is_final() {
+            self.emit(EventKind::VerdictFinal, now, effects);
+        }
+        effects.push(Effect::Changed(Box::new(self.view())));
+    }
+
+    fn emit(&mut self, kind: EventKind, at: Timestamp, effects: &mut Vec<Effect>) {
+        self.sequence += 1;
+        effects.push(Effect::Event(Event {
+            analysis: self.id.clone(),
+            sequence: self.sequence,
+            at,
+            kind,
+            body: Arc::new(self.body(GateKind::Final)),
+        }));
+    }
+
+    fn outcome(&self) -> (Outcome, Reason) {
+        match (&self.ended, &self.judgement) {
+            (Some(ended), _) => (ended.outcome, ended.reason),
+            (None, Some(judgement)) => (judgement.outcome, judgement.reason),
+            (None, None) if self.has_samples() => (Outcome::Inconclusive, Reason::NeedsTime),
+            (None, None) => (Outcome::Inconclusive, Reason::NoTelemetry),
+        }
+    }
+
+    fn decision(&self) -> Decision {
+        let (outcome, reason) = self.outcome();
+        verdict::decision(&self.plan, outcome, self.is_final(), reason)
+    }
+
+    fn has_samples(&self) -> bool {
+        self.counters
+            .iter()
+            .any(|counters| counters.samples != [0, 0] || counters.missing > 0)
+    }
+
+    fn status(&self) -> Status {
+        match () {
+            () if self.is_final() => Status::Final,
+            () if self.has_samples() => Status::Running,
+            () => Status::Pending,
+        }
+    }
+
+    /// The verdict, as the answer to a gate.
+    pub fn body(&self, gate: GateKind) -> VerdictBody {
+        let (outcome, reason) = self.outcome();
+        let findings = self
+            .judgement
+            .as_ref()
+            .map_or(&[][..], |judgement| &judgement.findings);
+        let mut decision = self.decision();
+        let gate = self.gate(gate, outcome, decision);
+        if gate.kind == GateKind::Step && !self.is_final() && outcome != Outcome::Fail {
+            decision = if gate.open {
+                Decision::Promote
+            } else {
+                Decision::Hold
+            };
+        }
+        let message = if findings.is_empty() && !self.is_final() {
+            format!("inconclusive so far, hold: {}", sentence::about(reason))
+        } else {
+            sentence::of_verdict(outcome, reason, decision, self.is_final(), findings)
+        };
+        let closed = self.window.closed();
+        VerdictBody {
+            analysis: self.id.clone(),
+            plan: self.plan.name.clone(),
+            plan_hash: self.plan_hash.clone(),
+            status: self.status(),
+            verdict: outcome,
+            is_final: self.is_final(),
+            decision,
+            reason,
+            message,
+            score: judge::score(&self.plan, findings),
+            gate,
+            elapsed_secs: (self.plan.tick * closed as i64) as f64 / 1000.0,
+            guarantee: Guarantee {
+                alpha: self.plan.alpha,
+                beta: self.plan.beta,
+                spent: self.judge.spent(),
+                looks: closed as u64,
+                assumes: assumptions(&self.plan),
+            },
+            checks: findings.to_vec(),
+            change: self.change.clone(),
+            links: BTreeMap::from([
+                ("self".to_owned(), format!("/v1/analyses/{}", self.id)),
+                (
+                    "recording".to_owned(),
+                    format!("/v1/analyses/{}/recording", self.id),
+                ),
+            ]),
+            engine_revision: judge::ENGINE_REVISION,
+        }
+    }
+
+    fn gate(&self, kind: GateKind, outcome: Outcome, decision: Decision) -> Gate {
+        let promoted = decision == Decision::Promote;
+        if kind == GateKind::Final {
+            let waiting_for = (!self.is_final()).then(|| "a final verdict".to_owned());
+            return Gate {
+                kind,
+                step: None,
+                open: promoted,
+                waiting_for,
+            };
+        }
+        let step = self.steps.last();
+        let name = step
+            .map(|step| step.name.clone())
+            .filter(|name| !name.is_empty());
+        if self.is_final() || outcome == Outcome::Fail {
+            return Gate {
+                kind,
+                step: name,
+                open: promoted,
+                waiting_for: None,
+            };
+        }
+        let waiting_for = step.and_then(|step| step.waiting_for(&self.plan));
+        Gate {
+            kind,
+            step: name,
+            open: waiting_for.is_none(),
+            waiting_for,
+        }
+    }
+
+    /// The readable state.
+    pub fn view(&self) -> AnalysisView {
+        let (outcome, reason) = self.outcome();
+        let received = self
+            .plan
+            .metrics
+            .iter()
+            .zip(&self.counters)
+            .map(|(metric, counters)| ReceivedView {
+                metric: metric.name.clone(),
+                baseline: counters.samples[0],
+                canary: counters.samples[1],
+                late: counters.late,
+                missing: counters.missing,
+                newest: counters.newest.map(Timestamp::millis),
+            });
+        AnalysisView {
+            id: self.id.clone(),
+            plan: self.plan.name.clone(),
+            plan_hash: self.plan_hash.clone(),
+            status: self.status(),
+            verdict: outcome,
+            decision: self.decision(),
+            reason,
+            started_at: self.started_at.millis(),
+            final_at: self.ended.map(|ended| ended.at.millis()),
+            change: self.change.clone(),
+            arms: self.arms.clone(),
+            steps: self.steps[1..].iter().map(step_view).collect(),
+            received: received.collect(),
+            body: Arc::new(self.body(GateKind::Final)),
+            step_body: Arc::new(self.body(GateKind::Step)),
+        }
+    }
+}
+
+// === impl Dedupe ===
+
+impl Dedupe {
+    fn new(ids_max: usize) -> Dedupe {
+        Dedupe {
+            order: VecDeque::new(),
+            known: BTreeSet::new(),
+            ids_max,
+        }
+    }
+
+    /// Whether the id was seen before; remembers it otherwise.
+    pub fn is_duplicate(&mut self, id: u128) -> bool {
+        if !self.known.insert(id) {
+            return true;
+        }
+        self.order.push_back(id);
+        if self.order.len() > self.ids_max
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        false
+    }
+}
+
+// === functions ===
+
+/// How an analysis ends at this look, if it does.
+fn ending(plan: &Plan, judgement: &Judgement, at_horizon: bool) -> Option<(Outcome, Reason)> {
+    let reason = judgement.reason;
+    match judgement.outcome {
+        Outcome::Fail => Some((Outcome::Fail, reason)),
+        Outcome::Pass if plan.stop_on_pass || at_horizon => Some((Outcome::Pass, reason)),
+        Outcome::Inconclusive if at_horizon => {
+            let reason = match reason {
+                Reason::NeedsSamples | Reason::NeedsTime => Reason::HorizonReached,
+                other => other,
+            };
+            Some((Outcome::Inconclusive, reason))
+        }
+        _ => None,
+    }
+}
+
+fn step_view(step: &Step) -> StepView {
+    StepView {
+        name: step.name.clone(),
+        weight: step.weight,
+        began_at: step.began_at.millis(),
+    }
+}
+
+fn require_change(plan: &Plan, change: &Change) -> Result<(), Refusal> {
+    let missing: Vec<&str> = plan
+        .change_require
+        .iter()
+        .filter_map(|field| {
+            let (name, value) = match field {
+                ChangeField::Id => ("id", &change.id),
+                ChangeField::Revision => ("revision", &change.revision),
+                ChangeField::Owner => ("owner", &change.owner),
+                ChangeField::Service => ("service", &change.service),
+                ChangeField::Environment => ("environment", &change.environment),
+                ChangeField::Region => ("region", &change.region),
+            };
+            value
+                .as_ref()
+                .is_none_or(|value| value.is_empty())
+                .then_some(name)
+        })
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal {
+        code: RefusalCode::ChangeIncomplete,
+        message: format!("the plan requires change.{}", missing.join(", change.")),
+        help: Some("name the missing fields under \"change\" in the request".to_owned()),
+    })
+}
+
+/// What the guarantee of a plan rests on, in words.
+fn assumptions(plan: &Plan) -> Vec<String> {
+    let mut assumes = BTreeSet::new();
+    for check in plan.checks.iter().filter(|check| check.gating) {
+        let metric = &plan.metrics[check.metric];
+        let text = match (&check.question, &metric.cluster) {
+            (question, _) if !question.spends_alpha() => {
+                format!("{}: an alarm rule, which promises nothing", check.name)
+            }
+            (Question::Compare { dispersion, .. }, _)
+                if metric.kind == crate::plan::MetricKind::Gauge =>
+            {
+                match dispersion {
+                    Dispersion::Iid => format!("{}: ticks are independent", check.name),
+                    Dispersion::Envelope => {
+                        format!(
+                            "{}: first-order autocorrelation of ticks up to 0.8",
+                            check.name
+                        )
+                    }
+                }
+            }
+            (_, Some(cluster)) => {
+                let life = match cluster.lifetime {
+                    Lifetime::Tick => "within a tick",
+                    Lifetime::Run => "over the run",
+                };
+                format!(
+                    "{}: units ({}) are independent {life}",
+                    check.name, cluster.by
+                )
+            }
+            (_, None) => format!("{}: samples of a tick are independent", check.name),
+        };
+        assumes.insert(text);
+    }
+    assumes.into_iter().collect()
+}

@@ -1,0 +1,392 @@
+//! Samples into analyses: addresses, matches, duplicates, refusals.
+//!
+//! Owns what becomes of each sample of a batch, and the counts in the answer. A sample may serve
+//! several analyses; it is accepted when it reached at least one. Next: `window`, which keeps it.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use super::State;
+use super::analysis::Analysis;
+use super::matching::{Match, Place, Role};
+use super::messages::*;
+use super::recording;
+use crate::model::{Arm, Labels, Reading, Sample, Timestamp};
+use crate::plan::MetricKind;
+use crate::window::NoPlace;
+
+/// Largest count that an f64 increment may carry exactly.
+const INCREMENT_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// What became of one sample at one analysis.
+enum Fate {
+    Accepted,
+    Late,
+    Duplicate,
+    Refused(&'static str, String),
+}
+
+/// How a batch's series meet the running analyses, by name and labels.
+type Memo<'a> = BTreeMap<(&'a str, &'a Labels), Vec<(String, Match)>>;
+
+/// Takes a batch.
+pub(super) fn take(
+    state: &mut State,
+    samples: Vec<Sample>,
+    now: Timestamp,
+    effects: &mut Vec<Effect>,
+) {
+    let mut answer = Ingested::default();
+    let mut lines: BTreeMap<String, recording::Batch> = BTreeMap::new();
+    let mut memo = Memo::new();
+    for (index, sample) in samples.iter().enumerate() {
+        let latest = now.plus(state.limits.future_skew);
+        if sample.ts > latest {
+            let ahead = sample.ts.since(now) as f64 / 1000.0;
+            answer.refuse(index, "future", format!(
+                "its time is {ahead:.0} s ahead of davy's clock; check the sender's clock, or raise limits.future_skew_secs_max"
+            ));
+            continue;
+        }
+        match &sample.address {
+            Some(address) => {
+                let fate = match state.analyses.get_mut(&address.analysis) {
+                    Some(analysis) => addressed(analysis, sample, address.arm, &mut lines),
+                    None => Fate::Refused(
+                        "unknown_analysis",
+                        format!("no analysis has the id {:?}", address.analysis),
+                    ),
+                };
+                answer.count(index, vec![fate]);
+            }
+            None => matched(state, index, sample, &mut memo, &mut lines, &mut answer),
+        }
+    }
+    for (id, batch) in lines {
+        effects.push(Effect::Record {
+            analysis: id.clone(),
+            line: batch.line(now),
+        });
+        let State {
+            analyses, scratch, ..
+        } = state;
+        if let Some(analysis) = analyses.get_mut(&id) {
+            analysis.touch(now);
+            analysis.close_due(now, scratch, effects);
+            if !analysis.is_final() {
+                effects.push(Effect::Changed(Box::new(analysis.view())));
+            }
+        }
+    }
+    effects.push(Effect::Ingested(answer));
+}
+
+fn matched<'a>(
+    state: &mut State,
+    index: usize,
+    sample: &'a Sample,
+    memo: &mut Memo<'a>,
+    lines: &mut BTreeMap<String, recording::Batch>,
+    answer: &mut Ingested,
+) {
+    let found = memo
+        .entry((&sample.metric, &sample.labels))
+        .or_insert_with(|| meetings(state, &sample.metric, &sample.labels));
+    if found.is_empty() {
+        answer.unmatched += 1;
+        return;
+    }
+    let mut fates = Vec::new();
+    for (id, found) in found.iter() {
+        let Some(analysis) = state.analyses.get_mut(id) else {
+            continue;
+        };
+        match found {
+            Match::Places(places) => fates.push(placed(analysis, sample, places, lines)),
+            Match::Ambiguous => answer.ambiguous += 1,
+            Match::None => {}
+        }
+    }
+    if !fates.is_empty() {
+        answer.count(index, fates);
+    }
+}
+
+fn meetings(state: &State, name: &str, labels: &Labels) -> Vec<(String, Match)> {
+    let running = state
+        .analyses
+        .values()
+        .filter(|analysis| !analysis.is_final());
+    running
+        .filter_map(|analysis| {
+            let selectors = analysis.selectors.as_ref()?;
+            let found = selectors.meet(&analysis.plan, name, labels);
+            (found != Match::None).then(|| (analysis.id.clone(), found))
+        })
+        .collect()
+}
+
+fn addressed(
+    analysis: &mut Analysis,
+    sample: &Sample,
+    arm: Arm,
+    lines: &mut BTreeMap<String, recording::Batch>,
+) -> Fate {
+    let Some(metric) = analysis.plan.metric_index(&sample.metric) else {
+        let known: Vec<&str> = analysis
+            .plan
+            .metrics
+            .iter()
+            .map(|m| m.name.as_str())
+            .collect();
+        return Fate::Refused(
+            "unknown_metric",
+            format!(
+                "the plan {:?} has no metric {:?}; it has {}",
+                analysis.plan.name,
+                sample.metric,
+                known.join(", ")
+            ),
+        );
+    };
+    placed(
+        analysis,
+        sample,
+        &[Place {
+            metric,
+            arm,
+            role: Role::Reading,
+        }],
+        lines,
+    )
+}
+
+/// Puts a sample where it belongs in one analysis.
+fn placed(
+    analysis: &mut Analysis,
+    sample: &Sample,
+    places: &[Place],
+    lines: &mut BTreeMap<String, recording::Batch>,
+) -> Fate {
+    if analysis.is_final() {
+        return Fate::Refused(
+            "analysis_final",
+            format!("the analysis {:?} is final", analysis.id),
+        );
+    }
+    if let Err(no_place) = analysis.window.place(sample.ts) {
+        return no_place_fate(analysis, places, no_place);
+    }
+    let mut readings = Vec::with_capacity(places.len());
+    for place in places {
+        match reading_for(analysis, place, &sample.reading) {
+            Ok(reading) => readings.push(reading),
+            Err(fate) => return fate,
+        }
+    }
+    if let Some(id) = &sample.id
+        && analysis.dedupe.is_duplicate(digest(id.as_bytes()))
+    {
+        return Fate::Duplicate;
+    }
+    for (place, reading) in places.iter().zip(readings) {
+        let unit = unit_of(analysis, place.metric, sample);
+        let number = match &unit {
+            Some(unit) => digest(unit.as_bytes()) as u64,
+            None => {
+                analysis.own_units += 1;
+                digest(&analysis.own_units.to_le_bytes()) as u64
+            }
+        };
+        let missing = u64::from(sample.missing);
+        let put = analysis.window.insert(
+            place.metric,
+            place.arm,
+            sample.ts,
+            &reading,
+            number,
+            missing,
+        );
+        if let Err(no_place) = put {
+            return no_place_fate(analysis, places, no_place);
+        }
+        let counters = &mut analysis.counters[place.metric];
+        counters.samples[place.arm.index()] += weight_of(&reading);
+        counters.missing += missing;
+        counters.newest = counters.newest.max(Some(sample.ts));
+        let name = &analysis.plan.metrics[place.metric].name;
+        lines.entry(analysis.id.clone()).or_default().add(
+            name,
+            place.arm,
+            sample.ts,
+            reading,
+            unit,
+            sample.missing,
+        );
+    }
+    Fate::Accepted
+}
+
+fn no_place_fate(analysis: &mut Analysis, places: &[Place], no_place: NoPlace) -> Fate {
+    match no_place {
+        NoPlace::Late => {
+            for place in places {
+                analysis.counters[place.metric].late += 1;
+            }
+            Fate::Late
+        }
+        NoPlace::BeforeStart => Fate::Refused(
+            "before_start",
+            "its time is before the start of the analysis; check the sender's clock".to_owned(),
+        ),
+        NoPlace::AfterHorizon => Fate::Refused(
+            "after_horizon",
+            "its time is past the horizon of the plan".to_owned(),
+        ),
+        NoPlace::TickFull => Fate::Refused(
+            "tick_full",
+            "its tick holds as many values as limits.tick_values_max allows; shorten the tick or raise the limit"
+                .to_owned(),
+        ),
+        NoPlace::WrongForm => {
+            let metric = &analysis.plan.metrics[places[0].metric];
+            Fate::Refused("wrong_form", wrong_form(metric.kind, &metric.name))
+        }
+    }
+}
+
+/// The reading a sample gives at a place: itself, or its share of a counter pair.
+fn reading_for(analysis: &Analysis, place: &Place, reading: &Reading) -> Result<Reading, Fate> {
+    let metric = &analysis.plan.metrics[place.metric];
+    let wrong = || Fate::Refused("wrong_form", wrong_form(metric.kind, &metric.name));
+    let fits = match (metric.kind, reading) {
+        (MetricKind::Latency, Reading::Values { .. }) => true,
+        (MetricKind::Gauge, Reading::Values { values, .. }) => {
+            values.iter().all(|value| value.is_finite())
+        }
+        (MetricKind::Ratio, Reading::Ratio { .. }) => true,
+        (MetricKind::Ratio, Reading::Values { values, .. }) if place.role == Role::Reading => {
+            values.iter().all(|&value| value == 0.0 || value == 1.0)
+        }
+        (MetricKind::Rate, Reading::Rate { .. }) => true,
+        (_, Reading::Values { .. }) => place.role != Role::Reading,
+        _ => false,
+    };
+    if !fits {
+        return Err(wrong());
+    }
+    if place.role == Role::Reading {
+        return Ok(reading.clone());
+    }
+    let Reading::Values { values, weights } = reading else {
+        return Err(wrong());
+    };
+    let sum: f64 = values
+        .iter()
+        .enumerate()
+        .map(|(i, value)| value * weights.get(i).copied().unwrap_or(1) as f64)
+        .sum();
+    let is_exposure = place.role == Role::Total && metric.kind == MetricKind::Rate;
+    if !(0.0..=INCREMENT_MAX).contains(&sum) || (!is_exposure && sum.fract() != 0.0) {
+        return Err(Fate::Refused(
+            "wrong_form",
+            format!(
+                "an increment of {} must be a whole number from 0 up, not {sum}",
+                metric.name
+            ),
+        ));
+    }
+    Ok(match (metric.kind, place.role) {
+        (MetricKind::Ratio, Role::Bad) => Reading::Ratio {
+            bad: sum as u64,
+            total: 0,
+        },
+        (MetricKind::Ratio, _) => Reading::Ratio {
+            bad: 0,
+            total: sum as u64,
+        },
+        (_, Role::Bad) => {
+            // Without an exposure counter the window takes the tick's length.
+            Reading::Rate {
+                events: sum as u64,
+                exposure: 0.0,
+            }
+        }
+        _ => Reading::Rate {
+            events: 0,
+            exposure: sum,
+        },
+    })
+}
+
+fn unit_of(analysis: &Analysis, metric: usize, sample: &Sample) -> Option<String> {
+    let cluster = analysis.plan.metrics[metric].cluster.as_ref()?;
+    sample
+        .unit
+        .clone()
+        .or_else(|| sample.labels.get(&cluster.by).cloned())
+}
+
+fn wrong_form(kind: MetricKind, name: &str) -> String {
+    let wants = match kind {
+        MetricKind::Latency => "\"value\" or \"values\" with numbers",
+        MetricKind::Ratio => "\"value\": 0 or 1, or \"value\": {\"bad\": b, \"total\": t}",
+        MetricKind::Rate => "\"value\": {\"events\": e, \"exposure\": x}",
+        MetricKind::Gauge => "\"value\" with one finite number",
+    };
+    format!("the metric {name:?} takes {wants}")
+}
+
+fn weight_of(reading: &Reading) -> u64 {
+    match reading {
+        Reading::Values { values, weights } if weights.is_empty() => values.len() as u64,
+        Reading::Values { weights, .. } => weights.iter().sum(),
+        Reading::Ratio { total, .. } => *total,
+        Reading::Rate { .. } => 1,
+    }
+}
+
+/// The first 128 bits of SHA-256: chance collisions are out of reach.
+fn digest(bytes: &[u8]) -> u128 {
+    let digest = Sha256::digest(bytes);
+    digest[..16]
+        .iter()
+        .fold(0, |number, &byte| number << 8 | u128::from(byte))
+}
+
+// === impl Ingested ===
+
+impl Ingested {
+    fn refuse(&mut self, index: usize, code: &'static str, message: String) {
+        self.refused.push(RefusedSample {
+            index,
+            code,
+            message,
+        });
+    }
+
+    /// Counts a sample once: the best of its fates.
+    fn count(&mut self, index: usize, fates: Vec<Fate>) {
+        let mut refusal = None;
+        let (mut late, mut duplicate) = (false, false);
+        for fate in fates {
+            match fate {
+                Fate::Accepted => {
+                    self.accepted += 1;
+                    return;
+                }
+                Fate::Late => late = true,
+                Fate::Duplicate => duplicate = true,
+                Fate::Refused(code, message) => refusal = Some((code, message)),
+            }
+        }
+        if duplicate {
+            self.duplicate += 1;
+        } else if late {
+            self.late += 1;
+        } else if let Some((code, message)) = refusal {
+            self.refuse(index, code, message);
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The inputs of one analysis as lines of JSON, and back.
+//!
+//! Owns the recording's form: a header with the plan, then one line per accepted input in the
+//! order the machine took them. Playing the lines into an empty machine gives the same verdicts,
+//! byte for byte. Samples are in the form that the sample endpoint takes, addressed to arms.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::messages::{Effect, Input, Start};
+use super::{Limits, State, apply};
+use crate::judge::ENGINE_REVISION;
+use crate::model::{Address, Arm, Change, Labels, Reading, Reason, Sample, Timestamp};
+use crate::plan::Plan;
+
+/// Version of the form.
+pub const FORM: &str = "davy/v1";
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    recording: String,
+    analysis: String,
+    plan_hash: String,
+    engine_revision: u32,
+    started_at: Timestamp,
+    arms: BTreeMap<String, String>,
+    change: Change,
+    plan: Plan,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Entry {
+    Samples {
+        at: Timestamp,
+        samples: Vec<Recorded>,
+    },
+    Clock {
+        at: Timestamp,
+    },
+    Step {
+        at: Timestamp,
+        name: String,
+        weight: Option<f64>,
+    },
+    End {
+        at: Timestamp,
+        reason: Reason,
+        actor: Option<String>,
+        why: Option<String>,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Recorded {
+    ts: Timestamp,
+    metric: String,
+    arm: Arm,
+    reading: Reading,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unit: Option<String>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    missing: u32,
+}
+
+/// Accepted samples of one analysis in one input.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    samples: Vec<Recorded>,
+}
+
+/// Why a recording cannot be played.
+#[derive(Debug, thiserror::Error)]
+pub enum PlayError {
+    /// A line is not of the form.
+    #[error("line {line}: not a line of a davy recording: {source}")]
+    Line {
+        /// Number of the line, from 1.
+        line: usize,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// There is no header.
+    #[error("the file is empty or does not begin with a recording's header")]
+    NoHeader,
+    /// The form is of another version.
+    #[error("the recording has the form {found:?}; this davy reads {FORM:?}")]
+    WrongForm {
+        /// The header's form.
+        found: String,
+    },
+    /// The header's plan is not the one its hash names.
+    #[error("the plan in the header has the hash {found}, but the header says {stated}")]
+    PlanChanged {
+        /// Hash of the plan in the header.
+        found: String,
+        /// Hash in the header.
+        stated: String,
+    },
+}
+
+// === impl Batch ===
+
+impl Batch {
+    pub fn add(
+        &mut self,
+        metric: &str,
+        arm: Arm,
+        ts: Timestamp,
+        reading: Reading,
+        unit: Option<String>,
+        missing: u32,
+    ) {
+        self.samples.push(Recorded {
+            ts,
+            metric: metric.to_owned(),
+            arm,
+            reading,
+            unit,
+            missing,
+        });
+    }
+
+    pub fn line(self, at: Timestamp) -> String {
+        to_line(&Entry::Samples {
+            at,
+            samples: self.samples,
+        })
+    }
+}
+
+// === lines ===
+
+pub(super) fn header(
+    analysis: &str,
+    plan: &Plan,
+    plan_hash: &str,
+    arms: &BTreeMap<String, String>,
+    change: &Change,
+    started_at: Timestamp,
+) -> String {
+    to_line(&Header {
+        recording: FORM.to_owned(),
+        analysis: analysis.to_owned(),
+        plan_hash: plan_hash.to_owned(),
+        engine_revision: ENGINE_REVISION,
+        started_at,
+        arms: arms.clone(),
+        change: change.clone(),
+        plan: plan.clone(),
+    })
+}
+
+pub(super) fn clock(at: Timestamp) -> String {
+    to_line(&Entry::Clock { at })
+}
+
+pub(super) fn step(at: Timestamp, name: &str, weight: Option<f64>) -> String {
+    to_line(&Entry::Step {
+        at,
+        name: name.to_owned(),
+        weight,
+    })
+}
+
+pub(super) fn end(at: Timestamp, reason: Reason, actor: Option<&str>, why: Option<&str>) -> String {
+    to_line(&Entry::End {
+        at,
+        reason,
+        actor: actor.map(str::to_owned),
+        why: why.map(str::to_owned),
+    })
+}
+
+fn to_line(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("a recording's line is plain data")
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+// === playing ===
+
+/// Plays a recording into an empty machine, handing over the effects of every line. With `plan`,
+/// the recording is judged under that plan instead of its own.
+pub fn play<'l>(
+    lines: impl IntoIterator<Item = &'l str>,
+    plan: Option<Arc<Plan>>,
+    mut on_effects: impl FnMut(Vec<Effect>),
+) -> Result<String, PlayError> {
+    let mut lines = lines.into_iter().enumerate();
+    let (_, first) = lines.next().ok_or(PlayError::NoHeader)?;
+    let header: Header = serde_json::from_str(first).map_err(|_| PlayError::NoHeader)?;
+    if header.recording != FORM {
+        return Err(PlayError::WrongForm {
+            found: header.recording,
+        });
+    }
+    let found = header.plan.hash();
+    if found != header.plan_hash {
+        return Err(PlayError::PlanChanged {
+            found,
+            stated: header.plan_hash,
+        });
+    }
+    let id = header.analysis;
+    // What was accepted once must be accepted again: the recording is bounded, not its replay.
+    let limits = Limits {
+        abandoned_after: i64::MAX,
+        future_skew: i64::MAX / 4,
+        ..Limits::default()
+    };
+    let mut state = State::new(limits);
+    let start = Start {
+        id: id.clone(),
+        plan: plan.unwrap_or_else(|| Arc::new(header.plan)),
+        arms: header.arms,
+        change: header.change,
+        idempotency_key: None,
+        request_digest: String::new(),
+    };
+    on_effects(apply(&mut state, Input::Start(start), header.started_at));
+    for (index, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
+        let entry: Entry = serde_json::from_str(line).map_err(|source| PlayError::Line {
+            line: index + 1,
+            source,
+        })?;
+        let effects = match entry {
+            Entry::Samples { at, samples } => {
+                let samples = samples
+                    .into_iter()
+                    .map(|sample| sample.addressed(&id))
+                    .collect();
+                apply(&mut state, Input::Samples(samples), at)
+            }
+            Entry::Clock { at } => apply(&mut state, Input::Tick, at),
+            Entry::Step { at, name, weight } => apply(
+                &mut state,
+                Input::Step {
+                    analysis: id.clone(),
+                    name,
+                    weight,
+                },
+                at,
+            ),
+            Entry::End {
+                at,
+                reason,
+                actor,
+                why,
+            } => state.play_end(&id, reason, actor, why, at),
+        };
+        on_effects(effects);
+    }
+    Ok(id)
+}
+
+// === impl Recorded ===
+
+impl Recorded {
+    fn addressed(self, analysis: &str) -> Sample {
+        Sample {
+            ts: self.ts,
+            metric: self.metric,
+            labels: Labels::new(),
+            reading: self.reading,
+            unit: self.unit,
+            id: None,
+            address: Some(Address {
+                analysis: analysis.to_owned(),
+                arm: self.arm,
+            }),
+            missing: self.missing,
+        }
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// A recorded end: superseding and abandoning come from outside the recording.
+    fn play_end(
+        &mut self,
+        id: &str,
+        reason: Reason,
+        actor: Option<String>,
+        why: Option<String>,
+        at: Timestamp,
+    ) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if let Some(analysis) = self
+            .analyses
+            .get_mut(id)
+            .filter(|analysis| !analysis.is_final())
+        {
+            analysis.end(reason, actor, why, at, &mut effects);
+        }
+        effects
+    }
+}

@@ -1,0 +1,96 @@
+//! Steps of a rollout inside one analysis.
+//!
+//! Owns what a step has seen of its own. Evidence adds up over all steps, since ticks are strata
+//! and any change of weight is sound, but a step's gate opens only on that step's own time and
+//! samples. Next: `analysis`.
+
+use crate::judge::sentence;
+use crate::model::{Millis, Timestamp};
+use crate::plan::{Plan, Question};
+use crate::window::ClosedTick;
+
+/// One step.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Name given by the controller; empty for the run before the first marked step.
+    pub name: String,
+    /// Traffic weight of the canary, percent.
+    pub weight: Option<f64>,
+    /// When it began.
+    pub began_at: Timestamp,
+    /// The first tick that lies wholly within the step.
+    first_tick: usize,
+    ticks: usize,
+    /// Samples by metric and arm within the step.
+    samples: Vec<[u64; 2]>,
+}
+
+// === impl Step ===
+
+impl Step {
+    /// A step that begins now, in an analysis whose first tick began at `origin`.
+    pub fn begin(
+        plan: &Plan,
+        name: String,
+        weight: Option<f64>,
+        origin: Timestamp,
+        now: Timestamp,
+    ) -> Step {
+        let offset = now.since(origin).max(0);
+        let first_tick = ((offset + plan.tick - 1) / plan.tick) as usize;
+        Step {
+            name,
+            weight,
+            began_at: now,
+            first_tick,
+            ticks: 0,
+            samples: vec![[0, 0]; plan.metrics.len()],
+        }
+    }
+
+    /// Takes a closed tick.
+    pub fn close(&mut self, tick: &ClosedTick) {
+        if tick.index < self.first_tick {
+            return;
+        }
+        self.ticks += 1;
+        for (samples, cells) in self.samples.iter_mut().zip(&tick.cells) {
+            for arm in 0..2 {
+                samples[arm] += cells[arm].samples;
+            }
+        }
+    }
+
+    /// What the step's gate still waits for; `None` when it may open.
+    pub fn waiting_for(&self, plan: &Plan) -> Option<String> {
+        let lasted: Millis = plan.tick * self.ticks as i64;
+        if lasted < plan.step.min_duration {
+            let left = (plan.step.min_duration - lasted) as f64 / 1000.0;
+            return Some(format!(
+                "{} more of this step's own time",
+                sentence::span(left)
+            ));
+        }
+        let wanted = plan.step.min_samples;
+        for check in plan.checks.iter().filter(|check| check.gating) {
+            let seen = self.samples[check.metric];
+            let arms: &[usize] = match check.question {
+                Question::Compare { .. } => &[0, 1],
+                Question::Threshold { .. } => &[1],
+            };
+            for &arm in arms {
+                // A gauge has one point where a distribution has many values.
+                let wanted = wanted.min(check.min_samples);
+                if seen[arm] < wanted {
+                    let name = crate::model::Arm::BOTH[arm];
+                    let metric = &plan.metrics[check.metric].name;
+                    return Some(format!(
+                        "{} more samples of {metric} from the {name} within this step",
+                        wanted - seen[arm]
+                    ));
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,312 @@
+//! The absolute part of a ratio's or rate's tolerance: is the canary more than `a` above?
+//!
+//! Owns the tests of the difference p_c - p_b against `a`, in the orientation where higher is
+//! worse. Next: `counts`, which joins it with the relative part.
+//!
+//! - **Fail** (exact): each tick's canary events against the law at u + a, where u is the upper
+//!   end of a confidence sequence of the baseline from past ticks at half of alpha; the other
+//!   half is spent on the canary's count.
+//! - **Pass while the baseline has hardly any events** (exact): whatever the baseline, p_c <= a
+//!   is enough. Zero events in n requests show it at about ln(1 / beta') / a requests.
+//! - **Pass afterwards** (asymptotic): the difference of proportions with its variance at the
+//!   restricted maximum likelihood (Farrington and Manning 1990), by the Lan-DeMets recursion.
+
+use crate::judge::check::{self, LookAt};
+use crate::judge::counts::Tally;
+use crate::judge::side::{Adjust, Side, Spending};
+use crate::plan::MetricKind;
+use crate::stats::law::Lattice;
+use crate::stats::mixture;
+use crate::stats::special;
+
+/// Baseline events from which the difference is tested instead of the canary alone.
+const BASELINE_EVENTS_MIN: u64 = 5;
+/// Bisection steps of the restricted maximum likelihood.
+const BISECTIONS: u32 = 60;
+/// Largest multiple of the run so far that a prediction is made for.
+const PREDICTION_TICKS_MAX: usize = 100_000;
+
+/// Both tests of the absolute part.
+#[derive(Debug, Clone)]
+pub struct AbsolutePart {
+    kind: MetricKind,
+    absolute: f64,
+    fail_level: f64,
+    pass: Spending,
+    run: Tally,
+    prior_exposure: f64,
+    above: Side,
+    alone: Side,
+    difference: Side,
+    switched: bool,
+    ticks: usize,
+}
+
+/// One look at the absolute part.
+#[derive(Debug, Clone, Copy)]
+pub struct AbsoluteLook {
+    /// Shown: the canary is more than `a` above the baseline.
+    pub fail: bool,
+    /// Shown: it is not.
+    pub pass: bool,
+    /// Ticks until a pass at the present shares.
+    pub needs_ticks: Option<f64>,
+}
+
+// === impl AbsolutePart ===
+
+impl AbsolutePart {
+    /// The tests of one direction of a check.
+    pub fn new(
+        seed: [u8; 32],
+        absolute: f64,
+        kind: MetricKind,
+        fail: Spending,
+        pass: Spending,
+    ) -> AbsolutePart {
+        let none = |spending: Spending| Spending {
+            level: 0.0,
+            ..spending
+        };
+        let half = Spending {
+            level: 0.5 * fail.level,
+            ..fail
+        };
+        AbsolutePart {
+            kind,
+            absolute,
+            fail_level: fail.level,
+            pass,
+            run: Tally::default(),
+            prior_exposure: 0.0,
+            above: Side::new(seed, half, none(pass)),
+            alone: Side::new(seed, none(fail), pass),
+            difference: Side::new(seed, none(fail), pass),
+            switched: false,
+            ticks: 0,
+        }
+    }
+
+    /// Takes a tick, turned so that the degradation is "the canary has more".
+    pub fn close(&mut self, tick: &Tally) {
+        self.ticks += 1;
+        let bad = tick.bad[1] as i64;
+        match self.law(tick, self.baseline_ceiling() + self.absolute) {
+            Some(law) => self.above.push_count(bad, law),
+            None => self.above.push_empty(),
+        }
+        match self.law(tick, self.absolute) {
+            Some(law) => self.alone.push_count(bad, law),
+            None => self.alone.push_empty(),
+        }
+        let sizes = [0, 1].map(|arm| size(tick, arm, self.kind));
+        if sizes[0] > 0.0 && sizes[1] > 0.0 {
+            let weight = sizes[0] * sizes[1] / (sizes[0] + sizes[1]);
+            let difference = tick.rate(1, self.kind) - tick.rate(0, self.kind) - self.absolute;
+            self.difference.push_gaussian(weight * difference, weight);
+        } else {
+            self.difference.push_empty();
+        }
+        if self.prior_exposure == 0.0 {
+            self.prior_exposure = tick.exposure[0];
+        }
+        for arm in 0..2 {
+            self.run.bad[arm] += tick.bad[arm];
+            self.run.total[arm] += tick.total[arm];
+            self.run.exposure[arm] += tick.exposure[arm];
+        }
+    }
+
+    /// Looks at the run so far; `dispersion` is the design effect of the counts.
+    pub fn look(&mut self, dispersion: Adjust, at: &mut LookAt<'_>) -> AbsoluteLook {
+        let fail = self.above.look(dispersion, at.scratch).fail;
+        if !self.switched && self.run.bad[0] >= BASELINE_EVENTS_MIN {
+            self.switched = true;
+            self.difference.begin_passing_after(at.look - 1);
+        }
+        let (pass, needs_ticks) = if self.switched {
+            let adjust = Adjust {
+                factor: self.variance() * dispersion.factor,
+                df: dispersion.df,
+            };
+            let look = self.difference.look(adjust, at.scratch);
+            let floor = special::normal_quantile(1.0 - self.pass.level);
+            let bound = if look.pass_bound.is_finite() {
+                look.pass_bound
+            } else {
+                floor
+            };
+            (
+                look.pass,
+                check::ticks_to_reach(-look.z_whole, bound, self.ticks),
+            )
+        } else {
+            let look = self.alone.look(dispersion, at.scratch);
+            (look.pass, self.predict_alone())
+        };
+        AbsoluteLook {
+            fail,
+            pass,
+            needs_ticks: needs_ticks.filter(|_| !pass && !fail),
+        }
+    }
+
+    /// Confidence sequence of the difference, from those of both arms; an end at a boundary that
+    /// a test has shown is that boundary.
+    pub fn interval(&self, run: &Tally, worse_is_lower: bool) -> [Option<f64>; 2] {
+        let [baseline, canary] = [0, 1].map(|arm| self.bounds(run, arm, self.fail_level));
+        let finite = |value: f64| value.is_finite().then_some(value);
+        let mut ends = [
+            finite(canary[0] - baseline[1]),
+            finite(canary[1] - baseline[0]),
+        ];
+        let shown = self.shown_pass();
+        let side = usize::from(!worse_is_lower);
+        let boundary = if worse_is_lower {
+            -self.absolute
+        } else {
+            self.absolute
+        };
+        if shown {
+            ends[side] = ends[side].map(|end| {
+                if worse_is_lower {
+                    end.max(boundary)
+                } else {
+                    end.min(boundary)
+                }
+            });
+        }
+        ends
+    }
+
+    fn shown_pass(&self) -> bool {
+        if self.switched {
+            self.difference.is_passing()
+        } else {
+            self.alone.is_passing()
+        }
+    }
+
+    fn bounds(&self, run: &Tally, arm: usize, delta: f64) -> [f64; 2] {
+        match self.kind {
+            MetricKind::Rate => {
+                let prior = self.prior_exposure.max(f64::MIN_POSITIVE);
+                mixture::rate_bounds(run.bad[arm], run.exposure[arm], delta, prior)
+            }
+            _ => mixture::proportion_bounds(run.bad[arm], run.total[arm], delta),
+        }
+    }
+
+    /// Upper end of the baseline's confidence sequence from past ticks, at half of alpha. Both
+    /// ends of the sequence share delta, and only one is used.
+    fn baseline_ceiling(&self) -> f64 {
+        self.bounds(&self.run, 0, 0.5 * self.fail_level)[1]
+    }
+
+    /// Law of the canary's events at this share or rate; `None` where it says nothing.
+    fn law(&self, tick: &Tally, level: f64) -> Option<Lattice> {
+        match self.kind {
+            MetricKind::Rate => (tick.exposure[1] > 0.0 && level.is_finite())
+                .then(|| Lattice::poisson(level * tick.exposure[1])),
+            _ => {
+                (tick.total[1] > 0 && level < 1.0).then(|| Lattice::binomial(tick.total[1], level))
+            }
+        }
+    }
+
+    /// Variance factor of the weighted difference at the restricted maximum likelihood.
+    fn variance(&self) -> f64 {
+        let (n, m) = (size(&self.run, 0, self.kind), size(&self.run, 1, self.kind));
+        let baseline = self.restricted_baseline();
+        let canary = baseline + self.absolute;
+        let (of_baseline, of_canary) = match self.kind {
+            MetricKind::Rate => (baseline, canary),
+            _ => (baseline * (1.0 - baseline), canary * (1.0 - canary)),
+        };
+        ((n * of_canary + m * of_baseline) / (n + m)).max(f64::MIN_POSITIVE)
+    }
+
+    /// The baseline's share (or rate) of largest likelihood among those with canary = it + a.
+    fn restricted_baseline(&self) -> f64 {
+        let (x, y) = (self.run.bad[1] as f64, self.run.bad[0] as f64);
+        let (m, n) = (size(&self.run, 1, self.kind), size(&self.run, 0, self.kind));
+        let a = self.absolute;
+        let is_rate = self.kind == MetricKind::Rate;
+        // Derivative of the log-likelihood: falls from +inf to below zero along the bracket.
+        let slope = |p: f64| {
+            if is_rate {
+                x / (p + a) - m + y / p - n
+            } else {
+                x / (p + a) - (m - x) / (1.0 - p - a) + y / p - (n - y) / (1.0 - p)
+            }
+        };
+        let (mut low, mut high) = (
+            0.0_f64,
+            if is_rate {
+                (x + y + 1.0) / m.min(n)
+            } else {
+                1.0 - a
+            },
+        );
+        for _ in 0..BISECTIONS {
+            let middle = 0.5 * (low + high);
+            if slope(middle) > 0.0 {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        0.5 * (low + high)
+    }
+
+    /// Ticks until p_c <= a is shown if the canary's share stays what it is, by the Chernoff
+    /// bound exp(-n KL(p, a)); for no events at all it is the exact tail (1 - a)^n.
+    fn predict_alone(&self) -> Option<f64> {
+        let m = size(&self.run, 1, self.kind);
+        let share = self.run.rate(1, self.kind);
+        if m <= 0.0 || share >= self.absolute {
+            return None;
+        }
+        let per_tick = m / self.ticks as f64;
+        let divergence = divergence(share, self.absolute, self.kind);
+        let reached = |ticks: usize| {
+            let spent = self.pass.cumulative(ticks);
+            spent > 0.0 && per_tick * ticks as f64 * divergence >= -libm::log(spent)
+        };
+        let mut high = self.ticks.max(1);
+        while !reached(high) {
+            high *= 2;
+            if high > PREDICTION_TICKS_MAX {
+                return Some((-libm::log(self.pass.level) / divergence / per_tick).max(0.0));
+            }
+        }
+        let mut low = self.ticks;
+        while low + 1 < high {
+            let middle = (low + high) / 2;
+            if reached(middle) {
+                high = middle
+            } else {
+                low = middle
+            }
+        }
+        // At the present count a pass is not shown yet, so at least one more tick is needed.
+        Some(((high - self.ticks) as f64).max(1.0))
+    }
+}
+
+/// Trials of a ratio's arm, exposure of a rate's.
+fn size(tally: &Tally, arm: usize, kind: MetricKind) -> f64 {
+    match kind {
+        MetricKind::Rate => tally.exposure[arm],
+        _ => tally.total[arm] as f64,
+    }
+}
+
+/// Kullback-Leibler divergence per trial (or per unit of exposure) of `share` from `level`.
+fn divergence(share: f64, level: f64, kind: MetricKind) -> f64 {
+    let part = |p: f64, q: f64| if p == 0.0 { 0.0 } else { p * libm::log(p / q) };
+    match kind {
+        MetricKind::Rate => part(share, level) - share + level,
+        _ => part(share, level) + part(1.0 - share, 1.0 - level),
+    }
+}

@@ -1,0 +1,173 @@
+//! What every kind of check shares: the context of a look and the evidence it returns.
+//!
+//! Owns the contract between the judge and the check files. Next: `rank`, `tail`, `counts`,
+//! `gauge`, `threshold` and `breach`, one question each.
+
+use std::collections::BTreeMap;
+
+use crate::judge::side::{Scratch, Spending};
+use crate::judge::verdict::Scale;
+use crate::model::{Millis, Reason};
+use crate::plan::{Check, Metric, Plan, Tolerance, Worse};
+use crate::stats::sampler;
+
+/// How much of the evidence a look has to work out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Everything: estimates, intervals, needs.
+    Full,
+    /// Outcomes only, for simulations of millions of looks.
+    Outcome,
+}
+
+/// What a check needs to know besides its data.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting<'p> {
+    /// The plan.
+    pub plan: &'p Plan,
+    /// The check.
+    pub check: &'p Check,
+    /// Its metric.
+    pub metric: &'p Metric,
+    /// How much evidence is wanted.
+    pub detail: Detail,
+}
+
+/// One look.
+pub struct LookAt<'a> {
+    /// Number of the look, from 1.
+    pub look: usize,
+    /// Null paths in use.
+    pub scratch: &'a mut Scratch,
+}
+
+/// What a check found at a look, before the judge turns it into a finding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// A degradation is shown.
+    pub fail: bool,
+    /// Its absence is shown (the judge still asks for time and samples).
+    pub pass: bool,
+    /// Why neither, where the check knows better than "more samples".
+    pub wanting: Option<Reason>,
+    /// Scale of the numbers.
+    pub scale: Scale,
+    /// Point estimate over the window that speaks.
+    pub estimate: Option<f64>,
+    /// Repeated confidence interval.
+    pub interval: [Option<f64>; 2],
+    /// Boundary on the same scale.
+    pub tolerance: Option<f64>,
+    /// Ticks of the window that speaks.
+    pub window: usize,
+    /// How many more ticks like the average one so far a verdict would take.
+    pub needs_ticks: Option<f64>,
+    /// Factors applied to the evidence.
+    pub factors: BTreeMap<String, f64>,
+}
+
+impl Evidence {
+    /// Nothing known yet, on this scale.
+    pub fn none(scale: Scale) -> Evidence {
+        Evidence {
+            fail: false,
+            pass: false,
+            wanting: None,
+            scale,
+            estimate: None,
+            interval: [None, None],
+            tolerance: None,
+            window: 0,
+            needs_ticks: None,
+            factors: BTreeMap::new(),
+        }
+    }
+}
+
+// === impl Setting ===
+
+impl Setting<'_> {
+    /// Planned looks.
+    pub fn looks_planned(&self) -> usize {
+        self.plan.looks()
+    }
+
+    /// Spending of a false fail, for a side that gets `share` of the check's alpha.
+    pub fn fail_spending(&self, share: f64) -> Spending {
+        Spending {
+            level: self.plan.alpha_of(self.check) * share,
+            looks_planned: self.looks_planned(),
+            first_look: 1,
+            elsewhere: 0.0,
+        }
+    }
+
+    /// Spending of a false pass: nothing before the bake time is over.
+    pub fn pass_spending(&self, share: f64) -> Spending {
+        Spending {
+            level: self.plan.beta * share,
+            looks_planned: self.looks_planned(),
+            first_look: first_pass_look(
+                self.plan.min_duration,
+                self.plan.tick,
+                self.looks_planned(),
+            ),
+            elsewhere: 0.0,
+        }
+    }
+
+    /// Seed of the null paths of one of the check's sides. It depends on the plan alone, so the
+    /// same plan and inputs give the same verdict everywhere.
+    pub fn seed(&self, plan_hash: &str, side: &str) -> [u8; 32] {
+        sampler::seed_from(plan_hash, &format!("{}/{side}", self.check.name))
+    }
+}
+
+/// The first look, from 1, at which the bake time is over.
+pub fn first_pass_look(min_duration: Millis, tick: Millis, looks_planned: usize) -> usize {
+    let looks = (min_duration + tick - 1) / tick;
+    (looks.max(1) as usize).min(looks_planned)
+}
+
+/// Ticks still missing until a whole-run score that has drifted to `z` after `ticks` reaches
+/// `bound`, if the drift goes on: information grows with time, the score with its root.
+pub fn ticks_to_reach(z: f64, bound: f64, ticks: usize) -> Option<f64> {
+    if z <= 0.0 || !bound.is_finite() || ticks == 0 {
+        return None;
+    }
+    let times = (bound / z) * (bound / z);
+    Some(((times - 1.0) * ticks as f64).max(0.0))
+}
+
+/// The sign that turns "worse" into "higher".
+pub fn sign(worse_is_lower: bool) -> f64 {
+    if worse_is_lower { -1.0 } else { 1.0 }
+}
+
+/// The boundary between tolerable and degraded for a baseline value `y`, both in the orientation
+/// where higher is worse (values of a "lower is worse" metric are negated before and after).
+/// Beyond the larger of the two parts is a degradation.
+pub fn boundary(y: f64, worse_is_lower: bool, tolerance: &Tolerance) -> f64 {
+    let relative = tolerance.relative.map(|r| {
+        if worse_is_lower {
+            y * (1.0 - r)
+        } else {
+            y * (1.0 + r)
+        }
+    });
+    let absolute = tolerance.absolute.map(|a| y + a);
+    match (relative, absolute) {
+        (Some(relative), Some(absolute)) => relative.max(absolute),
+        (Some(part), None) | (None, Some(part)) => part,
+        (None, None) => y,
+    }
+}
+
+/// The directions a check watches, as "worse is lower" flags.
+pub fn directions(worse: Worse) -> &'static [bool] {
+    match worse {
+        Worse::Higher => &[false],
+        Worse::Lower => &[true],
+        Worse::Either => &[false, true],
+    }
+}

@@ -1,0 +1,406 @@
+//! `compare` on a ratio or a rate: does the canary have more bad events than the tolerance allows?
+//!
+//! Owns the conditional tests of the relative part, which are exact given each tick's total: for
+//! ratios the odds form (Fisher's noncentral hypergeometric law), for rates the binomial law. The
+//! absolute part is `absolute`'s. A fail needs both parts of the tolerance exceeded
+//! (intersection-union, no split); a pass needs one part shown, at half of beta each. Next:
+//! `absolute`.
+
+use crate::judge::absolute::AbsolutePart;
+use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
+use crate::judge::grid::{Grid, Orientation};
+use crate::judge::rank;
+use crate::judge::side::{Adjust, Look, Side};
+use crate::judge::units::{self, UnitSums};
+use crate::judge::verdict::Scale;
+use crate::model::Reason;
+use crate::plan::{MetricKind, Tolerance, Worse};
+use crate::stats::law::Lattice;
+use crate::window::Cell;
+
+/// Bad events and exposure of both arms in one tick (or over a run).
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Tally {
+    /// Bad events by arm.
+    pub bad: [u64; 2],
+    /// Totals of a ratio by arm.
+    pub total: [u64; 2],
+    /// Exposures of a rate by arm.
+    pub exposure: [f64; 2],
+}
+
+/// The check of one ratio or rate.
+#[derive(Debug, Clone)]
+pub struct CountCheck {
+    kind: MetricKind,
+    worse: Worse,
+    tolerance: Tolerance,
+    sides: Vec<OneSide>,
+    grid: Grid,
+    history: Vec<Tally>,
+    run: Tally,
+    units: [UnitSums; 2],
+    clustered: bool,
+    inconsistent: bool,
+}
+
+#[derive(Debug, Clone)]
+struct OneSide {
+    worse_is_lower: bool,
+    relative: Option<Side>,
+    absolute: Option<AbsolutePart>,
+}
+
+// === impl CountCheck ===
+
+impl CountCheck {
+    /// The check of a plan.
+    pub fn new(setting: &Setting<'_>, plan_hash: &str, worse: Worse, tolerance: Tolerance) -> Self {
+        let directions = check::directions(worse);
+        let share = 1.0 / directions.len() as f64;
+        let both = tolerance.relative.is_some() && tolerance.absolute.is_some();
+        let pass_share = if both { 0.5 } else { 1.0 };
+        let sides = directions
+            .iter()
+            .map(|&worse_is_lower| {
+                let name = if worse_is_lower { "lower" } else { "higher" };
+                let (fail, pass) = (
+                    setting.fail_spending(share),
+                    setting.pass_spending(pass_share),
+                );
+                OneSide {
+                    worse_is_lower,
+                    relative: tolerance
+                        .relative
+                        .map(|_| Side::new(setting.seed(plan_hash, name), fail, pass)),
+                    absolute: tolerance.absolute.map(|absolute| {
+                        let seed = setting.seed(plan_hash, &format!("{name}/absolute"));
+                        AbsolutePart::new(seed, absolute, setting.metric.kind, fail, pass)
+                    }),
+                }
+            })
+            .collect();
+        let relative = tolerance.relative.unwrap_or(0.0);
+        CountCheck {
+            kind: setting.metric.kind,
+            worse,
+            tolerance,
+            sides,
+            grid: Grid::of_ratios(&[1.0 + relative, 1.0 - relative]),
+            history: Vec::new(),
+            run: Tally::default(),
+            units: Default::default(),
+            clustered: setting.metric.cluster.is_some(),
+            inconsistent: false,
+        }
+    }
+
+    /// Takes a closed tick.
+    pub fn close(&mut self, cells: &[Cell; 2], setting: &Setting<'_>) {
+        let tick = self.tally(cells);
+        for side in &mut self.sides {
+            side.close(&tick, self.kind, &self.tolerance);
+        }
+        if setting.detail == Detail::Full {
+            match tick.conditional(self.kind) {
+                true => self.grid.push(|odds| {
+                    let law = tick.law(self.kind, odds, false);
+                    (tick.bad[1] as f64 - law.mean(), law.variance())
+                }),
+                false => self.grid.push_empty(),
+            }
+        }
+        if self.clustered {
+            for (arm, cell) in cells.iter().enumerate() {
+                for (&unit, &(bad, total)) in &cell.by_unit {
+                    self.units[arm].add(unit, total as f64, bad as f64);
+                }
+            }
+        }
+        self.run.add(&tick);
+        self.history.push(tick);
+    }
+
+    fn tally(&mut self, cells: &[Cell; 2]) -> Tally {
+        let mut tick = Tally::default();
+        for (arm, cell) in cells.iter().enumerate() {
+            tick.bad[arm] = cell.bad;
+            tick.total[arm] = cell.total;
+            tick.exposure[arm] = cell.exposure;
+            if self.kind == MetricKind::Ratio && cell.bad > cell.total {
+                // Bad events whose totals were lost: nothing can be said of this tick.
+                self.inconsistent = true;
+                tick.bad[arm] = cell.total;
+            }
+        }
+        tick
+    }
+
+    /// Looks at the run so far.
+    pub fn find(&mut self, setting: &Setting<'_>, at: &mut LookAt<'_>) -> Evidence {
+        let mut evidence = Evidence::none(Scale::Ratio);
+        if self.inconsistent {
+            evidence.wanting = Some(Reason::BadData);
+            return evidence;
+        }
+        let Some(adjust) = self.adjust() else {
+            evidence.wanting = Some(Reason::NeedsUnits);
+            return evidence;
+        };
+        let mut looks = Vec::new();
+        for side in &mut self.sides {
+            looks.push(side.look(adjust, at));
+        }
+        evidence.fail = looks.iter().any(|look| look.fail);
+        evidence.pass = looks.iter().all(|look| look.pass) && !evidence.fail;
+        if setting.detail == Detail::Full {
+            self.describe(&mut evidence, setting, &looks, adjust);
+        }
+        evidence
+    }
+
+    /// Between-unit variance of the bad share over the binomial one: the largest of both arms
+    /// together and each arm alone, since bursts often hit one arm only.
+    fn adjust(&self) -> Option<Adjust> {
+        if !self.clustered || self.history.is_empty() {
+            return Some(Adjust::NONE);
+        }
+        let [baseline, canary] = &self.units;
+        if baseline.len() < units::UNITS_MIN || canary.len() < units::UNITS_MIN {
+            return None;
+        }
+        let observed = self.units.each_ref().map(UnitSums::variance_of_mean);
+        let null = [0, 1].map(|arm| {
+            let (share, total) = (self.run.share(arm), self.run.total[arm] as f64);
+            share * (1.0 - share) / total
+        });
+        let over = |observed: f64, null: f64| if null > 0.0 { observed / null } else { 1.0 };
+        let factor = over(observed[0] + observed[1], null[0] + null[1])
+            .max(over(observed[0], null[0]))
+            .max(over(observed[1], null[1]))
+            .max(1.0);
+        Some(Adjust {
+            factor,
+            df: units::degrees_of_freedom(baseline, canary),
+        })
+    }
+
+    fn describe(
+        &self,
+        evidence: &mut Evidence,
+        setting: &Setting<'_>,
+        looks: &[PartsLook],
+        adjust: Adjust,
+    ) {
+        if adjust.factor > 1.0 {
+            evidence
+                .factors
+                .insert("design_effect".to_owned(), adjust.factor);
+        }
+        let ticks = self.history.len();
+        let speaking = looks.iter().find(|look| look.fail).or(looks.first());
+        let Some(speaking) = speaking else { return };
+        evidence.window = match speaking.relative.as_ref().and_then(|look| look.peak) {
+            Some(peak) if evidence.fail => peak.window,
+            _ => ticks,
+        };
+        let window = self.window(evidence.window);
+        let (baseline, canary) = (window.rate(0, self.kind), window.rate(1, self.kind));
+        // The part that speaks gives the scale: the ratio where totals say something about it.
+        let by_ratio = self.tolerance.relative.is_some()
+            && baseline > 0.0
+            && !(evidence.pass && speaking.absolute_passes && !speaking.relative_passes);
+        let lower = self.worse == Worse::Lower;
+        if by_ratio {
+            evidence.estimate = Some(canary / baseline);
+            evidence.tolerance = Some(rank::shown_boundary(
+                self.worse,
+                &self.tolerance,
+                Scale::Ratio,
+            ));
+            if let Some(look) = &speaking.relative {
+                evidence.interval = self.grid.interval(
+                    self.orientation(),
+                    setting.looks_planned(),
+                    adjust,
+                    look.fail_bound,
+                    look.pass_bound,
+                );
+            }
+        } else {
+            evidence.scale = Scale::Difference;
+            evidence.estimate = (window.seen(self.kind)).then_some(canary - baseline);
+            evidence.tolerance = self.tolerance.absolute.map(|a| check::sign(lower) * a);
+            if let Some(side) = self.sides.first().and_then(|side| side.absolute.as_ref()) {
+                evidence.interval = side.interval(&self.run, lower);
+            }
+        }
+        evidence.needs_ticks = looks
+            .iter()
+            .filter_map(|look| look.needs_ticks(ticks, setting.plan.beta))
+            .reduce(f64::max)
+            .filter(|_| !evidence.fail && !evidence.pass);
+    }
+
+    fn orientation(&self) -> Orientation {
+        match self.worse {
+            Worse::Higher => Orientation::Higher,
+            Worse::Lower => Orientation::Lower,
+            Worse::Either => Orientation::Either,
+        }
+    }
+
+    fn window(&self, ticks: usize) -> Tally {
+        let mut sum = Tally::default();
+        for tick in self.history.iter().rev().take(ticks) {
+            sum.add(tick);
+        }
+        sum
+    }
+}
+
+/// One side's look at both parts.
+#[derive(Debug, Clone)]
+struct PartsLook {
+    fail: bool,
+    pass: bool,
+    relative: Option<Look>,
+    relative_passes: bool,
+    absolute_passes: bool,
+    absolute_needs_ticks: Option<f64>,
+}
+
+// === impl PartsLook ===
+
+impl PartsLook {
+    fn needs_ticks(&self, ticks: usize, beta: f64) -> Option<f64> {
+        let relative = self
+            .relative
+            .and_then(|look| rank::needs_ticks(&[look], ticks, beta));
+        match (relative, self.absolute_needs_ticks) {
+            (Some(relative), Some(absolute)) => Some(relative.min(absolute)),
+            (relative, absolute) => relative.or(absolute),
+        }
+    }
+}
+
+// === impl OneSide ===
+
+impl OneSide {
+    fn close(&mut self, tick: &Tally, kind: MetricKind, tolerance: &Tolerance) {
+        let lower = self.worse_is_lower;
+        if let (Some(side), Some(relative)) = (self.relative.as_mut(), tolerance.relative) {
+            if tick.conditional(kind) {
+                let odds = if lower {
+                    1.0 / (1.0 - relative)
+                } else {
+                    1.0 + relative
+                };
+                let law = tick.law(kind, odds, lower);
+                side.push_count(tick.bad[usize::from(!lower)] as i64, law);
+            } else {
+                side.push_empty();
+            }
+        }
+        if let Some(absolute) = self.absolute.as_mut() {
+            absolute.close(&tick.turned(lower));
+        }
+    }
+
+    fn look(&mut self, adjust: Adjust, at: &mut LookAt<'_>) -> PartsLook {
+        let relative = self
+            .relative
+            .as_mut()
+            .map(|side| side.look(adjust, at.scratch));
+        let absolute = self.absolute.as_mut().map(|part| part.look(adjust, at));
+        let parts = [
+            relative.map(|look| look.fail),
+            absolute.map(|look| look.fail),
+        ];
+        let relative_passes = relative.is_some_and(|look| look.pass);
+        let absolute_passes = absolute.is_some_and(|look| look.pass);
+        PartsLook {
+            fail: parts.iter().flatten().all(|&fail| fail) && parts.iter().any(Option::is_some),
+            pass: relative_passes || absolute_passes,
+            relative,
+            relative_passes,
+            absolute_passes,
+            absolute_needs_ticks: absolute.and_then(|look| look.needs_ticks),
+        }
+    }
+}
+
+// === impl Tally ===
+
+impl Tally {
+    fn add(&mut self, other: &Tally) {
+        for arm in 0..2 {
+            self.bad[arm] += other.bad[arm];
+            self.total[arm] += other.total[arm];
+            self.exposure[arm] += other.exposure[arm];
+        }
+    }
+
+    /// Whether the tick says something about the relative part: events, and both arms seen.
+    fn conditional(&self, kind: MetricKind) -> bool {
+        self.bad[0] + self.bad[1] > 0 && self.seen(kind)
+    }
+
+    fn seen(&self, kind: MetricKind) -> bool {
+        match kind {
+            MetricKind::Rate => self.exposure.iter().all(|&exposure| exposure > 0.0),
+            _ => self.total.iter().all(|&total| total > 0),
+        }
+    }
+
+    /// Law of the canary's bad events given the total, at this odds (or rate) ratio; of the
+    /// baseline's where `swapped`.
+    fn law(&self, kind: MetricKind, odds: f64, swapped: bool) -> Lattice {
+        let events = self.bad[0] + self.bad[1];
+        let (own, other) = if swapped { (0, 1) } else { (1, 0) };
+        match kind {
+            MetricKind::Rate => {
+                let weighted = odds * self.exposure[own];
+                Lattice::binomial(events, weighted / (weighted + self.exposure[other]))
+            }
+            _ => Lattice::fisher_noncentral_hypergeometric(
+                self.total[own],
+                self.total[other],
+                events,
+                odds,
+            ),
+        }
+    }
+
+    /// Arms exchanged where lower is worse: then "the baseline has more" is the degradation.
+    fn turned(&self, worse_is_lower: bool) -> Tally {
+        if !worse_is_lower {
+            return *self;
+        }
+        Tally {
+            bad: [self.bad[1], self.bad[0]],
+            total: [self.total[1], self.total[0]],
+            exposure: [self.exposure[1], self.exposure[0]],
+        }
+    }
+
+    /// Bad share of a ratio's arm; 0 where nothing was seen.
+    pub fn share(&self, arm: usize) -> f64 {
+        if self.total[arm] == 0 {
+            0.0
+        } else {
+            self.bad[arm] as f64 / self.total[arm] as f64
+        }
+    }
+
+    /// Events per exposure, or the bad share.
+    pub fn rate(&self, arm: usize, kind: MetricKind) -> f64 {
+        match kind {
+            MetricKind::Rate if self.exposure[arm] > 0.0 => {
+                self.bad[arm] as f64 / self.exposure[arm]
+            }
+            MetricKind::Rate => 0.0,
+            _ => self.share(arm),
+        }
+    }
+}

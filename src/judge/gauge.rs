@@ -1,0 +1,341 @@
+//! `compare` on a gauge: paired points of a time series.
+//!
+//! Owns the pairing: each tick gives one number, the log-ratio (or, for an absolute tolerance,
+//! the difference) of the arms' mean points, so that whatever both arms share cancels. Its
+//! studentised multiscale statistic is held against thresholds simulated on autoregressive null
+//! paths: independent ticks where the plan says `iid`, the worst first-order autocorrelation up
+//! to 0.8 under `envelope`. A plan with a single look is `series`' business. Next: `threshold`.
+
+use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
+use crate::judge::series;
+use crate::judge::side::Spending;
+use crate::judge::verdict::Scale;
+use crate::model::Reason;
+use crate::plan::{Dispersion, Tolerance, Worse};
+use crate::stats::ar_paths::{ArPaths, Kind};
+use crate::stats::multiscale::{Peak, WHOLE_RUN_PENALTY};
+use crate::stats::special;
+use crate::window::Cell;
+
+/// Null paths of a gauge check; seven autocorrelations share them under `envelope`.
+const GAUGE_PATHS: usize = 4_000;
+/// Slack for statistics computed in double against thresholds simulated in single precision.
+const THRESHOLD_SLACK: f64 = 1e-5;
+
+/// The gauge check of one metric.
+#[derive(Debug, Clone)]
+pub struct GaugeCheck {
+    worse: Worse,
+    tolerance: Tolerance,
+    sides: Vec<PairedSide>,
+    /// All points of the only tick, for a plan with one look.
+    single: Option<[Vec<(i64, f64)>; 2]>,
+    nonpositive: bool,
+    ticks: usize,
+}
+
+/// A studentised sequential test that paired numbers lie above zero, or below it.
+#[derive(Debug, Clone)]
+pub struct PairedSide {
+    seed: [u8; 32],
+    kind: Kind,
+    fail: Spending,
+    pass: Spending,
+    /// Positive is worse; ticks without a number are `None`.
+    numbers: Vec<Option<f64>>,
+    failed: bool,
+}
+
+/// One look at paired numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct PairedLook {
+    /// A degradation is shown.
+    pub fail: bool,
+    /// Its absence is shown.
+    pub pass: bool,
+    /// The window that speaks loudest.
+    pub peak: Option<Peak>,
+    /// Studentised whole-run statistic (without penalty); positive is worse.
+    pub z_whole: f64,
+    /// Bound of the multiscale statistic where it was simulated.
+    pub fail_bound: f64,
+    /// Bound of the whole-run statistic.
+    pub pass_bound: f64,
+}
+
+// === impl GaugeCheck ===
+
+impl GaugeCheck {
+    /// The check of a plan.
+    pub fn new(
+        setting: &Setting<'_>,
+        plan_hash: &str,
+        worse: Worse,
+        tolerance: Tolerance,
+        dispersion: Dispersion,
+    ) -> Self {
+        let directions = check::directions(worse);
+        let share = 1.0 / directions.len() as f64;
+        let sides = directions
+            .iter()
+            .map(|&lower| {
+                let seed = setting.seed(plan_hash, if lower { "lower" } else { "higher" });
+                PairedSide::new(
+                    seed,
+                    dispersion,
+                    setting.fail_spending(share),
+                    setting.pass_spending(1.0),
+                )
+            })
+            .collect();
+        let single = (setting.looks_planned() == 1).then(Default::default);
+        GaugeCheck {
+            worse,
+            tolerance,
+            sides,
+            single,
+            nonpositive: false,
+            ticks: 0,
+        }
+    }
+
+    /// Takes a closed tick.
+    pub fn close(&mut self, cells: &[Cell; 2]) {
+        self.ticks += 1;
+        if let Some(single) = self.single.as_mut() {
+            *single = [cells[0].points.clone(), cells[1].points.clone()];
+        }
+        let means = [mean(&cells[0]), mean(&cells[1])];
+        let directions = check::directions(self.worse);
+        for (side, &lower) in self.sides.iter_mut().zip(directions) {
+            let number = match means {
+                [Some(baseline), Some(canary)] => paired(baseline, canary, lower, &self.tolerance),
+                _ => Ok(None),
+            };
+            self.nonpositive |= number.is_err();
+            side.numbers.push(number.unwrap_or(None));
+        }
+    }
+
+    /// Looks at the run so far.
+    pub fn find(&mut self, setting: &Setting<'_>, _at: &mut LookAt<'_>) -> Evidence {
+        if let Some([baseline, canary]) = &self.single {
+            return series::judge(baseline, canary, self.worse, &self.tolerance, setting);
+        }
+        let scale = if self.tolerance.relative.is_some() {
+            Scale::Ratio
+        } else {
+            Scale::Difference
+        };
+        let mut evidence = Evidence::none(scale);
+        let lower = self.worse == Worse::Lower;
+        evidence.tolerance = Some(crate::judge::rank::shown_boundary(
+            self.worse,
+            &self.tolerance,
+            scale,
+        ));
+        if self.nonpositive {
+            evidence.wanting = Some(Reason::BadData);
+            return evidence;
+        }
+        let looks: Vec<PairedLook> = self.sides.iter_mut().map(PairedSide::look).collect();
+        evidence.fail = looks.iter().any(|look| look.fail);
+        evidence.pass = looks.iter().all(|look| look.pass) && !evidence.fail;
+        evidence.window = match looks
+            .iter()
+            .find(|look| look.fail)
+            .and_then(|look| look.peak)
+        {
+            Some(peak) => peak.window,
+            None => self.ticks,
+        };
+        if setting.detail == Detail::Full {
+            self.describe(&mut evidence, setting, &looks, lower);
+        }
+        evidence
+    }
+
+    fn describe(
+        &self,
+        evidence: &mut Evidence,
+        setting: &Setting<'_>,
+        looks: &[PairedLook],
+        lower: bool,
+    ) {
+        let side = &self.sides[0];
+        let is_ratio = evidence.scale == Scale::Ratio;
+        // Numbers are differences from the boundary, in the orientation where higher is worse.
+        let offset = match (is_ratio, lower) {
+            (true, false) => libm::log(1.0 + self.tolerance.relative.unwrap_or(0.0)),
+            (true, true) => -libm::log(1.0 - self.tolerance.relative.unwrap_or(0.0)),
+            (false, _) => self.tolerance.absolute.unwrap_or(0.0),
+        };
+        let show = |number: f64| {
+            let turned = check::sign(lower) * (number + offset);
+            if is_ratio { libm::exp(turned) } else { turned }
+        };
+        let Some((mean, error)) = side.moments(evidence.window) else {
+            return;
+        };
+        evidence.estimate = Some(show(mean));
+        let look = looks[0];
+        let ends = [
+            look.fail_bound
+                .is_finite()
+                .then(|| show(mean - (look.fail_bound + WHOLE_RUN_PENALTY) * error)),
+            look.pass_bound
+                .is_finite()
+                .then(|| show(mean + look.pass_bound * error)),
+        ];
+        evidence.interval = if lower { [ends[1], ends[0]] } else { ends };
+        if !evidence.fail && !evidence.pass {
+            let bound = if look.pass_bound.is_finite() {
+                look.pass_bound
+            } else {
+                special::normal_quantile(1.0 - setting.plan.beta)
+            };
+            evidence.needs_ticks =
+                side.missing_points()
+                    .or(check::ticks_to_reach(-look.z_whole, bound, self.ticks));
+        }
+    }
+}
+
+// === impl PairedSide ===
+
+impl PairedSide {
+    /// A test of numbers that arrive one a tick.
+    pub fn new(
+        seed: [u8; 32],
+        dispersion: Dispersion,
+        fail: Spending,
+        pass: Spending,
+    ) -> PairedSide {
+        let kind = match dispersion {
+            Dispersion::Iid => Kind::Independent,
+            Dispersion::Envelope => Kind::Envelope,
+        };
+        PairedSide {
+            seed,
+            kind,
+            fail,
+            pass,
+            numbers: Vec::new(),
+            failed: false,
+        }
+    }
+
+    /// Adds a tick: positive is worse, `None` when the tick has no number.
+    pub fn push(&mut self, number: Option<f64>) {
+        self.numbers.push(number);
+    }
+
+    /// Looks at the numbers so far. Once a fail is shown it stays shown.
+    pub fn look(&mut self) -> PairedLook {
+        let present: Vec<f64> = self.numbers.iter().flatten().copied().collect();
+        let planned = self.fail.looks_planned;
+        let peak = self.kind.peak(&present, planned);
+        let z_whole = self.kind.whole(&present).unwrap_or(0.0);
+        let (mut fail_bound, mut pass_bound) = (f64::INFINITY, f64::INFINITY);
+        let look = self.numbers.len();
+        // A statistic at or below zero is below every threshold at levels under one half.
+        if let Some(peak) = peak.filter(|peak| peak.statistic > 0.0) {
+            fail_bound = self.threshold(self.fail, true);
+            self.failed |= peak.statistic >= fail_bound - THRESHOLD_SLACK;
+        }
+        let spent = self.pass.cumulative(look);
+        let mut pass = false;
+        if spent > 0.0 && -z_whole >= special::normal_quantile(1.0 - spent) {
+            pass_bound = self.threshold(self.pass, false);
+            pass = -z_whole >= pass_bound - THRESHOLD_SLACK;
+        }
+        let fail = self.failed;
+        PairedLook {
+            fail,
+            pass: pass && !fail,
+            peak,
+            z_whole,
+            fail_bound,
+            pass_bound,
+        }
+    }
+
+    fn threshold(&self, spending: Spending, multiscale: bool) -> f64 {
+        let mut paths = ArPaths::new(
+            self.seed,
+            spending.looks_planned,
+            self.kind,
+            multiscale,
+            GAUGE_PATHS,
+        );
+        let mut bound = f64::INFINITY;
+        for (tick, number) in self.numbers.iter().enumerate() {
+            bound = paths.look(number.is_some(), spending.cumulative(tick + 1));
+        }
+        bound
+    }
+
+    /// Mean of the numbers within the last `window` ticks, and its standard error as the test
+    /// takes it.
+    pub fn moments(&self, window: usize) -> Option<(f64, f64)> {
+        let present: Vec<f64> = self.numbers.iter().flatten().copied().collect();
+        let whole = self.kind.whole(&present)?;
+        let start = self.numbers.len() - window.min(self.numbers.len());
+        let within: Vec<f64> = self.numbers[start..].iter().flatten().copied().collect();
+        if within.is_empty() || whole == 0.0 {
+            return None;
+        }
+        let mean = within.iter().sum::<f64>() / within.len() as f64;
+        let run_mean = present.iter().sum::<f64>() / present.len() as f64;
+        // whole = run_mean / error of the run; a window's error grows with the root of its share.
+        let share = present.len() as f64 / within.len() as f64;
+        Some((mean, (run_mean / whole).abs() * share.sqrt()))
+    }
+
+    fn missing_points(&self) -> Option<f64> {
+        let present = self.numbers.iter().flatten().count();
+        let first = self.kind.first_look();
+        (present < first).then(|| (first - present) as f64)
+    }
+}
+
+// === functions ===
+
+fn mean(cell: &Cell) -> Option<f64> {
+    let points = &cell.points;
+    (!points.is_empty())
+        .then(|| points.iter().map(|&(_, value)| value).sum::<f64>() / points.len() as f64)
+}
+
+/// Distance from the boundary, positive where worse. `Err` when a relative tolerance meets a
+/// value that is not positive; both parts together need both exceeded, so the smaller counts.
+fn paired(
+    baseline: f64,
+    canary: f64,
+    lower: bool,
+    tolerance: &Tolerance,
+) -> Result<Option<f64>, ()> {
+    match (tolerance.relative, tolerance.absolute) {
+        (Some(relative), absolute) => {
+            if baseline < 0.0 || canary < 0.0 {
+                return Err(());
+            }
+            let sign = check::sign(lower);
+            let part = Tolerance {
+                relative: Some(relative),
+                absolute,
+            };
+            let limit = sign * check::boundary(sign * baseline, lower, &part);
+            if limit <= 0.0 || canary <= 0.0 {
+                return if limit == canary {
+                    Ok(Some(0.0))
+                } else {
+                    Err(())
+                };
+            }
+            Ok(Some(sign * libm::log(canary / limit)))
+        }
+        (None, Some(absolute)) => Ok(Some(check::sign(lower) * (canary - baseline) - absolute)),
+        (None, None) => Ok(None),
+    }
+}

@@ -1,0 +1,184 @@
+//! Repeated confidence intervals by inverting the test on a fixed grid of boundaries.
+//!
+//! Owns the grid and the inversion. At a tick's close a check adds its score against every
+//! boundary of the grid; only prefix sums are kept, so a window's interval needs no values. It
+//! must not know how scores come about. Next: the check files (`rank`, `tail`, `counts`).
+//!
+//! An end of the interval is where the interpolated score meets the same bound that decides the
+//! verdict, so an interval never contradicts it (Jennison and Turnbull 1989, repeated confidence
+//! intervals, carried to sliding windows).
+
+use crate::judge::side::Adjust;
+use crate::judge::verdict::Scale;
+use crate::stats::multiscale;
+
+/// Ratios at which scores are kept, besides the tolerance: fine near 1, coarse further out.
+const RATIO_STEPS: [f64; 16] = [
+    0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0, 1.75, 3.0, 6.0, 15.0,
+];
+/// Differences at which scores are kept, in multiples of the tolerance.
+const DIFFERENCE_STEPS: [f64; 16] = [
+    0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 16.0, 32.0, 64.0, 128.0,
+];
+
+/// Scores against a ladder of boundaries, tick by tick.
+#[derive(Debug, Clone)]
+pub struct Grid {
+    scale: Scale,
+    nodes: Vec<f64>,
+    prefix_s: Vec<Vec<f64>>,
+    prefix_v: Vec<Vec<f64>>,
+}
+
+/// Which bound stands at which end of the interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Orientation {
+    /// Higher is worse: the lower end decides a fail, the upper end a pass.
+    Higher,
+    /// Lower is worse: the upper end decides a fail, the lower end a pass.
+    Lower,
+    /// Both are worse: each end decides a fail of its own.
+    Either,
+}
+
+// === impl Grid ===
+
+impl Grid {
+    /// A ladder of ratios around 1 that holds `boundaries` too.
+    pub fn of_ratios(boundaries: &[f64]) -> Grid {
+        let mut nodes = vec![1.0];
+        for step in RATIO_STEPS {
+            nodes.push(1.0 + step);
+            nodes.push(1.0 / (1.0 + step));
+        }
+        Grid::with_nodes(Scale::Ratio, nodes, boundaries)
+    }
+
+    /// A ladder of differences around 0 in multiples of `unit`, that holds `boundaries` too.
+    pub fn of_differences(unit: f64, boundaries: &[f64]) -> Grid {
+        let mut nodes = vec![0.0];
+        for step in DIFFERENCE_STEPS {
+            nodes.push(step * unit);
+            nodes.push(-step * unit);
+        }
+        Grid::with_nodes(Scale::Difference, nodes, boundaries)
+    }
+
+    fn with_nodes(scale: Scale, mut nodes: Vec<f64>, boundaries: &[f64]) -> Grid {
+        nodes.extend_from_slice(boundaries);
+        nodes.sort_by(f64::total_cmp);
+        nodes.dedup();
+        let empty = vec![vec![0.0]; nodes.len()];
+        Grid {
+            scale,
+            nodes,
+            prefix_s: empty.clone(),
+            prefix_v: empty,
+        }
+    }
+
+    /// Scale of the boundaries.
+    pub fn scale(&self) -> Scale {
+        self.scale
+    }
+
+    /// The boundaries, ascending.
+    pub fn nodes(&self) -> &[f64] {
+        &self.nodes
+    }
+
+    /// Adds a tick: `score(boundary)` gives the score of "the canary is above this boundary" and
+    /// its variance.
+    pub fn push(&mut self, mut score: impl FnMut(f64) -> (f64, f64)) {
+        for (i, &node) in self.nodes.iter().enumerate() {
+            let (s, v) = score(node);
+            let last = self.prefix_s[i].len() - 1;
+            let (s, v) = (self.prefix_s[i][last] + s, self.prefix_v[i][last] + v);
+            self.prefix_s[i].push(s);
+            self.prefix_v[i].push(v);
+        }
+    }
+
+    /// Adds a tick without information.
+    pub fn push_empty(&mut self) {
+        self.push(|_| (0.0, 0.0));
+    }
+
+    /// Ticks pushed so far.
+    pub fn ticks(&self) -> usize {
+        self.prefix_s[0].len() - 1
+    }
+
+    /// Boundary at which the score of the last `window` ticks is zero: the point estimate.
+    pub fn estimate(&self, window: usize) -> Option<f64> {
+        self.crossing(|i| self.z(i, window, Adjust::NONE), 0.0)
+    }
+
+    /// The interval: the end that decides a fail is the tightest over all windows against
+    /// `fail_bound` (a bound on the penalised statistic), the other is the whole run's against
+    /// `pass_bound` (standard deviations). An open end is `None`.
+    pub fn interval(
+        &self,
+        orientation: Orientation,
+        looks_planned: usize,
+        adjust: Adjust,
+        fail_bound: f64,
+        pass_bound: f64,
+    ) -> [Option<f64>; 2] {
+        let by_windows = |sign: f64| -> Option<f64> {
+            if !fail_bound.is_finite() {
+                return None;
+            }
+            self.windows(looks_planned)
+                .filter_map(|(window, penalty)| {
+                    self.crossing(|i| self.z(i, window, adjust), sign * (fail_bound + penalty))
+                })
+                .reduce(if sign > 0.0 { f64::max } else { f64::min })
+        };
+        let by_whole = |sign: f64| -> Option<f64> {
+            pass_bound
+                .is_finite()
+                .then(|| self.crossing(|i| self.z(i, self.ticks(), adjust), sign * pass_bound))?
+        };
+        match orientation {
+            Orientation::Higher => [by_windows(1.0), by_whole(-1.0)],
+            Orientation::Lower => [by_whole(1.0), by_windows(-1.0)],
+            Orientation::Either => [by_windows(1.0), by_windows(-1.0)],
+        }
+    }
+
+    fn windows(&self, looks_planned: usize) -> impl Iterator<Item = (usize, f64)> + '_ {
+        let ticks = self.ticks();
+        std::iter::successors(Some(1_usize), |window| Some(window * 2))
+            .take_while(move |&window| window <= ticks)
+            .map(move |window| (window, multiscale::penalty(looks_planned, window)))
+            .chain(std::iter::once((ticks, multiscale::WHOLE_RUN_PENALTY)))
+    }
+
+    fn z(&self, node: usize, window: usize, adjust: Adjust) -> Option<f64> {
+        let end = self.ticks();
+        let start = end - window.min(end);
+        let variance = self.prefix_v[node][end] - self.prefix_v[node][start];
+        (variance > 0.0).then(|| {
+            adjust.apply((self.prefix_s[node][end] - self.prefix_s[node][start]) / variance.sqrt())
+        })
+    }
+
+    /// Boundary at which `z`, which falls along the ladder, meets `level`; interpolated between
+    /// nodes. `None` when the ladder does not bracket it.
+    fn crossing(&self, z: impl Fn(usize) -> Option<f64>, level: f64) -> Option<f64> {
+        let mut above: Option<(f64, f64)> = None;
+        for (i, &node) in self.nodes.iter().enumerate() {
+            let Some(value) = z(i) else { continue };
+            if value >= level {
+                above = Some((node, value));
+            } else if let Some((left, left_value)) = above {
+                let share = (left_value - level) / (left_value - value);
+                return Some(left + share * (node - left));
+            } else {
+                return None;
+            }
+        }
+        None
+    }
+}

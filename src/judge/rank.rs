@@ -1,0 +1,480 @@
+//! `compare` on a distribution: is the canary's whole distribution shifted beyond the tolerance?
+//!
+//! Owns the stratified rank score: per tick D = 12 (U - mn/2) / (N + 1) with variance
+//! V = 12 mn / (N + 1) (van Elteren 1960; the tick is the stratum), the shape factor and the
+//! design effect. U - mn/2 is sub-Gaussian with exactly this variance for every pattern of ties.
+//! A plan with a single look gets the exact permutation test instead. Next: `tail`.
+
+use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
+use crate::judge::grid::{Grid, Orientation};
+use crate::judge::side::{Adjust, Look, Side};
+use crate::judge::units::{self, UnitSums};
+use crate::judge::verdict::Scale;
+use crate::model::{Arm, Reason};
+use crate::plan::{Tolerance, Worse};
+use crate::stats::mann_whitney::{self, Choice};
+use crate::stats::rank::{self, Sorted};
+use crate::stats::special;
+use crate::window::Cell;
+
+/// Values an arm needs before the shape factor is believed.
+const SHAPE_VALUES_MIN: f64 = 50.0;
+
+/// The rank check of one metric.
+#[derive(Debug, Clone)]
+pub struct RankCheck {
+    worse: Worse,
+    tolerance: Tolerance,
+    sides: Vec<OneSide>,
+    grid: Grid,
+    clustered: bool,
+    negative: bool,
+    infinite: bool,
+}
+
+#[derive(Debug, Clone)]
+struct OneSide {
+    worse_is_lower: bool,
+    side: Side,
+    shape: [Placement; 2],
+    units: [UnitSums; 2],
+    single: Option<SingleLook>,
+}
+
+/// Exact one-sided p-values of a plan's only look.
+#[derive(Debug, Clone, Copy)]
+struct SingleLook {
+    p_worse: f64,
+    p_better: f64,
+}
+
+/// Running moments of placements (the share of the other arm below a value) and their null law.
+#[derive(Debug, Clone, Copy, Default)]
+struct Placement {
+    count: f64,
+    sum: f64,
+    squares: f64,
+    null_variance: f64,
+}
+
+// === impl RankCheck ===
+
+impl RankCheck {
+    /// The check of a plan.
+    pub fn new(setting: &Setting<'_>, plan_hash: &str, worse: Worse, tolerance: Tolerance) -> Self {
+        let directions = check::directions(worse);
+        let share = 1.0 / directions.len() as f64;
+        let sides = directions
+            .iter()
+            .map(|&worse_is_lower| OneSide {
+                worse_is_lower,
+                side: Side::new(
+                    setting.seed(plan_hash, if worse_is_lower { "lower" } else { "higher" }),
+                    setting.fail_spending(share),
+                    setting.pass_spending(1.0),
+                ),
+                shape: Default::default(),
+                units: Default::default(),
+                single: None,
+            })
+            .collect();
+        RankCheck {
+            worse,
+            tolerance,
+            sides,
+            grid: grid_of(directions, &tolerance),
+            clustered: setting.metric.cluster.is_some(),
+            negative: false,
+            infinite: false,
+        }
+    }
+
+    /// Takes a closed tick.
+    pub fn close(&mut self, cells: &[Cell; 2], setting: &Setting<'_>) {
+        let [baseline, canary] = [sorted(&cells[0]), sorted(&cells[1])];
+        if self.tolerance.relative.is_some() {
+            self.negative |= baseline.values().first().is_some_and(|&v| v < 0.0)
+                || canary.values().first().is_some_and(|&v| v < 0.0);
+        }
+        self.infinite |= [&baseline, &canary].iter().any(|arm| {
+            arm.values().first().is_some_and(|v| v.is_infinite())
+                || arm.values().last().is_some_and(|v| v.is_infinite())
+        });
+        let single_look = setting.looks_planned() == 1;
+        for side in &mut self.sides {
+            side.close(
+                cells,
+                &baseline,
+                &canary,
+                &self.tolerance,
+                self.clustered,
+                single_look,
+            );
+        }
+        if setting.detail == Detail::Full {
+            push_grid(&mut self.grid, &baseline, &canary);
+        }
+    }
+
+    /// Looks at the run so far.
+    pub fn find(&mut self, setting: &Setting<'_>, at: &mut LookAt<'_>) -> Evidence {
+        let mut evidence = Evidence::none(self.grid.scale());
+        evidence.tolerance = Some(shown_boundary(
+            self.worse,
+            &self.tolerance,
+            self.grid.scale(),
+        ));
+        if self.negative {
+            evidence.wanting = Some(Reason::BadData);
+            return evidence;
+        }
+        let (mut looks, mut adjusts) = (Vec::new(), Vec::new());
+        for side in &mut self.sides {
+            let Some(adjust) = side.adjust(self.clustered) else {
+                evidence.wanting = Some(Reason::NeedsUnits);
+                return evidence;
+            };
+            looks.push(side.look(adjust, self.clustered, setting, at));
+            adjusts.push(adjust);
+        }
+        evidence.fail = looks.iter().any(|look| look.fail);
+        evidence.pass = looks.iter().all(|look| look.pass);
+        if setting.detail == Detail::Full {
+            self.describe(&mut evidence, setting, &looks, &adjusts);
+        }
+        evidence
+    }
+
+    fn describe(
+        &self,
+        evidence: &mut Evidence,
+        setting: &Setting<'_>,
+        looks: &[Look],
+        adjusts: &[Adjust],
+    ) {
+        let factor = adjusts
+            .iter()
+            .map(|adjust| adjust.factor)
+            .fold(1.0, f64::max);
+        if factor > 1.0 {
+            let name = if self.clustered {
+                "design_effect"
+            } else {
+                "shape"
+            };
+            evidence.factors.insert(name.to_owned(), factor);
+        }
+        let loud = loudest(looks);
+        let ticks = self.grid.ticks();
+        evidence.window = if evidence.fail {
+            loud.peak.map_or(ticks, |peak| peak.window)
+        } else {
+            ticks
+        };
+        if !self.infinite {
+            evidence.estimate = self.grid.estimate(evidence.window);
+            let orientation = match self.worse {
+                Worse::Higher => Orientation::Higher,
+                Worse::Lower => Orientation::Lower,
+                Worse::Either => Orientation::Either,
+            };
+            let adjust = Adjust {
+                factor,
+                df: adjusts[0].df,
+            };
+            evidence.interval = self.grid.interval(
+                orientation,
+                setting.looks_planned(),
+                adjust,
+                loud.fail_bound,
+                loud.pass_bound,
+            );
+        }
+        evidence.needs_ticks = needs_ticks(looks, ticks, setting.plan.beta);
+    }
+}
+
+// === impl OneSide ===
+
+impl OneSide {
+    fn close(
+        &mut self,
+        cells: &[Cell; 2],
+        baseline: &Sorted,
+        canary: &Sorted,
+        tolerance: &Tolerance,
+        clustered: bool,
+        single_look: bool,
+    ) {
+        let (m, n) = (canary.total() as f64, baseline.total() as f64);
+        if m == 0.0 || n == 0.0 {
+            return self.side.push_empty();
+        }
+        let lower = self.worse_is_lower;
+        let sign = check::sign(lower);
+        let g = |y: f64| sign * check::boundary(sign * y, lower, tolerance);
+        let u = rank::two_u(canary, baseline, g) as f64 / 2.0;
+        let score = sign * 12.0 * (u - m * n / 2.0) / (m + n + 1.0);
+        self.side.push_gaussian(score, 12.0 * m * n / (m + n + 1.0));
+        let of_canary = rank::placements(canary, baseline, g);
+        let mapped = baseline.mapped(g);
+        let of_baseline = rank::placements(&mapped, canary, |x| x);
+        self.shape[Arm::Canary.index()].add(&of_canary, canary.weights(), n);
+        self.shape[Arm::Baseline.index()].add(&of_baseline, mapped.weights(), m);
+        if clustered {
+            let index = Arm::Canary.index();
+            add_units(
+                &mut self.units[index],
+                &cells[index],
+                canary,
+                &of_canary,
+                |x| x,
+            );
+            let index = Arm::Baseline.index();
+            add_units(
+                &mut self.units[index],
+                &cells[index],
+                &mapped,
+                &of_baseline,
+                g,
+            );
+        }
+        if single_look {
+            let exact = mann_whitney::mann_whitney(canary, &mapped, |y| y, Choice::Auto);
+            let (greater, less) = exact.map_or((1.0, 1.0), |test| (test.p_greater, test.p_less));
+            let (p_worse, p_better) = if lower {
+                (less, greater)
+            } else {
+                (greater, less)
+            };
+            self.single = Some(SingleLook { p_worse, p_better });
+        }
+    }
+
+    /// The dispersion to allow for; `None` when a clustered arm has too few units.
+    fn adjust(&self, clustered: bool) -> Option<Adjust> {
+        if !clustered {
+            return Some(Adjust {
+                factor: self.shape_factor(),
+                df: f64::INFINITY,
+            });
+        }
+        let [baseline, canary] = &self.units;
+        if baseline.len() < units::UNITS_MIN || canary.len() < units::UNITS_MIN {
+            return None;
+        }
+        let observed = baseline.variance_of_mean() + canary.variance_of_mean();
+        let null: f64 = self.shape.iter().map(Placement::null_of_mean).sum();
+        let factor = if null > 0.0 {
+            (observed / null).max(1.0)
+        } else {
+            1.0
+        };
+        Some(Adjust {
+            factor,
+            df: units::degrees_of_freedom(baseline, canary),
+        })
+    }
+
+    /// Placement variance over its null value, at least 1: the rank score's variance where the
+    /// arms differ in spread (Behrens-Fisher), once both arms have enough values.
+    fn shape_factor(&self) -> f64 {
+        let [baseline, canary] = &self.shape;
+        if baseline.count < SHAPE_VALUES_MIN || canary.count < SHAPE_VALUES_MIN {
+            return 1.0;
+        }
+        let observed = baseline.variance_of_mean() + canary.variance_of_mean();
+        let null = baseline.null_of_mean() + canary.null_of_mean();
+        (observed / null).max(1.0)
+    }
+
+    fn look(
+        &mut self,
+        adjust: Adjust,
+        clustered: bool,
+        setting: &Setting<'_>,
+        at: &mut LookAt<'_>,
+    ) -> Look {
+        let look = self.side.look(adjust, at.scratch);
+        match self.single {
+            // One look spends everything at once, and small samples deserve the exact law.
+            Some(single) if !clustered => {
+                let alpha = setting.fail_spending(1.0 / self.directions(setting)).level;
+                let beta = setting.plan.beta;
+                let fail = single.p_worse <= alpha;
+                Look {
+                    fail,
+                    pass: single.p_better <= beta && !fail,
+                    fail_bound: special::normal_quantile(1.0 - alpha)
+                        - crate::stats::multiscale::WHOLE_RUN_PENALTY,
+                    pass_bound: special::normal_quantile(1.0 - beta),
+                    ..look
+                }
+            }
+            _ => look,
+        }
+    }
+
+    fn directions(&self, setting: &Setting<'_>) -> f64 {
+        match &setting.check.question {
+            crate::plan::Question::Compare { worse, .. } => check::directions(*worse).len() as f64,
+            crate::plan::Question::Threshold { .. } => 1.0,
+        }
+    }
+}
+
+// === impl Placement ===
+
+impl Placement {
+    fn add(&mut self, placements: &[f64], weights: &[u64], among: f64) {
+        let mut count = 0.0;
+        for (&placement, &weight) in placements.iter().zip(weights) {
+            let weight = weight as f64;
+            count += weight;
+            self.sum += weight * placement;
+            self.squares += weight * placement * placement;
+        }
+        self.count += count;
+        // A placement among n values is a mean of n indicators: 1/12 for the value's own rank
+        // and 1/6n for the values it is placed among.
+        self.null_variance += count * (1.0 / 12.0 + 1.0 / (6.0 * among));
+    }
+
+    fn variance_of_mean(&self) -> f64 {
+        if self.count == 0.0 {
+            return 0.0;
+        }
+        let mean = self.sum / self.count;
+        (self.squares / self.count - mean * mean).max(0.0) / self.count
+    }
+
+    fn null_of_mean(&self) -> f64 {
+        if self.count == 0.0 {
+            0.0
+        } else {
+            self.null_variance / (self.count * self.count)
+        }
+    }
+}
+
+// === functions ===
+
+/// A cell's values in order.
+pub(super) fn sorted(cell: &Cell) -> Sorted {
+    let weights = (!cell.weights.is_empty()).then(|| cell.weights.clone());
+    // A reading never holds a NaN (see `model::Reading`), so only an empty sample remains.
+    Sorted::new(cell.values.clone(), weights).unwrap_or_default()
+}
+
+/// Adds each value's placement to its unit.
+fn add_units(
+    sums: &mut UnitSums,
+    cell: &Cell,
+    sorted: &Sorted,
+    placements: &[f64],
+    map: impl Fn(f64) -> f64,
+) {
+    for (i, &value) in cell.values.iter().enumerate() {
+        let weight = cell.weights.get(i).copied().unwrap_or(1) as f64;
+        let value = map(value);
+        let at = sorted.values().partition_point(|&other| other < value);
+        let (Some(&placement), Some(&unit)) = (placements.get(at), cell.units.get(i)) else {
+            continue;
+        };
+        sums.add(unit, weight, weight * placement);
+    }
+}
+
+fn grid_of(directions: &[bool], tolerance: &Tolerance) -> Grid {
+    match (tolerance.relative, tolerance.absolute) {
+        (Some(relative), _) => {
+            let boundaries: Vec<f64> = directions
+                .iter()
+                .map(|&lower| {
+                    if lower {
+                        1.0 - relative
+                    } else {
+                        1.0 + relative
+                    }
+                })
+                .collect();
+            Grid::of_ratios(&boundaries)
+        }
+        (None, Some(absolute)) => {
+            let boundaries: Vec<f64> = directions
+                .iter()
+                .map(|&lower| check::sign(lower) * absolute)
+                .collect();
+            Grid::of_differences(absolute, &boundaries)
+        }
+        (None, None) => Grid::of_ratios(&[]),
+    }
+}
+
+fn push_grid(grid: &mut Grid, baseline: &Sorted, canary: &Sorted) {
+    let (m, n) = (canary.total() as f64, baseline.total() as f64);
+    if m == 0.0 || n == 0.0 {
+        return grid.push_empty();
+    }
+    let variance = 12.0 * m * n / (m + n + 1.0);
+    let is_ratio = grid.scale() == Scale::Ratio;
+    grid.push(|node| {
+        let g = |y: f64| if is_ratio { y * node } else { y + node };
+        let u = rank::two_u(canary, baseline, g) as f64 / 2.0;
+        (12.0 * (u - m * n / 2.0) / (m + n + 1.0), variance)
+    });
+}
+
+/// The boundary as shown beside the estimate; the higher one for `either`.
+pub(super) fn shown_boundary(worse: Worse, tolerance: &Tolerance, scale: Scale) -> f64 {
+    let lower = worse == Worse::Lower;
+    match scale {
+        Scale::Ratio => {
+            let relative = tolerance.relative.unwrap_or(0.0);
+            if lower {
+                1.0 - relative
+            } else {
+                1.0 + relative
+            }
+        }
+        _ => check::sign(lower) * tolerance.absolute.unwrap_or(0.0),
+    }
+}
+
+/// The look of the side that is nearest to a fail.
+pub(super) fn loudest(looks: &[Look]) -> Look {
+    let mut loud = looks[0];
+    for look in looks {
+        if look.z_whole > loud.z_whole || (look.fail && !loud.fail) {
+            loud = *look;
+        }
+    }
+    loud
+}
+
+/// Ticks until a verdict if the drift so far goes on; every side must reach a pass, any a fail.
+pub(super) fn needs_ticks(looks: &[Look], ticks: usize, beta: f64) -> Option<f64> {
+    if looks.iter().any(|look| look.fail) || looks.iter().all(|look| look.pass) {
+        return None;
+    }
+    let to_fail = looks
+        .iter()
+        .filter_map(|look| {
+            let bound = look.fail_bound + crate::stats::multiscale::WHOLE_RUN_PENALTY;
+            check::ticks_to_reach(look.z_whole, bound, ticks)
+        })
+        .reduce(f64::min);
+    let floor = special::normal_quantile(1.0 - beta);
+    let to_pass = looks.iter().try_fold(0.0_f64, |most, look| {
+        let bound = if look.pass_bound.is_finite() {
+            look.pass_bound.max(floor)
+        } else {
+            floor
+        };
+        check::ticks_to_reach(-look.z_whole, bound, ticks).map(|ticks| most.max(ticks))
+    });
+    match (to_fail, to_pass) {
+        (Some(fail), Some(pass)) => Some(fail.min(pass)),
+        (fail, pass) => fail.or(pass),
+    }
+}

@@ -1,0 +1,291 @@
+//! Sentences for people: what a finding and a verdict mean, with their numbers.
+//!
+//! Owns the wording. It decides nothing; every number in a sentence is one of the finding's.
+
+use crate::judge::check::Setting;
+use crate::judge::verdict::{Finding, Needs, Scale};
+use crate::model::{Decision, Millis, Outcome, Reason};
+use crate::plan::{LimitSide, MetricKind, Question, Worse};
+
+/// One sentence about a finding.
+pub fn of_finding(setting: &Setting<'_>, finding: &Finding) -> String {
+    let subject = subject(setting);
+    let mut text = match finding.reason {
+        Reason::Degraded => format!(
+            "{subject} of the canary is {}, beyond the tolerance of {}, over the last {}",
+            measured(setting, finding),
+            tolerance(setting),
+            span(finding.window_secs),
+        ),
+        Reason::WithinTolerance => format!(
+            "{subject} of the canary is {}, shown to be within the tolerance of {}",
+            measured(setting, finding),
+            tolerance(setting),
+        ),
+        Reason::LimitBreached if finding.scale == Scale::Periods => format!(
+            "{subject} of the canary broke {} in {} of the last {} ticks (an alarm rule, not a test)",
+            limit(setting),
+            count(finding.estimate),
+            breach_of(setting),
+        ),
+        Reason::LimitBreached => format!(
+            "{subject} of the canary is {}, shown to break {} over the last {}",
+            measured(setting, finding),
+            limit(setting),
+            span(finding.window_secs),
+        ),
+        Reason::WithinLimit if finding.scale == Scale::Periods => format!(
+            "{subject} of the canary broke {} in {} of the last {} ticks (an alarm rule, not a test)",
+            limit(setting),
+            count(finding.estimate),
+            breach_of(setting),
+        ),
+        Reason::WithinLimit => format!(
+            "{subject} of the canary is {}, shown to keep {}",
+            measured(setting, finding),
+            limit(setting),
+        ),
+        Reason::NeedsSamples | Reason::NeedsTime => format!(
+            "{subject} of the canary is {} so far, which shows neither a degradation nor its absence{}",
+            measured(setting, finding),
+            needed(finding.needs.as_ref()),
+        ),
+        reason => format!("{subject}: {}", about(reason)),
+    };
+    for (name, factor) in &finding.factors {
+        text.push_str(&format!(
+            "; evidence weakened {factor:.2} times for {}",
+            name.replace('_', " ")
+        ));
+    }
+    text
+}
+
+/// One sentence about a whole verdict.
+pub fn of_verdict(
+    outcome: Outcome,
+    reason: Reason,
+    decision: Decision,
+    is_final: bool,
+    findings: &[Finding],
+) -> String {
+    let gating = || findings.iter().filter(|finding| finding.gating);
+    let ask = match decision {
+        Decision::Promote => "promote",
+        Decision::Rollback => "roll back",
+        Decision::Hold => "hold",
+    };
+    match outcome {
+        Outcome::Fail => {
+            let failed = gating().find(|finding| finding.verdict == Outcome::Fail);
+            format!(
+                "fail, {ask}: {}",
+                failed.map_or("", |finding| finding.message.as_str())
+            )
+        }
+        Outcome::Pass => {
+            format!(
+                "pass, {ask}: all {} gating checks are within their bounds",
+                gating().count()
+            )
+        }
+        Outcome::Inconclusive if is_final => format!("inconclusive, {ask}: {}", about(reason)),
+        Outcome::Inconclusive => {
+            let open = gating().find(|f| f.verdict == Outcome::Inconclusive && f.reason == reason);
+            match open.filter(|finding| !finding.message.is_empty()) {
+                Some(finding) => format!("inconclusive so far, {ask}: {}", finding.message),
+                None => format!("inconclusive so far, {ask}: {}", about(reason)),
+            }
+        }
+    }
+}
+
+/// What a reason means, as a clause.
+pub fn about(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Degraded => "the canary is worse than the tolerance allows",
+        Reason::WithinTolerance => "any degradation is within the tolerance",
+        Reason::LimitBreached => "a limit is broken",
+        Reason::WithinLimit => "the limit is kept",
+        Reason::NeedsSamples => "more samples are needed",
+        Reason::NeedsTime => "the minimum duration has not passed yet",
+        Reason::NoTraffic => "neither arm received a sample of this metric",
+        Reason::NoTelemetry => "not one sample of any metric arrived",
+        Reason::BaselineMissing => "the baseline received no sample",
+        Reason::CanaryMissing => "the canary received no sample",
+        Reason::Stale => "samples stopped arriving",
+        Reason::BadData => {
+            "too many values are missing or unusable (negative values cannot meet a relative tolerance)"
+        }
+        Reason::NeedsUnits => "too few units (pods, clients, traces) to speak about the version",
+        Reason::Cancelled => "the analysis was cancelled",
+        Reason::Superseded => "a newer revision of the same service took its place",
+        Reason::Abandoned => "nobody sent samples or asked for a verdict any more",
+        Reason::HorizonReached => "the horizon was reached without proof either way",
+    }
+}
+
+fn subject(setting: &Setting<'_>) -> String {
+    let metric = &setting.metric.name;
+    match setting.check.question {
+        Question::Compare { at: Some(at), .. } | Question::Threshold { at: Some(at), .. } => {
+            format!("{at} of {metric}")
+        }
+        _ => metric.clone(),
+    }
+}
+
+fn measured(setting: &Setting<'_>, finding: &Finding) -> String {
+    let Some(estimate) = finding.estimate else {
+        return "not measurable".to_owned();
+    };
+    let interval = match finding.interval {
+        [Some(low), Some(high)] => {
+            format!(
+                " (between {} and {})",
+                value(setting, finding, low),
+                value(setting, finding, high)
+            )
+        }
+        [Some(low), None] => format!(" (at least {})", value(setting, finding, low)),
+        [None, Some(high)] => format!(" (at most {})", value(setting, finding, high)),
+        [None, None] => String::new(),
+    };
+    match finding.scale {
+        Scale::Ratio => format!(
+            "{} the baseline's{interval}",
+            value(setting, finding, estimate)
+        ),
+        Scale::Difference => {
+            format!(
+                "{} from the baseline's{interval}",
+                value(setting, finding, estimate)
+            )
+        }
+        _ => format!("{}{interval}", value(setting, finding, estimate)),
+    }
+}
+
+fn value(setting: &Setting<'_>, finding: &Finding, value: f64) -> String {
+    match finding.scale {
+        Scale::Ratio => format!("{}x", short(value)),
+        Scale::Difference if value > 0.0 => format!("+{}", in_unit(setting, value, true)),
+        Scale::Difference => in_unit(setting, value, true),
+        Scale::Value => in_unit(setting, value, false),
+        Scale::Periods => short(value),
+    }
+}
+
+fn in_unit(setting: &Setting<'_>, value: f64, is_difference: bool) -> String {
+    if setting.metric.kind == MetricKind::Ratio {
+        let sign = if is_difference { "pp" } else { "%" };
+        return format!("{}{sign}", short(100.0 * value));
+    }
+    match &setting.metric.value_unit {
+        Some(unit) => format!("{} {unit}", short(value)),
+        None => short(value),
+    }
+}
+
+/// Three significant digits, or none beyond what the number has.
+fn short(value: f64) -> String {
+    let size = value.abs();
+    if size == 0.0 || !size.is_finite() {
+        return format!("{value}");
+    }
+    let digits = 2 - libm::floor(libm::log10(size)) as i64;
+    let text = format!("{value:.*}", digits.clamp(0, 12) as usize);
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
+fn tolerance(setting: &Setting<'_>) -> String {
+    let Question::Compare {
+        worse, tolerance, ..
+    } = setting.check.question
+    else {
+        return String::new();
+    };
+    let direction = match worse {
+        Worse::Higher => "higher",
+        Worse::Lower => "lower",
+        Worse::Either => "either way",
+    };
+    let relative = tolerance.relative.map(|r| format!("{}%", short(100.0 * r)));
+    let absolute = tolerance.absolute.map(|a| in_unit(setting, a, true));
+    match (relative, absolute) {
+        (Some(relative), Some(absolute)) => {
+            format!("{relative} and {absolute} {direction}")
+        }
+        (Some(part), None) | (None, Some(part)) => format!("{part} {direction}"),
+        (None, None) => format!("0 {direction}"),
+    }
+}
+
+fn limit(setting: &Setting<'_>) -> String {
+    let Question::Threshold { limit, .. } = setting.check.question else {
+        return String::new();
+    };
+    let side = match limit.side {
+        LimitSide::Below => "<",
+        LimitSide::Above => ">",
+    };
+    format!("the limit {side} {}", in_unit(setting, limit.value, false))
+}
+
+fn breach_of(setting: &Setting<'_>) -> u32 {
+    match setting.check.question {
+        Question::Threshold {
+            form: crate::plan::ThresholdForm::Breach { of, .. },
+            ..
+        } => of,
+        _ => 0,
+    }
+}
+
+fn count(estimate: Option<f64>) -> String {
+    estimate.map_or_else(|| "no".to_owned(), short)
+}
+
+fn needed(needs: Option<&Needs>) -> String {
+    match needs {
+        Some(Needs {
+            samples: Some(samples),
+            seconds: Some(seconds),
+        }) => format!(
+            "; at the present rate about {samples} more samples ({}) are needed",
+            span(*seconds)
+        ),
+        Some(Needs {
+            seconds: Some(seconds),
+            ..
+        }) => {
+            format!(
+                "; at the present rate about {} more is needed",
+                span(*seconds)
+            )
+        }
+        _ => String::new(),
+    }
+}
+
+/// A duration in seconds for people.
+pub fn span(secs: f64) -> String {
+    let millis = libm::round(secs * 1000.0) as Millis;
+    let (hours, minutes) = (millis / 3_600_000, millis / 60_000 % 60);
+    let seconds = millis % 60_000;
+    let mut text = String::new();
+    if hours > 0 {
+        text.push_str(&format!("{hours}h"));
+    }
+    if minutes > 0 {
+        text.push_str(&format!("{minutes}m"));
+    }
+    if seconds > 0 || text.is_empty() {
+        text.push_str(&format!("{}s", short(seconds as f64 / 1000.0)));
+    }
+    text
+}

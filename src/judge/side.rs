@@ -1,0 +1,446 @@
+//! One question, looked at again and again: is the score's mean beyond the boundary?
+//!
+//! Owns the sequential test that all compare and threshold checks share. A check turns each
+//! closed tick into a score with a known null law; a [`Side`] keeps their prefix sums and answers
+//! at every look: is a degradation shown (some window), is its absence shown (the whole run)?
+//! It must not know what was measured. Next: `grid`, which turns the same bounds into intervals.
+//!
+//! Fail side: the multiscale statistic against simulated thresholds at level alpha, spent in
+//! proportion to the elapsed share of the horizon. Pass side: the mirrored whole-run score at
+//! level beta, exact by dynamic programming for counts, by the Lan-DeMets recursion otherwise.
+//! Thresholds are lazy: an exact screen tells when the statistic is certainly below its
+//! threshold, and only above it the null paths are rebuilt from the stored laws, in scratch
+//! memory that all checks share.
+
+use crate::stats::count_dp::{CountDp, CountTail};
+use crate::stats::lan_demets::{LanDemets, MIN_INFORMATION_STEP};
+use crate::stats::law::Law;
+use crate::stats::multiscale::{self, Peak};
+use crate::stats::null_paths::NullPaths;
+use crate::stats::special;
+use crate::stats::spending;
+
+/// Slack when a statistic meets a threshold simulated in single precision: equal lattice points
+/// must compare equal.
+const THRESHOLD_SLACK: f64 = 1e-5;
+/// Degrees of freedom from which a t statistic is taken as normal.
+const NORMAL_DF: f64 = 2_000.0;
+
+/// Spending of one error probability over the looks of an analysis.
+#[derive(Debug, Clone, Copy)]
+pub struct Spending {
+    /// The whole probability.
+    pub level: f64,
+    /// Planned looks.
+    pub looks_planned: usize,
+    /// Looks (from 1) before which nothing is spent.
+    pub first_look: usize,
+    /// Spent elsewhere before this test began; its own spending starts from there.
+    pub elsewhere: f64,
+}
+
+impl Spending {
+    /// Spent up to and including look `look` (from 1): Kim-DeMets with rho 1, in proportion to
+    /// the elapsed share of the horizon.
+    pub fn cumulative(&self, look: usize) -> f64 {
+        if look < self.first_look {
+            return 0.0;
+        }
+        let share = look as f64 / self.looks_planned as f64;
+        (spending::kim_demets(self.level, 1.0, share) - self.elsewhere).max(0.0)
+    }
+}
+
+/// How far the data are from the null law's variance.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Adjust {
+    /// Variance of the score over that of its law, at least 1.
+    pub factor: f64,
+    /// Degrees of freedom of that factor's estimate; infinite when it is known.
+    pub df: f64,
+}
+
+impl Adjust {
+    /// Nothing to adjust.
+    pub const NONE: Adjust = Adjust {
+        factor: 1.0,
+        df: f64::INFINITY,
+    };
+
+    /// The standardised score after the adjustment: divided by the factor's root and, where the
+    /// factor was estimated from few units, carried from Student's t to the normal scale.
+    pub fn apply(&self, z: f64) -> f64 {
+        let t = z / self.factor.sqrt();
+        if self.df >= NORMAL_DF || t == 0.0 {
+            return t;
+        }
+        let tail = special::student_t_sf(t.abs(), self.df).max(f64::MIN_POSITIVE);
+        -special::normal_quantile(tail) * t.signum()
+    }
+
+    fn is_none(&self) -> bool {
+        self.factor <= 1.0 && self.df >= NORMAL_DF
+    }
+}
+
+/// Scratch memory for null paths, shared by all checks of all analyses: it belongs to whoever
+/// used it last, and is rebuilt for the next one.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    owner: Option<([u8; 32], bool)>,
+    paths: Option<NullPaths>,
+}
+
+/// One look's answer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Look {
+    /// A degradation is shown.
+    pub fail: bool,
+    /// Its absence is shown.
+    pub pass: bool,
+    /// The window that speaks loudest, and its statistic.
+    pub peak: Option<Peak>,
+    /// Adjusted whole-run score in standard deviations; positive is worse than the boundary.
+    pub z_whole: f64,
+    /// Bound of the multiscale statistic: exact where it was simulated, else a valid ceiling.
+    pub fail_bound: f64,
+    /// Bound of the whole-run score, positive; infinite while a pass is not possible.
+    pub pass_bound: f64,
+}
+
+/// A one-sided sequential test of a stream of scores.
+#[derive(Debug, Clone)]
+pub struct Side {
+    seed: [u8; 32],
+    fail_spending: Spending,
+    pass_spending: Spending,
+    laws: Vec<Law>,
+    prefix_s: Vec<f64>,
+    prefix_v: Vec<f64>,
+    prefix_x: Vec<i64>,
+    unit: Option<f64>,
+    exact_counts: bool,
+    fail_bounds: Vec<f64>,
+    fail_bounds_gaussian: bool,
+    pass_gaussian: PassGaussian,
+    pass_counts: PassCounts,
+    tail: CountTail,
+    tail_looked: usize,
+    failed_at: Option<usize>,
+    passing: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct PassGaussian {
+    recursion: LanDemets,
+    looked: usize,
+    information: f64,
+    spent: f64,
+    bound: f64,
+}
+
+#[derive(Debug, Clone)]
+struct PassCounts {
+    recursion: CountDp,
+    looked: usize,
+    bound: Option<i64>,
+}
+
+// === impl Side ===
+
+impl Side {
+    /// A test seeded by `seed`, spending `fail` on false fails and `pass` on false passes.
+    pub fn new(seed: [u8; 32], fail: Spending, pass: Spending) -> Side {
+        Side {
+            seed,
+            fail_spending: fail,
+            pass_spending: pass,
+            laws: Vec::new(),
+            prefix_s: vec![0.0],
+            prefix_v: vec![0.0],
+            prefix_x: vec![0],
+            unit: None,
+            exact_counts: true,
+            fail_bounds: Vec::new(),
+            fail_bounds_gaussian: false,
+            pass_gaussian: PassGaussian::default(),
+            pass_counts: PassCounts {
+                recursion: CountDp::lower(),
+                looked: 0,
+                bound: None,
+            },
+            tail: CountTail::default(),
+            tail_looked: 0,
+            failed_at: None,
+            passing: false,
+        }
+    }
+
+    /// From now on the pass side spends only what accrues after this look: another test of the
+    /// same hypothesis has spent the rest.
+    pub fn begin_passing_after(&mut self, look: usize) {
+        self.pass_spending.elsewhere = self.pass_spending.cumulative(look);
+    }
+
+    /// Whether the last look showed a pass.
+    pub fn is_passing(&self) -> bool {
+        self.passing
+    }
+
+    /// Adds a tick without information.
+    pub fn push_empty(&mut self) {
+        self.push(0.0, 0, Law::Empty);
+    }
+
+    /// Adds a tick with a Gaussian score (already centred) of this variance.
+    pub fn push_gaussian(&mut self, score: f64, variance: f64) {
+        if variance > 0.0 {
+            self.exact_counts = false;
+            self.push(score, 0, Law::gaussian(variance));
+        } else {
+            self.push_empty();
+        }
+    }
+
+    /// Adds a tick whose score is the lattice count `x` under a discrete law.
+    pub fn push_count(&mut self, x: i64, law: crate::stats::law::Lattice) {
+        if law.variance() <= 0.0 {
+            return self.push_empty();
+        }
+        if self.unit.is_some_and(|unit| unit != law.unit()) {
+            self.exact_counts = false;
+        }
+        self.unit.get_or_insert(law.unit());
+        let score = x as f64 * law.unit() - law.mean();
+        self.push(score, x, Law::Lattice(law));
+    }
+
+    fn push(&mut self, score: f64, x: i64, law: Law) {
+        let last = self.laws.len();
+        self.prefix_s.push(self.prefix_s[last] + score);
+        self.prefix_v.push(self.prefix_v[last] + law.variance());
+        self.prefix_x.push(self.prefix_x[last] + x);
+        self.laws.push(law);
+    }
+
+    /// Ticks pushed so far.
+    pub fn ticks(&self) -> usize {
+        self.laws.len()
+    }
+
+    /// Prefix sums of the score, beginning with 0.
+    pub fn prefix_s(&self) -> &[f64] {
+        &self.prefix_s
+    }
+
+    /// Prefix sums of the score's variance, beginning with 0.
+    pub fn prefix_v(&self) -> &[f64] {
+        &self.prefix_v
+    }
+
+    /// Information (variance of the whole-run score) so far.
+    pub fn information(&self) -> f64 {
+        self.prefix_v[self.laws.len()]
+    }
+
+    /// The look at which a degradation was first shown, from 1.
+    pub fn failed_at(&self) -> Option<usize> {
+        self.failed_at
+    }
+
+    /// Looks at the stream after the last pushed tick. Once a fail is shown it stays shown.
+    pub fn look(&mut self, adjust: Adjust, scratch: &mut Scratch) -> Look {
+        let look = self.laws.len();
+        let whole = self.whole_z(adjust);
+        let has_news = look > 0 && !matches!(self.laws[look - 1], Law::Empty);
+        let peak = self.peak(adjust);
+        let mut fail_bound = f64::INFINITY;
+        let spends = self.fail_spending.level > 0.0;
+        if let Some(peak) = peak.filter(|_| spends && (has_news || self.is_last(look))) {
+            fail_bound = self.fail_bound(look, peak.statistic, adjust, scratch);
+            if peak.statistic >= fail_bound - THRESHOLD_SLACK && self.failed_at.is_none() {
+                self.failed_at = Some(look);
+            }
+        }
+        let (pass, pass_bound) = self.pass(look, whole, adjust);
+        let fail = self.failed_at.is_some();
+        self.passing = pass && !fail;
+        Look {
+            fail,
+            pass: pass && !fail,
+            peak,
+            z_whole: whole,
+            fail_bound,
+            pass_bound,
+        }
+    }
+
+    fn is_last(&self, look: usize) -> bool {
+        look >= self.fail_spending.looks_planned
+    }
+
+    fn whole_z(&self, adjust: Adjust) -> f64 {
+        let variance = self.information();
+        if variance <= 0.0 {
+            return 0.0;
+        }
+        adjust.apply(self.prefix_s[self.laws.len()] / variance.sqrt())
+    }
+
+    fn peak(&self, adjust: Adjust) -> Option<Peak> {
+        let planned = self.fail_spending.looks_planned;
+        multiscale::peak_with(&self.prefix_s, &self.prefix_v, planned, |z| adjust.apply(z))
+    }
+
+    /// The bound that the statistic is held against at this look. Where the screen shows that the
+    /// statistic is certainly below its threshold the valid ceiling stands in for it.
+    fn fail_bound(
+        &mut self,
+        look: usize,
+        statistic: f64,
+        adjust: Adjust,
+        scratch: &mut Scratch,
+    ) -> f64 {
+        let gaussian = !adjust.is_none() || !self.all_lattice();
+        let alpha = self.fail_spending.cumulative(look);
+        if self.fail_bounds_gaussian != gaussian {
+            // A factor appeared: the laws mean something else now, so the path is drawn anew.
+            self.fail_bounds.clear();
+            self.fail_bounds_gaussian = gaussian;
+        }
+        if self.fail_bounds.len() < look && self.is_certainly_below(statistic, alpha, gaussian) {
+            let before = self.fail_spending.cumulative(look - 1);
+            let planned = self.fail_spending.looks_planned;
+            let ceiling = multiscale::threshold_ceiling(&self.prefix_v, planned, alpha - before);
+            return ceiling.max(statistic + 2.0 * THRESHOLD_SLACK);
+        }
+        self.simulate_to(look, gaussian, scratch);
+        self.fail_bounds[look - 1]
+    }
+
+    fn all_lattice(&self) -> bool {
+        self.laws
+            .iter()
+            .all(|law| !matches!(law, Law::Gaussian { .. }))
+    }
+
+    fn is_certainly_below(&mut self, statistic: f64, alpha: f64, gaussian: bool) -> bool {
+        if gaussian {
+            return multiscale::certainly_below(statistic, alpha);
+        }
+        // For counts the same argument takes the exact tail of the whole-run count, as long as
+        // all ticks share one lattice.
+        let Some(unit) = self.unit.filter(|_| self.exact_counts) else {
+            return false;
+        };
+        while self.tail_looked < self.laws.len() {
+            if let Law::Lattice(law) = &self.laws[self.tail_looked] {
+                self.tail.push(law);
+            }
+            self.tail_looked += 1;
+        }
+        let look = self.laws.len();
+        let mean = unit * self.prefix_x[look] as f64 - self.prefix_s[look];
+        let score = (statistic + multiscale::WHOLE_RUN_PENALTY) * self.information().sqrt();
+        let count = ((mean + score) / unit - THRESHOLD_SLACK).ceil() as i64;
+        self.tail.upper_tail(count) > alpha
+    }
+
+    fn simulate_to(&mut self, look: usize, gaussian: bool, scratch: &mut Scratch) {
+        let planned = self.fail_spending.looks_planned;
+        let owner = Some((self.seed, gaussian));
+        let behind = scratch
+            .paths
+            .as_ref()
+            .is_none_or(|paths| paths.looks() > look);
+        if scratch.owner != owner || behind {
+            scratch.owner = owner;
+            scratch.paths = Some(NullPaths::new(self.seed, planned));
+            self.fail_bounds.clear();
+        }
+        let Some(paths) = scratch.paths.as_mut() else {
+            return;
+        };
+        while paths.looks() < look {
+            let next = paths.looks();
+            let law = &self.laws[next];
+            let alpha = self.fail_spending.cumulative(next + 1);
+            let bound = match law {
+                Law::Lattice(lattice) if gaussian => {
+                    paths.look(&Law::gaussian(lattice.variance()), alpha)
+                }
+                law => paths.look(law, alpha),
+            };
+            self.fail_bounds.truncate(next);
+            self.fail_bounds.push(bound);
+        }
+    }
+
+    fn pass(&mut self, look: usize, whole: f64, adjust: Adjust) -> (bool, f64) {
+        let spent = self.pass_spending.cumulative(look);
+        if spent <= 0.0 || self.information() <= 0.0 {
+            return (false, f64::INFINITY);
+        }
+        if adjust.is_none() && self.exact_counts && self.unit.is_some() {
+            return self.pass_by_counts(look);
+        }
+        // The bound is at least that of a single look at all the spent beta.
+        if -whole < special::normal_quantile(1.0 - spent) {
+            let floor = special::normal_quantile(1.0 - spent);
+            return (false, floor.max(self.pass_gaussian.bound));
+        }
+        self.advance_pass_gaussian(look);
+        let bound = self.pass_gaussian.bound;
+        (-whole >= bound, bound)
+    }
+
+    fn pass_by_counts(&mut self, look: usize) -> (bool, f64) {
+        while self.pass_counts.looked < look {
+            let next = self.pass_counts.looked;
+            self.pass_counts.looked += 1;
+            let spent = self.pass_spending.cumulative(next + 1);
+            let bound = match &self.laws[next] {
+                Law::Lattice(law) => self.pass_counts.recursion.next(law, spent),
+                _ => self.pass_counts.recursion.again(spent),
+            };
+            self.pass_counts.bound = Some(bound);
+        }
+        let Some(bound) = self.pass_counts.bound else {
+            return (false, f64::INFINITY);
+        };
+        let count = self.prefix_x[look];
+        let unit = self.unit.unwrap_or(1.0);
+        // Centred score = unit * count - mean, so the mean follows from the stored score.
+        let mean = unit * count as f64 - self.prefix_s[look];
+        let bound_z = (mean - unit * bound as f64) / self.information().sqrt();
+        (
+            count <= bound,
+            if bound_z > 0.0 {
+                bound_z
+            } else {
+                f64::INFINITY
+            },
+        )
+    }
+
+    fn advance_pass_gaussian(&mut self, look: usize) {
+        let state = &mut self.pass_gaussian;
+        while state.looked < look {
+            state.looked += 1;
+            let spent = self.pass_spending.cumulative(state.looked);
+            let information = self.prefix_v[state.looked];
+            let step = information - state.information;
+            let increment = spent - state.spent;
+            if increment <= 0.0 || step < MIN_INFORMATION_STEP * information {
+                // Too little news for a look of its own: its share of beta is carried over.
+                continue;
+            }
+            state.bound = state.recursion.next(information, increment);
+            state.information = information;
+            state.spent = spent;
+        }
+        if state.information <= 0.0 {
+            state.bound = f64::INFINITY;
+        }
+    }
+}

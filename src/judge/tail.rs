@@ -1,0 +1,454 @@
+//! `compare ... at: pXX`: are more of the canary's values beyond the baseline's quantile?
+//!
+//! Owns the exceedance test: the threshold T is the baseline's quantile from past ticks (pooled
+//! at a plan's only look), values beyond T are counted in both arms, and the null law is the
+//! exact permutation law of which values are the canary's. Values tied with T count by the
+//! fraction that puts exactly 1 - p of the reference beyond it, in sixteenths; ties are never
+//! broken by chance. Next: `counts`.
+
+use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
+use crate::judge::grid::{Grid, Orientation};
+use crate::judge::rank;
+use crate::judge::side::{Adjust, Look, Side};
+use crate::judge::units::{self, UnitSums};
+use crate::judge::verdict::Scale;
+use crate::model::Reason;
+use crate::plan::{Quantile, Tolerance, Worse};
+use crate::stats::law::Lattice;
+use crate::stats::rank::Sorted;
+use crate::window::{Cell, coarse};
+
+/// Baseline values beyond the quantile that the warm-up waits for.
+const WARM_UP_BEYOND: f64 = 2.0;
+/// Distinct values the reference holds exactly; beyond it values are coarsened to 2^-11.
+const REFERENCE_DISTINCT_MAX: usize = 16_384;
+
+/// The tail check of one metric.
+#[derive(Debug, Clone)]
+pub struct TailCheck {
+    worse: Worse,
+    tolerance: Tolerance,
+    sides: Vec<OneSide>,
+    grid: Grid,
+    /// Values of both arms in past ticks, in the metric's own orientation.
+    reference: [Sorted; 2],
+    clustered: bool,
+    negative: bool,
+}
+
+#[derive(Debug, Clone)]
+struct OneSide {
+    worse_is_lower: bool,
+    /// Level in the orientation where higher is worse.
+    level: f64,
+    side: Side,
+    units: [UnitSums; 2],
+    /// Beyond and all, by arm: the binomial variance the design effect is measured against.
+    beyond: [(f64, f64); 2],
+}
+
+// === impl TailCheck ===
+
+impl TailCheck {
+    /// The check of a plan.
+    pub fn new(
+        setting: &Setting<'_>,
+        plan_hash: &str,
+        at: Quantile,
+        worse: Worse,
+        tolerance: Tolerance,
+    ) -> Self {
+        let directions = check::directions(worse);
+        let share = 1.0 / directions.len() as f64;
+        let sides = directions
+            .iter()
+            .map(|&worse_is_lower| OneSide {
+                worse_is_lower,
+                level: if worse_is_lower {
+                    1.0 - at.level()
+                } else {
+                    at.level()
+                },
+                side: Side::new(
+                    setting.seed(plan_hash, if worse_is_lower { "lower" } else { "higher" }),
+                    setting.fail_spending(share),
+                    setting.pass_spending(1.0),
+                ),
+                units: Default::default(),
+                beyond: Default::default(),
+            })
+            .collect();
+        let grid = match (tolerance.relative, tolerance.absolute) {
+            (None, Some(absolute)) => Grid::of_differences(absolute, &[absolute, -absolute]),
+            (relative, _) => {
+                let relative = relative.unwrap_or(0.0);
+                Grid::of_ratios(&[1.0 + relative, 1.0 - relative])
+            }
+        };
+        TailCheck {
+            worse,
+            tolerance,
+            sides,
+            grid,
+            reference: Default::default(),
+            clustered: setting.metric.cluster.is_some(),
+            negative: false,
+        }
+    }
+
+    /// Takes a closed tick.
+    pub fn close(&mut self, cells: &[Cell; 2], setting: &Setting<'_>) {
+        let [baseline, canary] = [rank::sorted(&cells[0]), rank::sorted(&cells[1])];
+        if self.tolerance.relative.is_some() {
+            self.negative |= [&baseline, &canary]
+                .iter()
+                .any(|arm| arm.values().first().is_some_and(|&value| value < 0.0));
+        }
+        let single_look = setting.looks_planned() == 1;
+        for side in &mut self.sides {
+            let reference = if single_look {
+                side.oriented(&baseline, Some(&self.tolerance))
+                    .merge(&side.oriented(&canary, None))
+            } else {
+                side.oriented(&self.reference[0], Some(&self.tolerance))
+            };
+            let warm = single_look
+                || reference.total() as f64 * (1.0 - side.level) >= WARM_UP_BEYOND - 1e-9;
+            let empty = canary.is_empty() || baseline.is_empty();
+            match Cut::at(&reference, side.level).filter(|_| warm && !empty) {
+                Some(cut) => side.close(
+                    cells,
+                    &baseline,
+                    &canary,
+                    &self.tolerance,
+                    &cut,
+                    self.clustered,
+                ),
+                None => side.side.push_empty(),
+            }
+        }
+        let quantile = self.sides[0].quantile(&self.reference[0]);
+        if setting.detail == Detail::Full {
+            push_grid(
+                &mut self.grid,
+                &baseline,
+                &canary,
+                quantile,
+                self.sides[0].worse_is_lower,
+            );
+        }
+        for (past, new) in self.reference.iter_mut().zip([&baseline, &canary]) {
+            *past = bounded(past.merge(new));
+        }
+    }
+
+    /// Looks at the run so far.
+    pub fn find(&mut self, setting: &Setting<'_>, at: &mut LookAt<'_>) -> Evidence {
+        let mut evidence = Evidence::none(self.grid.scale());
+        evidence.tolerance = Some(rank::shown_boundary(
+            self.worse,
+            &self.tolerance,
+            self.grid.scale(),
+        ));
+        if self.negative {
+            evidence.wanting = Some(Reason::BadData);
+            return evidence;
+        }
+        let (mut looks, mut adjusts) = (Vec::new(), Vec::new());
+        for side in &mut self.sides {
+            let Some(adjust) = side.adjust(self.clustered) else {
+                evidence.wanting = Some(Reason::NeedsUnits);
+                return evidence;
+            };
+            looks.push(side.side.look(adjust, at.scratch));
+            adjusts.push(adjust);
+        }
+        evidence.fail = looks.iter().any(|look| look.fail);
+        evidence.pass = looks.iter().all(|look| look.pass);
+        if setting.detail == Detail::Full {
+            self.describe(&mut evidence, setting, &looks, &adjusts);
+        }
+        evidence
+    }
+
+    fn describe(
+        &self,
+        evidence: &mut Evidence,
+        setting: &Setting<'_>,
+        looks: &[Look],
+        adjusts: &[Adjust],
+    ) {
+        let factor = adjusts
+            .iter()
+            .map(|adjust| adjust.factor)
+            .fold(1.0, f64::max);
+        if factor > 1.0 {
+            evidence.factors.insert("design_effect".to_owned(), factor);
+        }
+        let loud = rank::loudest(looks);
+        let ticks = self.grid.ticks();
+        evidence.window = if evidence.fail {
+            loud.peak.map_or(ticks, |peak| peak.window)
+        } else {
+            ticks
+        };
+        let [baseline, canary] = [0, 1].map(|arm| self.sides[0].quantile(&self.reference[arm]));
+        evidence.estimate = match (baseline, canary, self.grid.scale()) {
+            (Some(baseline), Some(canary), Scale::Ratio) if baseline > 0.0 => {
+                Some(canary / baseline).filter(|ratio| ratio.is_finite())
+            }
+            (Some(baseline), Some(canary), Scale::Difference) => {
+                Some(canary - baseline).filter(|difference| difference.is_finite())
+            }
+            _ => None,
+        };
+        let orientation = match self.worse {
+            Worse::Higher => Orientation::Higher,
+            Worse::Lower => Orientation::Lower,
+            Worse::Either => Orientation::Either,
+        };
+        let adjust = Adjust {
+            factor,
+            df: adjusts[0].df,
+        };
+        evidence.interval = self.grid.interval(
+            orientation,
+            setting.looks_planned(),
+            adjust,
+            loud.fail_bound,
+            loud.pass_bound,
+        );
+        evidence.needs_ticks = rank::needs_ticks(looks, ticks, setting.plan.beta);
+    }
+}
+
+// === impl OneSide ===
+
+impl OneSide {
+    /// Values in the orientation where higher is worse; baseline values moved to the boundary.
+    fn oriented(&self, values: &Sorted, tolerance: Option<&Tolerance>) -> Sorted {
+        let lower = self.worse_is_lower;
+        let sign = check::sign(lower);
+        let turned = if lower {
+            values.negated()
+        } else {
+            values.clone()
+        };
+        debug_assert!(sign.abs() == 1.0);
+        match tolerance {
+            Some(tolerance) => turned.mapped(|y| check::boundary(y, lower, tolerance)),
+            None => turned,
+        }
+    }
+
+    fn quantile(&self, values: &Sorted) -> Option<f64> {
+        if self.worse_is_lower {
+            values.negated().quantile(self.level).map(|value| -value)
+        } else {
+            values.quantile(self.level)
+        }
+    }
+
+    fn close(
+        &mut self,
+        cells: &[Cell; 2],
+        baseline: &Sorted,
+        canary: &Sorted,
+        tolerance: &Tolerance,
+        cut: &Cut,
+        clustered: bool,
+    ) {
+        let arms = [
+            self.oriented(baseline, Some(tolerance)),
+            self.oriented(canary, None),
+        ];
+        let counts = [cut.count(&arms[0]), cut.count(&arms[1])];
+        let (n, m) = (arms[0].total(), arms[1].total());
+        let law = Lattice::permutation_scores(
+            m,
+            n,
+            counts[0].beyond + counts[1].beyond,
+            counts[0].tied + counts[1].tied,
+            cut.tied_sixteenths,
+        );
+        let sixteenths = if counts[0].tied + counts[1].tied > 0 {
+            16
+        } else {
+            1
+        };
+        let x = counts[1].beyond as i64 * sixteenths
+            + if sixteenths == 16 {
+                counts[1].tied as i64 * i64::from(cut.tied_sixteenths)
+            } else {
+                0
+            };
+        self.side.push_count(x, law);
+        for (arm, count) in counts.iter().enumerate() {
+            self.beyond[arm].0 += count.score(cut);
+            self.beyond[arm].1 += arms[arm].total() as f64;
+        }
+        if clustered {
+            self.add_units(cells, tolerance, cut);
+        }
+    }
+
+    fn add_units(&mut self, cells: &[Cell; 2], tolerance: &Tolerance, cut: &Cut) {
+        let lower = self.worse_is_lower;
+        let sign = check::sign(lower);
+        for (arm, cell) in cells.iter().enumerate() {
+            for (i, (&value, &unit)) in cell.values.iter().zip(&cell.units).enumerate() {
+                let weight = cell.weights.get(i).copied().unwrap_or(1) as f64;
+                let mut turned = sign * value;
+                if arm == 0 {
+                    turned = check::boundary(turned, lower, tolerance);
+                }
+                self.units[arm].add(unit, weight, weight * cut.score(turned));
+            }
+        }
+    }
+
+    fn adjust(&self, clustered: bool) -> Option<Adjust> {
+        if !clustered || self.side.information() <= 0.0 {
+            return Some(Adjust::NONE);
+        }
+        let [baseline, canary] = &self.units;
+        if baseline.len() < units::UNITS_MIN || canary.len() < units::UNITS_MIN {
+            return None;
+        }
+        let null: f64 = self
+            .beyond
+            .iter()
+            .map(|&(beyond, all)| {
+                let share = beyond / all;
+                share * (1.0 - share) / all
+            })
+            .sum();
+        let observed = baseline.variance_of_mean() + canary.variance_of_mean();
+        let factor = if null > 0.0 {
+            (observed / null).max(1.0)
+        } else {
+            1.0
+        };
+        Some(Adjust {
+            factor,
+            df: units::degrees_of_freedom(baseline, canary),
+        })
+    }
+}
+
+/// The threshold, and how much a value tied with it counts.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    threshold: f64,
+    tied_sixteenths: u8,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    beyond: u64,
+    tied: u64,
+}
+
+// === impl Cut ===
+
+impl Cut {
+    /// The quantile of a reference and the fraction of its ties that puts 1 - level beyond it.
+    fn at(reference: &Sorted, level: f64) -> Option<Cut> {
+        let threshold = reference.quantile(level)?;
+        let total = reference.total() as f64;
+        let bare = Cut {
+            threshold,
+            tied_sixteenths: 0,
+        };
+        let counted = bare.count(reference);
+        let wanted = (1.0 - level) * total - counted.beyond as f64;
+        let fraction = (wanted / counted.tied.max(1) as f64).clamp(0.0, 1.0);
+        Some(Cut {
+            threshold,
+            tied_sixteenths: (fraction * 16.0).round() as u8,
+        })
+    }
+
+    fn count(&self, values: &Sorted) -> Counted {
+        let (mut beyond, mut tied) = (0, 0);
+        for (&value, &weight) in values.values().iter().zip(values.weights()) {
+            if value > self.threshold {
+                beyond += weight;
+            } else if value == self.threshold {
+                tied += weight;
+            }
+        }
+        Counted { beyond, tied }
+    }
+
+    fn score(&self, value: f64) -> f64 {
+        if value > self.threshold {
+            1.0
+        } else if value == self.threshold {
+            f64::from(self.tied_sixteenths) / 16.0
+        } else {
+            0.0
+        }
+    }
+}
+
+// === impl Counted ===
+
+impl Counted {
+    fn score(&self, cut: &Cut) -> f64 {
+        self.beyond as f64 + self.tied as f64 * f64::from(cut.tied_sixteenths) / 16.0
+    }
+}
+
+// === functions ===
+
+fn bounded(sorted: Sorted) -> Sorted {
+    if sorted.values().len() > REFERENCE_DISTINCT_MAX {
+        sorted.mapped(coarse)
+    } else {
+        sorted
+    }
+}
+
+/// Scores against a ladder of boundaries: canary values beyond `boundary(quantile)` against
+/// baseline values beyond the quantile, with the permutation variance.
+fn push_grid(
+    grid: &mut Grid,
+    baseline: &Sorted,
+    canary: &Sorted,
+    quantile: Option<f64>,
+    worse_is_lower: bool,
+) {
+    let (m, n) = (canary.total() as f64, baseline.total() as f64);
+    let Some(quantile) = quantile.filter(|_| m > 0.0 && n > 0.0) else {
+        return grid.push_empty();
+    };
+    let above = |values: &Sorted, cut: f64| -> f64 {
+        let cut = Cut {
+            threshold: cut,
+            tied_sixteenths: 8,
+        };
+        cut.count(values).score(&cut)
+    };
+    let is_ratio = grid.scale() == Scale::Ratio;
+    let in_baseline = above(baseline, quantile);
+    // "Above" counts the good part where lower is worse; a share above or below a cut carries the
+    // same information, so the score keeps its sign and the ladder its order.
+    let _ = worse_is_lower;
+    grid.push(|node| {
+        let cut = if is_ratio {
+            quantile * node
+        } else {
+            quantile + node
+        };
+        let in_canary = above(canary, cut);
+        let all = in_canary + in_baseline;
+        let share = all / (m + n);
+        let variance = m * n / (m + n - 1.0).max(1.0) * share * (1.0 - share);
+        if variance > 0.0 {
+            (in_canary - m * share, variance)
+        } else {
+            (0.0, 0.0)
+        }
+    });
+}
