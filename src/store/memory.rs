@@ -63,7 +63,10 @@ struct Waiting {
 impl MemoryStore {
     /// An empty store.
     pub fn new(bounds: Bounds) -> MemoryStore {
-        MemoryStore { bounds, kept: Mutex::default() }
+        MemoryStore {
+            bounds,
+            kept: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -102,10 +105,18 @@ impl Store for MemoryStore {
     fn events_after<'s>(&'s self, id: &'s str, after: u64) -> Pending<'s, Option<EventsAfter>> {
         let kept = self.lock();
         let found = kept.rooms.get(id).map(|room| {
-            let oldest = room.events.front().map_or(after + 1, |event| event.sequence);
+            let oldest = room
+                .events
+                .front()
+                .map_or(after + 1, |event| event.sequence);
             EventsAfter {
                 gap: oldest > after + 1,
-                events: room.events.iter().filter(|e| e.sequence > after).cloned().collect(),
+                events: room
+                    .events
+                    .iter()
+                    .filter(|e| e.sequence > after)
+                    .cloned()
+                    .collect(),
             }
         });
         drop(kept);
@@ -151,8 +162,13 @@ impl Outbox for MemoryStore {
 
     fn next_due<'s>(&'s self, endpoint: &'s str) -> Pending<'s, Option<Timestamp>> {
         let kept = self.lock();
-        let heads = kept.heads(endpoint).into_iter().filter_map(|place| kept.outbox.get(&place));
-        let due = heads.map(|waiting| waiting.delivery.due.max(waiting.leased_until)).min();
+        let heads = kept
+            .heads(endpoint)
+            .into_iter()
+            .filter_map(|place| kept.outbox.get(&place));
+        let due = heads
+            .map(|waiting| waiting.delivery.due.max(waiting.leased_until))
+            .min();
         drop(kept);
         ready(due)
     }
@@ -193,7 +209,10 @@ impl Kept {
                     self.bury(letter);
                 } else if !self.places.contains_key(&delivery.id) {
                     self.places.insert(delivery.id.clone(), self.next_place);
-                    let waiting = Waiting { delivery, leased_until: Timestamp(i64::MIN) };
+                    let waiting = Waiting {
+                        delivery,
+                        leased_until: Timestamp(i64::MIN),
+                    };
                     self.outbox.insert(self.next_place, waiting);
                     self.next_place += 1;
                 }
@@ -230,7 +249,10 @@ impl Kept {
             let Some(room) = self.rooms.get(id) else {
                 continue;
             };
-            if filter.started_from.is_some_and(|from| *started_at < from.millis()) {
+            if filter
+                .started_from
+                .is_some_and(|from| *started_at < from.millis())
+            {
                 break;
             }
             if !admits(filter, &room.view) {
@@ -315,10 +337,15 @@ impl Room {
 }
 
 fn admits(filter: &Filter, view: &AnalysisView) -> bool {
-    filter.service.as_ref().is_none_or(|service| view.change.service.as_ref() == Some(service))
+    filter
+        .service
+        .as_ref()
+        .is_none_or(|service| view.change.service.as_ref() == Some(service))
         && filter.plan.as_ref().is_none_or(|plan| view.plan == *plan)
         && filter.verdict.is_none_or(|verdict| view.verdict == verdict)
-        && filter.started_before.is_none_or(|before| view.started_at < before.millis())
+        && filter
+            .started_before
+            .is_none_or(|before| view.started_at < before.millis())
 }
 
 fn dead_letter(delivery: &Delivery, error: String, at: Timestamp) -> DeadLetter {

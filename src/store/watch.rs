@@ -24,7 +24,9 @@ impl Watchers {
         if bells.len() > 64 && bells.len().is_power_of_two() {
             bells.retain(|_, bell| bell.receiver_count() > 0);
         }
-        let bell = bells.entry(analysis.to_string()).or_insert_with(|| watch::channel(()).0);
+        let bell = bells
+            .entry(analysis.to_string())
+            .or_insert_with(|| watch::channel(()).0);
         bell.subscribe()
     }
 
