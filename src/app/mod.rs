@@ -8,7 +8,6 @@ pub mod machine;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::backoff::Backoff;
 use crate::clock::{Clock, SystemClock};
 use crate::codec;
-use crate::config::{self, Config};
+use crate::config::{Config, daemon};
 use crate::engine::{self, State};
 use crate::http::link::EngineLink;
 use crate::http::listen::SocketBounds;
@@ -62,7 +61,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = Arc::new(MemoryStore::new(memory::Bounds {
         recording_bytes_max: config.limits.recording_bytes_max,
-        outbox_max: config.webhook.queue_max,
+        outbox_max: size(config.webhook.queue_max),
     }));
     let watchers = Arc::new(Watchers::default());
     let (link, inputs) = EngineLink::new(metrics.clone());
@@ -81,7 +80,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         metrics: metrics.clone(),
         plans,
         bounds: bounds(config),
-        streams: Arc::new(Semaphore::new(config.limits.sse_clients_max)),
+        streams: Arc::new(Semaphore::new(size(config.limits.sse_clients_max))),
         stopping: CancellationToken::new(),
         openapi: serde_json::to_vec_pretty(&openapi::document())?.into(),
     });
@@ -103,7 +102,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         machine,
         workers,
         socket: SocketBounds {
-            connections_max: config.server.connections_max,
+            connections_max: size(config.server.connections_max),
             header_read_timeout: Duration::from_secs(config.server.header_read_timeout_secs),
         },
         shutdown_deadline: Duration::from_secs(config.server.shutdown_deadline_secs),
@@ -191,7 +190,7 @@ impl Daemon {
 }
 
 /// Only loopback without tokens: whoever reaches davy can make it say pass.
-fn listen_address(server: &config::Server) -> anyhow::Result<SocketAddr> {
+fn listen_address(server: &daemon::Server) -> anyhow::Result<SocketAddr> {
     let text = &server.listen_address;
     let ip: IpAddr = text.parse().with_context(|| {
         format!("server.listen_address {text:?} is no IP address; give 127.0.0.1, ::1 or 0.0.0.0")
@@ -209,7 +208,7 @@ fn listen_address(server: &config::Server) -> anyhow::Result<SocketAddr> {
     Ok(SocketAddr::new(ip, server.port))
 }
 
-fn endpoints(entries: &[config::Webhook]) -> anyhow::Result<Vec<Arc<Endpoint>>> {
+fn endpoints(entries: &[daemon::Webhook]) -> anyhow::Result<Vec<Arc<Endpoint>>> {
     let mut checked = Vec::new();
     let mut problems = Vec::new();
     for entry in entries {
@@ -230,14 +229,20 @@ fn endpoints(entries: &[config::Webhook]) -> anyhow::Result<Vec<Arc<Endpoint>>> 
     Ok(checked)
 }
 
-fn read_secret(path: &Path) -> Result<String, String> {
-    let bytes = std::fs::metadata(path)
-        .map_err(|error| error.to_string())?
-        .len();
-    if bytes > SECRET_FILE_BYTES_MAX {
-        return Err(format!("{bytes} bytes are too many for a secret"));
+fn read_secret(entry: &daemon::Webhook) -> Option<Result<String, String>> {
+    if let Some(name) = &entry.secret_env {
+        return Some(std::env::var(name).map_err(|error| format!("{name}: {error}")));
     }
-    std::fs::read_to_string(path).map_err(|error| error.to_string())
+    let path = entry.secret_file.as_ref()?;
+    let explain = |error: std::io::Error| format!("{}: {error}", path.display());
+    let bytes = match std::fs::metadata(path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) => return Some(Err(explain(error))),
+    };
+    if bytes > SECRET_FILE_BYTES_MAX {
+        return Some(Err(format!("{}: {bytes} bytes are too many for a secret", path.display())));
+    }
+    Some(std::fs::read_to_string(path).map_err(explain))
 }
 
 fn workers(
@@ -262,7 +267,7 @@ fn workers(
     let policy = Policy {
         backoff,
         age_max: Duration::from_secs(settings.attempts_age_secs_max),
-        response_bytes_max: settings.response_bytes_max,
+        response_bytes_max: size(settings.response_bytes_max),
     };
     let worker = |endpoint: &Arc<Endpoint>| Worker {
         endpoint: endpoint.clone(),
@@ -292,23 +297,28 @@ fn bounds(config: &Config) -> Bounds {
         request_timeout: Duration::from_secs(server.request_timeout_secs),
         long_poll_max: Duration::from_secs(server.long_poll_secs_max),
         codec: codec::Limits {
-            samples_per_request_max: limits.samples_per_request_max,
-            values_per_sample_max: limits.values_per_sample_max,
-            label_count_max: limits.label_count_max,
-            label_bytes_max: limits.label_bytes_max,
+            samples_per_request_max: size(limits.samples_per_request_max),
+            label_count_max: size(limits.label_count_max),
+            label_bytes_max: size(limits.label_bytes_max),
+            ..codec::Limits::default()
         },
     }
 }
 
-fn engine_limits(limits: &config::Limits) -> engine::Limits {
+fn engine_limits(limits: &daemon::Limits) -> engine::Limits {
     let millis = |secs: u64| Millis::try_from(secs.saturating_mul(1000)).unwrap_or(Millis::MAX);
     engine::Limits {
-        analyses_max: limits.analyses_max,
-        retained_analyses_max: limits.retained_analyses_max,
-        tick_values_max: limits.tick_values_max,
+        analyses_max: size(limits.analyses_max),
+        retained_analyses_max: size(limits.retained_analyses_max),
+        tick_values_max: size(limits.tick_values_max),
         future_skew: millis(limits.future_skew_secs_max),
-        dedupe_ids_max: limits.dedupe_ids_max,
-        steps_max: limits.steps_max,
+        dedupe_ids_max: size(limits.dedupe_ids_max),
         abandoned_after: millis(limits.abandoned_after_secs),
+        ..engine::Limits::default()
     }
+}
+
+/// A number of the configuration as a size; its ranges keep it far below what a machine can count.
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -1,27 +1,363 @@
-//! STUB
-#![allow(missing_docs)]
-use super::problem::{Problem, Problems};
+//! From the text of a plan file to a validated [`Plan`], or to all its problems at once.
+//!
+//! Owns the written form of plans: keys, defaults, units, places. What a plan means is
+//! [`crate::plan`]'s. Next: `metrics` and `checks`, the two long sections; `schema`, the same
+//! form for editors.
+
+mod checks;
+mod metrics;
+pub mod schema;
+mod tolerance;
+
+use super::node::Node;
+use super::problem::{Problem, ProblemCode, Problems, Severity};
+use super::quantity::{DURATION_MILLIS_MAX, duration_text};
+use super::reader::{Field, Reader, Table};
+use super::yaml;
+use crate::model::Millis;
+use crate::plan::{
+    ArmTemplates, ChangeField, LOOKS_MAX, OnInconclusive, OnNoData, Plan, SelectorTemplate,
+    StepGate,
+};
+
+/// Longest plan file, in bytes.
+pub const PLAN_BYTES_MAX: usize = 256 * 1024;
+/// Longest name of a plan, metric or check, in characters.
+pub const NAME_CHARS_MAX: usize = 63;
+/// Longest description, in bytes.
+pub const DESCRIPTION_BYTES_MAX: usize = 4_096;
+/// Shortest tick: a look costs more than it tells below this.
+pub const TICK_MILLIS_MIN: Millis = 100;
+/// The form of plan files this version reads.
+pub const VERSION: &str = "davy/v1";
+
+const TICK_DEFAULT: Millis = 15_000;
+const LATENESS_DEFAULT_MAX: Millis = 120_000;
+const MIN_DURATION_DEFAULT: Millis = 300_000;
+const STEP_DURATION_DEFAULT: Millis = 60_000;
+const STEP_SAMPLES_DEFAULT: u64 = 50;
+pub(super) const SAMPLES_MAX: u64 = 1_000_000_000;
+
+/// Keys at the top of a plan.
+pub(super) const PLAN_KEYS: &[&str] = &[
+    "version", "plan", "description", "horizon", "tick", "lateness", "min_duration",
+    "stop_on_pass", "alpha", "beta", "on_inconclusive", "on_no_data", "change", "arms", "step",
+    "metrics", "checks",
+];
+
+/// A plan and what its writer should hear all the same.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Parsed {
-    pub plan: crate::plan::Plan,
+    /// The plan.
+    pub plan: Plan,
+    /// Warnings, in the order of their places.
     pub warnings: Vec<Problem>,
 }
+
+/// Parses a plan file, YAML or JSON. `source_name` names it in problems.
+///
+/// # Errors
+/// Every problem of the text at once, sorted by place, warnings among them.
 pub fn parse_plan(source_name: &str, text: &str) -> Result<Parsed, Problems> {
-    serde_json::from_str(text)
-        .map(|plan| Parsed {
-            plan,
-            warnings: vec![],
-        })
-        .map_err(|e| {
-            Problems(vec![Problem {
-                file: source_name.into(),
-                line: e.line(),
-                column: e.column(),
-                path: String::new(),
-                message: e.to_string(),
-                help: None,
-            }])
-        })
+    let mut reader = Reader::new(source_name);
+    let parsed = if text.len() > PLAN_BYTES_MAX {
+        let message = format!("the plan is longer than {PLAN_BYTES_MAX} bytes");
+        reader.problems.push(Problem::of_file(source_name, ProblemCode::TooLarge, message));
+        None
+    } else {
+        yaml::parse(source_name, text, &mut reader.problems)
+            .and_then(|root| plan_of(&mut reader, &root))
+    };
+    finish(parsed, reader, Some(text))
 }
+
+/// Parses a plan given as a JSON value, such as an inline plan of a request. Problems carry paths
+/// and no lines.
+///
+/// # Errors
+/// As [`parse_plan`].
 pub fn parse_plan_value(value: &serde_json::Value) -> Result<Parsed, Problems> {
-    parse_plan("plan", &value.to_string())
+    let source_name = "inline plan";
+    let mut reader = Reader::new(source_name);
+    let parsed = match Node::from_json(value) {
+        Ok(root) => plan_of(&mut reader, &root),
+        Err(problem) => {
+            reader.problems.push(Problem { file: source_name.to_owned(), ..problem });
+            None
+        }
+    };
+    finish(parsed, reader, None)
+}
+
+fn finish(
+    plan: Option<Plan>,
+    reader: Reader<'_>,
+    text: Option<&str>,
+) -> Result<Parsed, Problems> {
+    let located = |problem: Problem| match text {
+        Some(text) => problem.with_excerpt_of(text),
+        None => problem,
+    };
+    let problems = Problems::sorted(reader.problems.into_iter().map(located).collect());
+    let is_error = |problem: &Problem| problem.severity == Severity::Error;
+    match plan {
+        Some(plan) if !problems.items.iter().any(is_error) => {
+            Ok(Parsed { plan, warnings: problems.items })
+        }
+        _ => Err(problems),
+    }
+}
+
+/// Reads every section even where one is wrong; `None` only where nothing could be built.
+fn plan_of(reader: &mut Reader<'_>, root: &Node) -> Option<Plan> {
+    let table = reader.table(&Field::root(root), Some(PLAN_KEYS))?;
+    version(reader, &table);
+    let name = reader
+        .required(&table, "plan", "name the plan: plan: checkout")
+        .and_then(|field| plan_name(reader, &field));
+    let description = table.get("description").and_then(|field| description(reader, &field));
+    let times = Times::read(reader, &table);
+    let metrics = metrics::read(reader, &table);
+    let checks = checks::read(reader, &table, &metrics, times.as_ref());
+    let arms = table.get("arms").and_then(|field| arms(reader, &field));
+    metrics::warn_of_unused(reader, &table, &metrics, &checks, arms.is_some());
+    let change_require =
+        table.get("change").and_then(|field| change(reader, &field)).unwrap_or_default();
+    let choice = |reader: &mut Reader<'_>, key: &str| {
+        table.get(key).and_then(|field| reader.number(&field, 0.000_1..=0.499_9))
+    };
+    let alpha = choice(reader, "alpha").unwrap_or(0.05);
+    let beta = choice(reader, "beta").unwrap_or(0.05);
+    let stop_on_pass = table.get("stop_on_pass").and_then(|field| reader.flag(&field));
+    let on_inconclusive = table.get("on_inconclusive").and_then(|field| {
+        let words = [
+            ("hold", OnInconclusive::Hold),
+            ("rollback", OnInconclusive::Rollback),
+            ("promote", OnInconclusive::Promote),
+        ];
+        reader.word(&field, &words)
+    });
+    let on_no_data = table.get("on_no_data").and_then(|field| {
+        reader.word(&field, &[("hold", OnNoData::Hold), ("rollback", OnNoData::Rollback)])
+    });
+    let step = step(reader, &table, times.as_ref());
+    let times = times?;
+    Some(Plan {
+        name: name?,
+        description: description.unwrap_or_default(),
+        horizon: times.horizon,
+        tick: times.tick,
+        lateness: times.lateness,
+        min_duration: times.min_duration,
+        stop_on_pass: stop_on_pass.unwrap_or(true),
+        alpha,
+        beta,
+        on_inconclusive: on_inconclusive.unwrap_or(OnInconclusive::Hold),
+        on_no_data: on_no_data.unwrap_or(OnNoData::Hold),
+        step,
+        change_require,
+        arms,
+        metrics: metrics.into_iter().map(|written| written.metric).collect(),
+        checks,
+    })
+}
+
+fn version(reader: &mut Reader<'_>, table: &Table<'_>) {
+    let help = format!("write version: {VERSION}");
+    let Some(field) = reader.required(table, "version", &help) else { return };
+    if let Some(text) = reader.text(&field).filter(|text| *text != VERSION) {
+        reader.bad(&field, format!("`{text}` is not a version this davy reads"), help);
+    }
+}
+
+fn plan_name(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
+    let text = reader.text(field)?;
+    let first = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let rest = text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'));
+    if !first || !rest || text.len() > NAME_CHARS_MAX {
+        let help = format!("a-z, 0-9 and . _ -, a letter or digit first, at most {NAME_CHARS_MAX}");
+        reader.bad(field, format!("`{text}` cannot name a plan"), help);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// A name of a metric or a check: it becomes part of series names, URLs and metric labels.
+pub(super) fn name(reader: &mut Reader<'_>, at: &Field<'_>, text: &str) -> Option<String> {
+    let first = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    let rest = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '-'));
+    if !first || !rest || text.len() > NAME_CHARS_MAX {
+        let help = format!("letters, digits and _ . : -, at most {NAME_CHARS_MAX} characters");
+        reader.bad(at, format!("`{text}` cannot be a name"), help);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn description(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
+    let text = reader.text(field)?;
+    if text.len() > DESCRIPTION_BYTES_MAX {
+        reader.bad(field, format!("longer than {DESCRIPTION_BYTES_MAX} bytes"), "");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// The plan's durations, in milliseconds.
+pub(super) struct Times {
+    pub horizon: Millis,
+    pub tick: Millis,
+    pub lateness: Millis,
+    pub min_duration: Millis,
+}
+
+impl Times {
+    fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Times> {
+        let read = |reader: &mut Reader<'_>, key: &str, least: Millis| match table.get(key) {
+            None => Ok(None),
+            Some(field) => reader.duration(&field, least).map(Some).ok_or(()),
+        };
+        let tick = read(reader, "tick", TICK_MILLIS_MIN);
+        let lateness = read(reader, "lateness", 0);
+        let min_duration = read(reader, "min_duration", 0);
+        let help = "say how long the analysis may last at most: horizon: 1h";
+        let horizon_field = reader.required(table, "horizon", help)?;
+        let horizon = reader.duration(&horizon_field, TICK_MILLIS_MIN)?;
+        let tick = tick.ok()?.unwrap_or(TICK_DEFAULT);
+        check_looks(reader, &horizon_field, horizon, tick)?;
+        // Two ticks: one for the pipeline, one for the scrape that just missed.
+        let lateness_default = (2 * tick).min(LATENESS_DEFAULT_MAX).min(horizon);
+        let min_duration_default = MIN_DURATION_DEFAULT.min(horizon / 4);
+        let times = Times {
+            horizon,
+            tick,
+            lateness: lateness.ok()?.unwrap_or(lateness_default),
+            min_duration: min_duration.ok()?.unwrap_or(min_duration_default),
+        };
+        for (key, value) in [("lateness", times.lateness), ("min_duration", times.min_duration)] {
+            if let Some(field) = table.get(key).filter(|_| value > horizon) {
+                let message = format!("`{key}` is longer than the horizon");
+                let help = format!("at most {}", duration_text(horizon));
+                reader.refuse(&field, ProblemCode::Conflict, message, help);
+            }
+        }
+        Some(times)
+    }
+}
+
+/// The horizon must be a whole number of ticks, at most [`LOOKS_MAX`].
+fn check_looks(
+    reader: &mut Reader<'_>,
+    field: &Field<'_>,
+    horizon: Millis,
+    tick: Millis,
+) -> Option<()> {
+    let (horizon_text, tick_text) = (duration_text(horizon), duration_text(tick));
+    if horizon > LOOKS_MAX * tick {
+        let fits = nice_tick(horizon).map_or_else(String::new, |nice| {
+            format!("write tick: {}, or shorten the horizon", duration_text(nice))
+        });
+        let message = format!(
+            "{horizon_text} at a tick of {tick_text} makes {} looks; at most {LOOKS_MAX} are possible",
+            horizon / tick
+        );
+        reader.refuse(field, ProblemCode::Conflict, message, fits);
+        return None;
+    }
+    if horizon % tick != 0 {
+        let below = horizon / tick * tick;
+        let near = if below == 0 {
+            duration_text(tick)
+        } else {
+            format!("{} or {}", duration_text(below), duration_text(below + tick))
+        };
+        let message = format!("the horizon is not a whole number of ticks of {tick_text}");
+        reader.refuse(field, ProblemCode::Conflict, message, format!("write {near}"));
+        return None;
+    }
+    Some(())
+}
+
+/// The shortest round tick under which this horizon is allowed.
+fn nice_tick(horizon: Millis) -> Option<Millis> {
+    let secs = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600, 86_400];
+    let mut ticks = secs.into_iter().map(|secs| secs * 1_000);
+    ticks.find(|tick| horizon % tick == 0 && horizon <= LOOKS_MAX * tick)
+}
+
+fn step(reader: &mut Reader<'_>, table: &Table<'_>, times: Option<&Times>) -> StepGate {
+    let bake = times.map_or(DURATION_MILLIS_MAX, |times| times.min_duration);
+    let mut gate = StepGate {
+        min_duration: bake.min(STEP_DURATION_DEFAULT),
+        min_samples: STEP_SAMPLES_DEFAULT,
+    };
+    let keys: &[&str] = &["min_duration", "min_samples"];
+    let Some(step) = table.get("step").and_then(|field| reader.table(&field, Some(keys))) else {
+        return gate;
+    };
+    if let Some(field) = step.get("min_duration")
+        && let Some(millis) = reader.duration(&field, 0)
+    {
+        gate.min_duration = millis;
+        if times.is_some_and(|times| millis > times.horizon) {
+            let message = "the step would outlast the horizon";
+            reader.refuse(&field, ProblemCode::Conflict, message, "shorten it");
+        }
+    }
+    if let Some(field) = step.get("min_samples")
+        && let Some(samples) = reader.whole(&field, 0..=SAMPLES_MAX)
+    {
+        gate.min_samples = samples;
+    }
+    gate
+}
+
+fn arms(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<ArmTemplates> {
+    let table = reader.table(field, Some(&["baseline", "canary"]))?;
+    let mut template = |key: &str| {
+        let help = "both arms need matchers, or leave `arms` out and address samples";
+        let field = reader.required(&table, key, help)?;
+        let text = reader.text(&field)?;
+        match SelectorTemplate::parse(text) {
+            Ok(template) => Some(template),
+            Err(error) => {
+                let message = format!("{} (at character {} of the text)", error.message,
+                    text[..error.offset].chars().count() + 1);
+                reader.bad(&field, message, error.help.unwrap_or_default());
+                None
+            }
+        }
+    };
+    let (baseline, canary) = (template("baseline"), template("canary"));
+    let templates = ArmTemplates { baseline: baseline?, canary: canary? };
+    if templates.baseline == templates.canary {
+        let message = "both arms have the same matchers, so every series would match both";
+        let help = "tell them apart: version=\"{{baseline}}\" and version=\"{{canary}}\"";
+        reader.refuse(field, ProblemCode::Conflict, message, help);
+        return None;
+    }
+    Some(templates)
+}
+
+fn change(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Vec<ChangeField>> {
+    let words = [
+        ("id", ChangeField::Id),
+        ("revision", ChangeField::Revision),
+        ("owner", ChangeField::Owner),
+        ("service", ChangeField::Service),
+        ("environment", ChangeField::Environment),
+        ("region", ChangeField::Region),
+    ];
+    let table = reader.table(field, Some(&["require"]))?;
+    let items = table.get("require").and_then(|field| reader.list(&field))?;
+    let mut found = Vec::new();
+    for item in items {
+        if let Some(word) = reader.word(&item, &words) {
+            found.push(word);
+        }
+    }
+    // A set: the order in which fields are asked for means nothing.
+    found.sort_by_key(|field| words.iter().position(|(_, word)| word == field));
+    found.dedup();
+    Some(found)
 }

@@ -48,9 +48,9 @@ pub struct Problem {
 /// One thing wrong with a plan.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct PlacedProblem {
-    /// Line, from 1.
+    /// Line, from 1; 0 where the plan was given as an object.
     pub line: usize,
-    /// Column, from 1.
+    /// Column, from 1; 0 where the plan was given as an object.
     pub column: usize,
     /// Path, such as `checks[1].tolerance`.
     pub path: String,
@@ -247,7 +247,7 @@ impl From<StoreError> for Problem {
 impl From<Problems> for Problem {
     fn from(problems: Problems) -> Problem {
         let placed: Vec<PlacedProblem> = problems
-            .0
+            .items
             .into_iter()
             .map(|problem| PlacedProblem {
                 line: problem.line,
@@ -292,7 +292,7 @@ mod tests {
                 message: "x".into(),
             }),
             Problem::analysis_not_found("x"),
-            Problem::from(Problems(Vec::new())),
+            Problem::from(Problems::default()),
         ];
         for problem in codes {
             assert!(

@@ -4,11 +4,13 @@
 //! must not know how a plan is written (YAML, places in a file): that is `config::plan_file`,
 //! which is the only way from text to a [`Plan`]. Next: `judge`, which reads a plan's checks.
 
+mod invariants;
 pub mod selector;
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::model::Millis;
@@ -23,6 +25,7 @@ pub const METRICS_MAX: usize = 32;
 
 /// A named analysis configuration, immutable once an analysis runs on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Plan {
     /// Name, `[a-z0-9][a-z0-9._-]*`, at most 63 characters.
     pub name: String,
@@ -230,7 +233,7 @@ pub enum Question {
 
 /// A quantile level strictly between 0 and 1, kept in tenths of a percent so that it is exact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(into = "u16", try_from = "u16")]
 pub struct Quantile {
     per_mille: u16,
 }
@@ -246,6 +249,20 @@ impl Quantile {
     /// The level, such as 0.99.
     pub fn level(self) -> f64 {
         f64::from(self.per_mille) / 1000.0
+    }
+}
+
+impl From<Quantile> for u16 {
+    fn from(quantile: Quantile) -> u16 {
+        quantile.per_mille
+    }
+}
+
+impl TryFrom<u16> for Quantile {
+    type Error = &'static str;
+
+    fn try_from(per_mille: u16) -> Result<Quantile, Self::Error> {
+        Quantile::from_per_mille(per_mille).ok_or("a quantile lies between 0 and 1000 per mille")
     }
 }
 
@@ -337,6 +354,21 @@ pub enum NoData {
 }
 
 // === impl Plan ===
+
+impl Serialize for Plan {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Plan::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Plan {
+    /// A recorded plan is held to the invariants too: it comes with a file a person can edit.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Plan, D::Error> {
+        let plan = Plan::deserialize(deserializer)?;
+        invariants::check(&plan).map_err(D::Error::custom)?;
+        Ok(plan)
+    }
+}
 
 impl Plan {
     /// The plan's version: SHA-256, in hex, of the parsed plan with its defaults. Two files that

@@ -4,7 +4,6 @@
 //! to without surprises later: everything that can be wrong is found at start. It must not know
 //! when a request is made: that is [`super::worker`].
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,17 +14,10 @@ use serde_json::{Value, json};
 use super::guard;
 use super::sign::Secret;
 use super::template::{Place, Template};
-use crate::config;
+use crate::config::daemon::{self, WebhookDecision, WebhookEvent, WebhookMethod};
 use crate::engine::{Event, EventKind};
 use crate::model::{Decision, Timestamp};
 use crate::store::Delivery;
-
-/// Kinds of event an endpoint may ask for.
-pub const KINDS: [EventKind; 3] = [
-    EventKind::Started,
-    EventKind::VerdictChanged,
-    EventKind::VerdictFinal,
-];
 
 /// What a template may begin a path with: the verdict body's fields, and `event`.
 pub const FIELDS: [&str; 18] = [
@@ -73,9 +65,9 @@ pub struct Endpoint {
     body: Option<Template>,
     secret: Option<Secret>,
     events: Vec<EventKind>,
-    services: Vec<String>,
-    plans: Vec<String>,
-    decisions: Vec<Decision>,
+    services: Option<Vec<String>>,
+    plans: Option<Vec<String>>,
+    decisions: Option<Vec<WebhookDecision>>,
 }
 
 /// A request ready to be made.
@@ -94,13 +86,13 @@ pub struct Prepared {
 // === impl Endpoint ===
 
 impl Endpoint {
-    /// Checks one entry. `read_secret` reads the file of its secret.
+    /// Checks one entry. `read_secret` gives the text of its secret, where it names one.
     ///
     /// # Errors
     /// Every [`EndpointProblem`] at once.
     pub fn build(
-        entry: &config::Webhook,
-        read_secret: impl FnOnce(&Path) -> Result<String, String>,
+        entry: &daemon::Webhook,
+        read_secret: impl FnOnce(&daemon::Webhook) -> Option<Result<String, String>>,
     ) -> Result<Endpoint, Vec<EndpointProblem>> {
         let mut problems = Vec::new();
         let mut note = |key, result: Result<(), (String, String)>| {
@@ -120,61 +112,51 @@ impl Endpoint {
             "body_template",
             body.as_ref().map(|_| ()).map_err(Clone::clone),
         );
-        let method = Method::from_bytes(entry.method.as_bytes()).map_err(|_| {
-            let message = format!("{:?} is no HTTP method", entry.method);
-            (message, "give POST, PUT, PATCH, GET or DELETE".to_string())
-        });
-        note("method", method.as_ref().map(|_| ()).map_err(Clone::clone));
         let headers = parse_headers(entry);
         note(
             "headers",
             headers.as_ref().map(|_| ()).map_err(Clone::clone),
         );
-        let secret = entry
-            .secret_file
-            .as_deref()
-            .map(|path| parse_secret(path, read_secret));
-        let secret = secret.transpose();
-        note(
-            "secret_file",
-            secret.as_ref().map(|_| ()).map_err(Clone::clone),
-        );
-        let events = parse_words(&entry.events, &KINDS, |kind| kind.as_str());
-        note("events", events.as_ref().map(|_| ()).map_err(Clone::clone));
-        let all = [Decision::Promote, Decision::Rollback, Decision::Hold];
-        let decisions = parse_words(&entry.decisions, &all, decision_word);
-        note(
-            "decisions",
-            decisions.as_ref().map(|_| ()).map_err(Clone::clone),
-        );
-        match (url, body, method, headers, secret, events, decisions) {
-            (Ok(url), Ok(body), Ok(method), Ok(headers), Ok(secret), Ok(events), Ok(decisions)) => {
-                Ok(Endpoint {
-                    name: entry.name.clone(),
-                    timeout: Duration::from_secs(entry.timeout_secs),
-                    url,
-                    method,
-                    headers,
-                    body,
-                    secret,
-                    events,
-                    services: entry.services.clone(),
-                    plans: entry.plans.clone(),
-                    decisions,
-                })
-            }
+        let secret = read_secret(entry).transpose().map_err(|error| {
+            (error, "check the name and the permissions".to_string())
+        });
+        let secret = secret.and_then(|text| {
+            let parsed = text.as_deref().map(Secret::parse).transpose();
+            parsed.map_err(|bad| (bad.to_string(), bad.help().to_string()))
+        });
+        note("secret_file", secret.as_ref().map(|_| ()).map_err(Clone::clone));
+        match (url, body, headers, secret) {
+            (Ok(url), Ok(body), Ok(headers), Ok(secret)) => Ok(Endpoint {
+                name: entry.name.clone(),
+                timeout: Duration::from_secs(entry.timeout_secs),
+                url,
+                method: method(entry.method),
+                headers,
+                body,
+                secret,
+                events: entry.events.iter().filter_map(|event| kind(*event)).collect(),
+                services: entry.services.clone(),
+                plans: entry.plans.clone(),
+                decisions: entry.decisions.clone(),
+            }),
             _ => Err(problems),
         }
     }
 
-    /// Whether this endpoint wants to hear of an event. Empty lists want everything.
+    /// Whether this endpoint wants to hear of an event. An absent list wants everything.
     pub fn wants(&self, event: &Event) -> bool {
-        let service = event.body.change.service.as_ref();
-        KINDS.contains(&event.kind)
-            && (self.events.is_empty() || self.events.contains(&event.kind))
-            && (self.services.is_empty() || service.is_some_and(|s| self.services.contains(s)))
-            && (self.plans.is_empty() || self.plans.contains(&event.body.plan))
-            && (self.decisions.is_empty() || self.decisions.contains(&event.body.decision))
+        let body = &event.body;
+        let service = body.change.service.as_deref().unwrap_or("");
+        let listed = |list: &Option<Vec<String>>, name: &str| {
+            list.as_ref().is_none_or(|names| names.iter().any(|listed| listed == name))
+        };
+        let decides = |decisions: &Vec<WebhookDecision>| {
+            decisions.iter().any(|wanted| decision(*wanted) == body.decision)
+        };
+        self.events.contains(&event.kind)
+            && listed(&self.services, service)
+            && listed(&self.plans, &body.plan)
+            && self.decisions.as_ref().is_none_or(decides)
     }
 
     /// The notification of an event. Its id is the same however often it is made.
@@ -295,7 +277,7 @@ fn parse_url(text: &str) -> Checked<Template> {
     Ok(template)
 }
 
-fn parse_headers(entry: &config::Webhook) -> Checked<HeaderMap> {
+fn parse_headers(entry: &daemon::Webhook) -> Checked<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (name, value) in &entry.headers {
         let bad = |what: &str| {
@@ -315,43 +297,31 @@ fn parse_headers(entry: &config::Webhook) -> Checked<HeaderMap> {
     Ok(headers)
 }
 
-fn parse_secret(
-    path: &Path,
-    read: impl FnOnce(&Path) -> Result<String, String>,
-) -> Checked<Secret> {
-    let text = read(path).map_err(|error| {
-        let message = format!("{} cannot be read: {error}", path.display());
-        (message, "check the path and its permissions".to_string())
-    })?;
-    Secret::parse(&text).map_err(|bad| (format!("{}: {bad}", path.display()), bad.help().into()))
+fn method(method: WebhookMethod) -> Method {
+    match method {
+        WebhookMethod::Post => Method::POST,
+        WebhookMethod::Put => Method::PUT,
+        WebhookMethod::Patch => Method::PATCH,
+        WebhookMethod::Get => Method::GET,
+        WebhookMethod::Delete => Method::DELETE,
+    }
 }
 
-fn parse_words<T: Copy>(
-    given: &[String],
-    known: &[T],
-    word: impl Fn(T) -> &'static str,
-) -> Checked<Vec<T>> {
-    let find = |text: &String| {
-        known
-            .iter()
-            .copied()
-            .find(|candidate| word(*candidate) == text)
-            .ok_or_else(|| {
-                let words: Vec<&str> = known.iter().map(|candidate| word(*candidate)).collect();
-                (
-                    format!("{text:?} is unknown"),
-                    format!("give any of {}", words.join(", ")),
-                )
-            })
-    };
-    given.iter().map(find).collect()
+/// `None` for an event that this version never has.
+fn kind(event: WebhookEvent) -> Option<EventKind> {
+    match event {
+        WebhookEvent::AnalysisStarted => Some(EventKind::Started),
+        WebhookEvent::VerdictChanged => Some(EventKind::VerdictChanged),
+        WebhookEvent::VerdictFinal => Some(EventKind::VerdictFinal),
+        WebhookEvent::AnalysisOverridden => None,
+    }
 }
 
-fn decision_word(decision: Decision) -> &'static str {
+fn decision(decision: WebhookDecision) -> Decision {
     match decision {
-        Decision::Promote => "promote",
-        Decision::Rollback => "rollback",
-        Decision::Hold => "hold",
+        WebhookDecision::Promote => Decision::Promote,
+        WebhookDecision::Rollback => Decision::Rollback,
+        WebhookDecision::Hold => Decision::Hold,
     }
 }
 

@@ -3,4 +3,5 @@
 //! One binary links once, where a file each under `tests/` would link as often as there are files.
 
 mod architecture;
+mod plans;
 mod support;

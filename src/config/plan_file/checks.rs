@@ -1,0 +1,279 @@
+//! The `checks` section of a plan file.
+//!
+//! Owns the written forms of a check and which keys belong to which. Next: `tolerance`, the
+//! quantities in it.
+
+use super::metrics::Written;
+use super::{ProblemCode, SAMPLES_MAX, Times, name, tolerance};
+use crate::config::problem::nearest;
+use crate::config::reader::{Field, Reader, Table};
+use crate::plan::{
+    CHECKS_MAX, Check, Dispersion, Metric, MetricKind, NoData, Quantile, Question, ThresholdForm,
+    Worse,
+};
+
+/// Samples per arm before a pass, where a check is silent.
+pub const MIN_SAMPLES_DEFAULT: u64 = 50;
+/// Largest weight of a check, and 1 over the smallest.
+const WEIGHT_MAX: f64 = 1_000.0;
+/// Most units a check can ask for.
+const UNITS_MAX: u64 = 1_000_000;
+
+/// Keys of a check.
+pub(in crate::config) const CHECK_KEYS: &[&str] = &[
+    "compare", "threshold", "name", "at", "worse", "tolerance", "limit", "breach", "no_data",
+    "weight", "gating", "min_samples", "require_units", "dispersion",
+];
+const BURN_RATE: &str = "burn_rate";
+
+/// Reads the section, in the order written.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    metrics: &[Written],
+    times: Option<&Times>,
+) -> Vec<Check> {
+    let help = "ask at least one question under checks:, such as - compare: request_latency";
+    let Some(section) = reader.required(table, "checks", help) else { return Vec::new() };
+    let Some(items) = reader.list(&section) else { return Vec::new() };
+    if items.is_empty() {
+        reader.bad(&section, "there is no check", help);
+    }
+    if items.len() > CHECKS_MAX {
+        let message = format!("{} checks; at most {CHECKS_MAX} are possible", items.len());
+        reader.refuse(&section, ProblemCode::TooLarge, message, "split the plan");
+    }
+    let mut checks: Vec<Check> = Vec::new();
+    for item in &items {
+        let Some(check) = check(reader, item, metrics, times) else { continue };
+        if checks.iter().any(|known| known.name == check.name) {
+            let message = format!("two checks are named `{}`", check.name);
+            let help = "give one of them a name: of its own";
+            reader.refuse(item, ProblemCode::Conflict, message, help);
+        }
+        checks.push(check);
+    }
+    if checks.len() == items.len() && !checks.is_empty() && !checks.iter().any(|c| c.gating) {
+        let message = "no check is gating, so no verdict could ever come";
+        reader.refuse(&section, ProblemCode::Conflict, message, "remove gating: false from one");
+    }
+    checks
+}
+
+fn check(
+    reader: &mut Reader<'_>,
+    field: &Field<'_>,
+    metrics: &[Written],
+    times: Option<&Times>,
+) -> Option<Check> {
+    let known: Vec<&str> = CHECK_KEYS.iter().copied().chain([BURN_RATE]).collect();
+    let table = reader.table(field, Some(&known))?;
+    let weight = table
+        .get("weight")
+        .map(|field| reader.number(&field, 1.0 / WEIGHT_MAX..=WEIGHT_MAX).unwrap_or(1.0));
+    let gating = table.get("gating").map(|field| reader.flag(&field).unwrap_or(true));
+    let min_samples = table.get("min_samples").map(|field| reader.whole(&field, 1..=SAMPLES_MAX));
+    let require_units = table.get("require_units").map(|f| reader.whole(&f, 1..=UNITS_MAX));
+    let given_name = match table.get("name") {
+        Some(field) => {
+            let text = reader.text(&field)?;
+            Some(name(reader, &field, text)?)
+        }
+        None => None,
+    };
+    if let Some(field) = table.get(BURN_RATE) {
+        let message = "`burn_rate` is not available in this version";
+        let help = "use limit: with breach: {periods, of} for each window";
+        reader.refuse(&field, ProblemCode::NotAvailable, message, help);
+    }
+    let (asked, metric_field) = match (table.get("compare"), table.get("threshold")) {
+        (Some(field), None) => (Asked::Compare, field),
+        (None, Some(field)) => (Asked::Threshold, field),
+        (both, _) => {
+            let message = match both {
+                Some(_) => "a check is either compare or threshold",
+                None => "a check asks compare: METRIC or threshold: METRIC",
+            };
+            reader.refuse(field, ProblemCode::MissingKey, message, "give exactly one of the two");
+            return None;
+        }
+    };
+    refuse_strange_keys(reader, &table, asked);
+    let metric = metric_index(reader, &metric_field, metrics)?;
+    let written = &metrics[metric];
+    if !written.kind_known {
+        return None;
+    }
+    let at = match table.get("at") {
+        Some(field) => Some(tolerance::at(reader, &field, &written.metric)?),
+        None => None,
+    };
+    let question = match asked {
+        Asked::Compare => compare(reader, &table, &written.metric, at),
+        Asked::Threshold => threshold(reader, &table, &written.metric, at, times),
+    }?;
+    let default_name = || match at {
+        Some(at) => format!("{}-{at}", written.metric.name),
+        None => written.metric.name.clone(),
+    };
+    Some(Check {
+        name: given_name.unwrap_or_else(default_name),
+        metric,
+        question,
+        gating: gating.unwrap_or(true),
+        weight: weight.unwrap_or(1.0),
+        min_samples: min_samples.flatten().unwrap_or(MIN_SAMPLES_DEFAULT),
+        // UNITS_MAX fits.
+        require_units: require_units.flatten().map_or(1, |units| units as u32),
+    })
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Asked {
+    Compare,
+    Threshold,
+}
+
+/// Keys of the other question.
+fn refuse_strange_keys(reader: &mut Reader<'_>, table: &Table<'_>, asked: Asked) {
+    let (strange, belongs): (&[&str], _) = match asked {
+        Asked::Compare => (&["limit", "breach", "no_data"], "threshold"),
+        Asked::Threshold => (&["worse", "tolerance", "dispersion"], "compare"),
+    };
+    for key in strange {
+        if let Some(field) = table.get(key) {
+            let message = format!("`{key}` belongs to {belongs} checks");
+            let help = format!("remove it, or write {belongs}: instead");
+            reader.refuse(&field, ProblemCode::Conflict, message, help);
+        }
+    }
+}
+
+fn metric_index(
+    reader: &mut Reader<'_>,
+    field: &Field<'_>,
+    metrics: &[Written],
+) -> Option<usize> {
+    let text = reader.text(field)?;
+    let found = metrics.iter().position(|written| written.metric.name == text);
+    if found.is_none() {
+        let names = metrics.iter().map(|written| written.metric.name.as_str());
+        let help = match nearest(text, names.clone()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("metrics of this plan: {}", names.collect::<Vec<_>>().join(", ")),
+        };
+        reader.bad(field, format!("there is no metric `{text}`"), help);
+    }
+    found
+}
+
+fn compare(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    metric: &Metric,
+    at: Option<Quantile>,
+) -> Option<Question> {
+    let words = [("higher", Worse::Higher), ("lower", Worse::Lower), ("either", Worse::Either)];
+    let worse = match table.get("worse") {
+        Some(field) => reader.word(&field, &words)?,
+        None => Worse::Higher,
+    };
+    let dispersion = match table.get("dispersion") {
+        Some(field) => dispersion(reader, &field, metric.kind)?,
+        None => Dispersion::Envelope,
+    };
+    let tolerance = match table.get("tolerance") {
+        Some(field) => tolerance::read(reader, &field, metric, worse)?,
+        None => tolerance::default_for(metric.kind, at),
+    };
+    if metric.kind == MetricKind::Ratio && tolerance.absolute.is_none() {
+        let at = (table.place_of("tolerance"), &*table.path_of("tolerance"));
+        let message = "a service without errors can never pass a relative tolerance alone";
+        reader.warn(at, message, "add an absolute part: {relative: 20%, absolute: 0.1pp}");
+    }
+    Some(Question::Compare { at, worse, tolerance, dispersion })
+}
+
+fn dispersion(
+    reader: &mut Reader<'_>,
+    field: &Field<'_>,
+    kind: MetricKind,
+) -> Option<Dispersion> {
+    if field.scalar() == Some("calibrated") {
+        let message = "dispersion: calibrated is not available in this version";
+        let help = "use envelope (the default), or iid where ticks are known to be independent";
+        reader.refuse(field, ProblemCode::NotAvailable, message, help);
+        return None;
+    }
+    if kind != MetricKind::Gauge {
+        let message = "`dispersion` is for kind gauge only";
+        let help = "remove it; dependent samples of other kinds are described by `cluster`";
+        reader.refuse(field, ProblemCode::Conflict, message, help);
+        return None;
+    }
+    reader.word(field, &[("iid", Dispersion::Iid), ("envelope", Dispersion::Envelope)])
+}
+
+fn threshold(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    metric: &Metric,
+    at: Option<Quantile>,
+    times: Option<&Times>,
+) -> Option<Question> {
+    let form = match table.get("breach") {
+        Some(field) => breach(reader, &field, times),
+        None => Some(ThresholdForm::Exact),
+    };
+    let no_data = table.get("no_data").map(|field| {
+        if form == Some(ThresholdForm::Exact) {
+            let message = "`no_data` belongs to the breach form";
+            let help = "add breach: {periods, of}, or remove it: a test without data never passes";
+            reader.refuse(&field, ProblemCode::Conflict, message, help);
+        }
+        let words = [
+            ("missing", NoData::Missing),
+            ("breaching", NoData::Breaching),
+            ("ignore", NoData::Ignore),
+            ("not_breaching", NoData::NotBreaching),
+        ];
+        reader.word(&field, &words)
+    });
+    if metric.kind == MetricKind::Latency && at.is_none() {
+        let message = "a limit on a distribution needs a quantile";
+        let at = (table.place_of("threshold"), table.at().1);
+        reader.error(at, ProblemCode::MissingKey, message, "add at: p99, or at: p50 for the middle");
+        return None;
+    }
+    let limit = reader.required(table, "limit", "say what must hold: limit: \"< 1%\"");
+    let limit = tolerance::limit(reader, &limit?, metric)?;
+    Some(Question::Threshold {
+        at,
+        limit,
+        form: form?,
+        no_data: no_data.flatten().unwrap_or(NoData::Missing),
+    })
+}
+
+fn breach(
+    reader: &mut Reader<'_>,
+    field: &Field<'_>,
+    times: Option<&Times>,
+) -> Option<ThresholdForm> {
+    let table = reader.table(field, Some(&["periods", "of"]))?;
+    let looks = times.map_or(crate::plan::LOOKS_MAX, |times| times.horizon / times.tick);
+    let looks = looks.clamp(1, crate::plan::LOOKS_MAX) as u64;
+    let mut count = |key: &str| {
+        let field = reader.required(&table, key, "breach: {periods: 3, of: 5}")?;
+        reader.whole(&field, 1..=looks)
+    };
+    let (periods, of) = (count("periods"), count("of"));
+    let (periods, of) = (periods?, of?);
+    if periods > of {
+        let message = format!("{periods} of {of} periods cannot breach");
+        reader.refuse(field, ProblemCode::Conflict, message, "periods is at most `of`");
+        return None;
+    }
+    // LOOKS_MAX fits.
+    Some(ThresholdForm::Breach { periods: periods as u32, of: of as u32 })
+}

@@ -1,0 +1,277 @@
+//! The `metrics` section of a plan file.
+//!
+//! Owns the written forms of a metric. Forms planned for later are refused by name with what to
+//! use today, rather than as unknown words. Next: `checks`.
+
+use super::{ProblemCode, Severity, name};
+use crate::config::problem::nearest;
+use crate::config::reader::{Field, Reader, Table};
+use crate::plan::{
+    Check, Cluster, Lifetime, METRICS_MAX, Metric, MetricKind, Selector, Source,
+};
+
+/// Longest unit of measurement, in characters.
+const VALUE_UNIT_CHARS_MAX: usize = 16;
+
+/// Keys of a metric.
+pub(in crate::config) const METRIC_KEYS: &[&str] = &[
+    "kind", "value_unit", "from", "select", "bad", "total", "events", "exposure", "cluster",
+];
+/// Planned keys: known words, refused with what to use instead.
+const RESERVED_KEYS: [(&str, &str); 2] = [
+    ("prometheus", "push the samples to POST /v1/samples"),
+    ("above", "send {\"bad\", \"total\"} per tick with from: values, bad being those above the bound"),
+];
+
+/// The kinds, as written.
+const KINDS: [(&str, MetricKind); 4] = [
+    ("latency", MetricKind::Latency),
+    ("ratio", MetricKind::Ratio),
+    ("rate", MetricKind::Rate),
+    ("gauge", MetricKind::Gauge),
+];
+
+/// A metric as far as it could be read; the kind is a stand-in where it was not.
+pub(super) struct Written {
+    pub metric: Metric,
+    /// Whether `kind` was readable: what hangs on it is not checked otherwise.
+    pub kind_known: bool,
+    /// Whether a selector was written.
+    selects: bool,
+}
+
+/// Reads the section; metrics come sorted by name.
+pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<Written> {
+    let help = "name at least one metric under metrics:";
+    let Some(section) = reader.required(table, "metrics", help) else { return Vec::new() };
+    let Some(entries) = reader.table(&section, None) else { return Vec::new() };
+    let mut found: Vec<Written> = Vec::new();
+    for (key, field) in entries.fields() {
+        if let Some(name) = name(reader, &field, &key.text) {
+            found.push(metric(reader, name, &field));
+        }
+    }
+    if entries.fields().next().is_none() {
+        reader.bad(&section, "there is no metric", help);
+    }
+    if found.len() > METRICS_MAX {
+        let message = format!("{} metrics; at most {METRICS_MAX} are possible", found.len());
+        reader.refuse(&section, ProblemCode::TooLarge, message, "split the plan");
+    }
+    found.sort_by(|one, other| one.metric.name.cmp(&other.metric.name));
+    found
+}
+
+fn metric(reader: &mut Reader<'_>, name: String, field: &Field<'_>) -> Written {
+    let mut written = Written {
+        metric: Metric {
+            source: Source::Values { select: Selector::named(&name) },
+            name,
+            kind: MetricKind::Latency,
+            value_unit: None,
+            cluster: None,
+        },
+        kind_known: false,
+        selects: false,
+    };
+    let known: Vec<&str> =
+        METRIC_KEYS.iter().copied().chain(RESERVED_KEYS.iter().map(|(key, _)| *key)).collect();
+    let Some(table) = reader.table(field, Some(&known)) else { return written };
+    let mut reserved = false;
+    for (key, instead) in RESERVED_KEYS {
+        if table.get(key).is_some() {
+            reserved = true;
+            let message = format!("`{key}` is not available in this version");
+            let at = (table.place_of(key), &*table.path_of(key));
+            reader.error(at, ProblemCode::NotAvailable, message, instead);
+        }
+    }
+    let help = "kind: latency, ratio, rate or gauge";
+    let kind = reader
+        .required(&table, "kind", help)
+        .and_then(|field| reader.word(&field, &KINDS));
+    written.metric.value_unit = table.get("value_unit").and_then(|f| value_unit(reader, &f));
+    written.metric.cluster = table.get("cluster").and_then(|field| cluster(reader, &field));
+    let Some(kind) = kind else { return written };
+    written.metric.kind = kind;
+    written.kind_known = true;
+    if !reserved && let Some(source) = source(reader, &table, kind, &written.metric.name) {
+        written.metric.source = source;
+    }
+    written.selects = table.get("select").is_some();
+    written
+}
+
+fn value_unit(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
+    let text = reader.text(field)?.trim();
+    let starts_number = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '+' | '-'));
+    if text.is_empty() || starts_number || text.chars().count() > VALUE_UNIT_CHARS_MAX || text == "pp" {
+        let help = format!("such as ms, s, bytes or %; at most {VALUE_UNIT_CHARS_MAX} characters");
+        reader.bad(field, format!("`{text}` cannot be a unit of measurement"), help);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn cluster(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Cluster> {
+    let table = reader.table(field, Some(&["by", "lifetime"]))?;
+    let by = reader
+        .required(&table, "by", "the label that carries the unit: by: trace_id")
+        .and_then(|field| reader.text(&field));
+    let help = "tick for traces and other short-lived units, run for pods, hosts and clients";
+    let lifetime = reader.required(&table, "lifetime", help).and_then(|field| {
+        reader.word(&field, &[("tick", Lifetime::Tick), ("run", Lifetime::Run)])
+    });
+    Some(Cluster { by: by?.to_owned(), lifetime: lifetime? })
+}
+
+/// Where the samples come from, by kind and `from`.
+fn source(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    kind: MetricKind,
+    name: &str,
+) -> Option<Source> {
+    let from = match table.get("from") {
+        Some(field) => from(reader, &field, kind)?,
+        None => From::Values,
+    };
+    let allowed: &[&str] = match (from, kind) {
+        (From::Values, _) => &["select"],
+        (From::Increments, MetricKind::Ratio) => &["bad", "total"],
+        (From::Increments, MetricKind::Rate) => &["events", "exposure"],
+        (From::Increments, _) => {
+            let message = "increments make a ratio or a rate, nothing else";
+            let help = "from: values for latency and gauge";
+            if let Some(field) = table.get("from") {
+                reader.refuse(&field, ProblemCode::Conflict, message, help);
+            }
+            return None;
+        }
+    };
+    for key in ["select", "bad", "total", "events", "exposure"] {
+        if let Some(field) = table.get(key).filter(|_| !allowed.contains(&key)) {
+            let help = match (from, key, kind) {
+                (From::Values, "bad" | "total", MetricKind::Ratio)
+                | (From::Values, "events" | "exposure", MetricKind::Rate) => {
+                    "add from: increments".to_owned()
+                }
+                _ => format!("this form takes {}", allowed.join(" and ")),
+            };
+            let message = format!("`{key}` does not belong to this form of metric");
+            reader.refuse(&field, ProblemCode::Conflict, message, help);
+        }
+    }
+    match (from, kind) {
+        (From::Values, _) => Some(Source::Values {
+            select: match table.get("select") {
+                Some(field) => selector(reader, &field)?,
+                None => Selector::named(name),
+            },
+        }),
+        (From::Increments, MetricKind::Ratio) => {
+            let bad = required_selector(reader, table, "bad", "the series that counts bad events");
+            let total = required_selector(reader, table, "total", "the series that counts all");
+            let (bad, total) = (bad?, total?);
+            if bad == total {
+                let message = "`bad` and `total` are the same series";
+                let help = "bad is a part of total: total: 'requests', bad: 'requests{code=~\"5..\"}'";
+                reader.error((table.place_of("bad"), &table.path_of("bad")), ProblemCode::Conflict,
+                    message, help);
+            }
+            Some(Source::RatioIncrements { bad, total })
+        }
+        (From::Increments, _) => {
+            let events = required_selector(reader, table, "events", "the series that counts events");
+            let exposure = match table.get("exposure") {
+                Some(field) => Some(selector(reader, &field)?),
+                None => None,
+            };
+            Some(Source::RateIncrements { events: events?, exposure })
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum From {
+    Values,
+    Increments,
+}
+
+fn from(reader: &mut Reader<'_>, field: &Field<'_>, kind: MetricKind) -> Option<From> {
+    let text = reader.text(field)?;
+    let instead = match (text, kind) {
+        ("values", _) => return Some(From::Values),
+        ("increments", _) => return Some(From::Increments),
+        ("counter", MetricKind::Ratio | MetricKind::Rate) => {
+            "send each interval's increase and write from: increments"
+        }
+        ("counter", _) => "kind: rate with from: increments, sending each interval's increase",
+        ("histogram", MetricKind::Ratio) => {
+            "send {\"bad\", \"total\"} per tick, bad being those above the bound"
+        }
+        ("histogram", _) => "send the values themselves: from: values",
+        ("gauge", MetricKind::Gauge) => "write from: values (the default)",
+        ("gauge", _) => "write kind: gauge and from: values",
+        _ => {
+            let known = ["values", "increments"];
+            let help = nearest(text, known).map(|near| format!("did you mean `{near}`?"));
+            let message = format!("`{text}` is not values or increments");
+            reader.bad(field, message, help.unwrap_or_default());
+            return None;
+        }
+    };
+    let message = format!("from: {text} is not available in this version");
+    reader.refuse(field, ProblemCode::NotAvailable, message, instead);
+    None
+}
+
+fn required_selector(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    key: &str,
+    help: &str,
+) -> Option<Selector> {
+    let field = reader.required(table, key, help)?;
+    selector(reader, &field)
+}
+
+fn selector(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Selector> {
+    let text = reader.text(field)?;
+    match Selector::parse(text) {
+        Ok(selector) => Some(selector),
+        Err(error) => {
+            let character = text[..error.offset].chars().count() + 1;
+            let message = format!("{} (at character {character} of the text)", error.message);
+            reader.bad(field, message, error.help.unwrap_or_default());
+            None
+        }
+    }
+}
+
+/// A metric no check asks about is collected for nothing; a selector without arms finds nobody.
+pub(super) fn warn_of_unused(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    metrics: &[Written],
+    checks: &[Check],
+    has_arms: bool,
+) {
+    // A check that could not be read may have been the one that asks.
+    if reader.problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return;
+    }
+    let section = table.get("metrics");
+    let Some(section) = section.and_then(|field| reader.table(&field, None)) else { return };
+    for (index, written) in metrics.iter().enumerate() {
+        let name = &written.metric.name;
+        let at = (section.place_of(name), &*section.path_of(name));
+        if !checks.is_empty() && checks.iter().all(|check| check.metric != index) {
+            reader.warn(at, format!("no check asks about `{name}`"), "add a check, or remove it");
+        }
+        if written.selects && !has_arms {
+            let message = format!("`{name}` selects series, but without `arms` none has a side");
+            reader.warn(at, message, "add arms:, or remove select and address each sample");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! A folder of plan files, one plan each.
+//!
+//! Owns which files of a folder are plans, and that no two have one name. Next: `plan_file`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::plan_file::{PLAN_BYTES_MAX, parse_plan};
+use super::problem::{Problem, ProblemCode, Problems};
+use crate::plan::Plan;
+
+/// Plan files in one folder.
+pub const PLAN_FILES_MAX: usize = 1_000;
+/// How plan files end.
+const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// The plans of a folder.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    /// By name.
+    pub plans: BTreeMap<String, Arc<Plan>>,
+    /// Warnings of all files.
+    pub warnings: Vec<Problem>,
+}
+
+/// Loads every plan file of a folder (`*.yaml`, `*.yml`, `*.json`; not of folders within it).
+///
+/// # Errors
+/// The problems of all files: unreadable, invalid, or two plans of one name.
+pub fn load_directory(directory: &Path) -> Result<Loaded, Problems> {
+    let mut loaded = Loaded::default();
+    let mut problems = Vec::new();
+    let mut origins: BTreeMap<String, String> = BTreeMap::new();
+    for path in plan_files(directory)? {
+        let name = path.display().to_string();
+        let parsed = match read_text(&path).and_then(|text| parse_plan(&name, &text)) {
+            Ok(parsed) => parsed,
+            Err(found) => {
+                problems.extend(found.items);
+                continue;
+            }
+        };
+        loaded.warnings.extend(parsed.warnings);
+        if let Some(other) = origins.get(&parsed.plan.name) {
+            let message = format!("the plan `{}` is in {other} too", parsed.plan.name);
+            let problem = Problem::of_file(&name, ProblemCode::Conflict, message);
+            problems.push(problem.with_help("rename one of them"));
+            continue;
+        }
+        origins.insert(parsed.plan.name.clone(), name);
+        loaded.plans.insert(parsed.plan.name.clone(), Arc::new(parsed.plan));
+    }
+    if problems.is_empty() { Ok(loaded) } else { Err(Problems::sorted(problems)) }
+}
+
+/// The plan files of a folder, sorted. Hidden files are left out: editors and mounted
+/// configuration maps keep theirs there.
+///
+/// # Errors
+/// The folder cannot be read, or holds more than [`PLAN_FILES_MAX`].
+pub fn plan_files(directory: &Path) -> Result<Vec<PathBuf>, Problems> {
+    let name = directory.display().to_string();
+    let unreadable = |error: std::io::Error| {
+        let message = format!("cannot read the folder: {error}");
+        Problems::from(
+            Problem::of_file(&name, ProblemCode::Unreadable, message)
+                .with_help("create it, or set plans.directory"),
+        )
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
+        if is_plan_file(&path) && !hidden && path.is_file() {
+            files.push(path);
+        }
+        if files.len() > PLAN_FILES_MAX {
+            let message = format!("more than {PLAN_FILES_MAX} plan files");
+            return Err(Problem::of_file(&name, ProblemCode::TooLarge, message).into());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Whether the name is that of a plan file.
+pub fn is_plan_file(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension == *known))
+}
+
+/// Reads a plan file's text, without taking in more than one byte over the limit.
+///
+/// # Errors
+/// One problem that names the file.
+pub fn read_text(path: &Path) -> Result<String, Problems> {
+    use std::io::Read;
+    let name = path.display().to_string();
+    let refused = |code, message: String| Problems::from(Problem::of_file(&name, code, message));
+    let mut bytes = Vec::new();
+    let limit = PLAN_BYTES_MAX as u64 + 1;
+    std::fs::File::open(path)
+        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
+        .map_err(|error| refused(ProblemCode::Unreadable, format!("cannot read: {error}")))?;
+    if bytes.len() > PLAN_BYTES_MAX {
+        let message = format!("the file is longer than {PLAN_BYTES_MAX} bytes");
+        return Err(refused(ProblemCode::TooLarge, message));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        refused(ProblemCode::Syntax, format!("not UTF-8 at byte {at}"))
+    })
+}
