@@ -4,6 +4,7 @@ pub mod compare;
 pub mod exit;
 pub mod progress;
 pub mod replay;
+pub mod simulate;
 
 /// Form of a command's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -138,7 +138,7 @@ impl CountCheck {
 
     /// Looks at the run so far.
     pub fn find(&mut self, setting: &Setting<'_>, at: &mut LookAt<'_>) -> Evidence {
-        let mut evidence = Evidence::none(Scale::Ratio);
+        let mut evidence = Evidence::none(self.ratio_scale());
         if self.inconsistent {
             evidence.wanting = Some(Reason::BadData);
             return evidence;
@@ -212,11 +212,17 @@ impl CountCheck {
             && !(evidence.pass && speaking.absolute_passes && !speaking.relative_passes);
         let lower = self.worse == Worse::Lower;
         if by_ratio {
-            evidence.estimate = Some(canary / baseline);
+            evidence.scale = self.ratio_scale();
+            evidence.estimate = match self.kind {
+                MetricKind::Rate => Some(canary / baseline),
+                _ => odds(canary)
+                    .zip(odds(baseline))
+                    .map(|(canary, baseline)| canary / baseline),
+            };
             evidence.tolerance = Some(rank::shown_boundary(
                 self.worse,
                 &self.tolerance,
-                Scale::Ratio,
+                evidence.scale,
             ));
             if let Some(look) = &speaking.relative {
                 evidence.interval = self.grid.interval(
@@ -242,6 +248,13 @@ impl CountCheck {
             .filter(|_| !evidence.fail && !evidence.pass);
     }
 
+    fn ratio_scale(&self) -> Scale {
+        match self.kind {
+            MetricKind::Rate => Scale::Ratio,
+            _ => Scale::OddsRatio,
+        }
+    }
+
     fn orientation(&self) -> Orientation {
         match self.worse {
             Worse::Higher => Orientation::Higher,
@@ -257,6 +270,11 @@ impl CountCheck {
         }
         sum
     }
+}
+
+/// Odds of a share; `None` where they are infinite.
+fn odds(share: f64) -> Option<f64> {
+    (share < 1.0).then(|| share / (1.0 - share))
 }
 
 /// One side's look at both parts.

@@ -6,6 +6,7 @@
 //! must not know of analyses, requests or clocks. Start at [`Judge::close_and_look`]; then `side`
 //! for the sequential test that all checks share, and one file for each kind of check.
 
+pub mod assumptions;
 pub mod check;
 pub mod grid;
 pub mod sentence;

@@ -3,5 +3,8 @@
 //! One binary links once, where a file each under `tests/` would link as often as there are files.
 
 mod architecture;
+mod calibration;
+mod compare;
+mod mann_whitney;
 mod plans;
 mod support;
