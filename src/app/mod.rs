@@ -240,7 +240,10 @@ fn read_secret(entry: &daemon::Webhook) -> Option<Result<String, String>> {
         Err(error) => return Some(Err(explain(error))),
     };
     if bytes > SECRET_FILE_BYTES_MAX {
-        return Some(Err(format!("{}: {bytes} bytes are too many for a secret", path.display())));
+        return Some(Err(format!(
+            "{}: {bytes} bytes are too many for a secret",
+            path.display()
+        )));
     }
     Some(std::fs::read_to_string(path).map_err(explain))
 }

@@ -25,11 +25,16 @@ impl Config {
         let bad = |m: String| Problems {
             items: vec![Problem::of_file("config", ProblemCode::BadValue, m)],
         };
-        let mut all: toml::Table =
-            include_str!("../../config/default.toml").parse().expect("valid");
+        let mut all: toml::Table = include_str!("../../config/default.toml")
+            .parse()
+            .expect("valid");
         if let Some(path) = &sources.file {
             let text = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
-            merge(&mut all, text.parse().map_err(|e: toml::de::Error| bad(e.to_string()))?);
+            merge(
+                &mut all,
+                text.parse()
+                    .map_err(|e: toml::de::Error| bad(e.to_string()))?,
+            );
         }
         for set in &sources.set {
             let (key, value) = set.split_once('=').ok_or_else(|| bad("no =".into()))?;
@@ -38,8 +43,13 @@ impl Config {
             } else {
                 format!("{key} = {value:?}")
             };
-            merge(&mut all, text.parse().map_err(|e: toml::de::Error| bad(e.to_string()))?);
+            merge(
+                &mut all,
+                text.parse()
+                    .map_err(|e: toml::de::Error| bad(e.to_string()))?,
+            );
         }
-        all.try_into().map_err(|e: toml::de::Error| bad(e.to_string()))
+        all.try_into()
+            .map_err(|e: toml::de::Error| bad(e.to_string()))
     }
 }

@@ -117,14 +117,17 @@ impl Endpoint {
             "headers",
             headers.as_ref().map(|_| ()).map_err(Clone::clone),
         );
-        let secret = read_secret(entry).transpose().map_err(|error| {
-            (error, "check the name and the permissions".to_string())
-        });
+        let secret = read_secret(entry)
+            .transpose()
+            .map_err(|error| (error, "check the name and the permissions".to_string()));
         let secret = secret.and_then(|text| {
             let parsed = text.as_deref().map(Secret::parse).transpose();
             parsed.map_err(|bad| (bad.to_string(), bad.help().to_string()))
         });
-        note("secret_file", secret.as_ref().map(|_| ()).map_err(Clone::clone));
+        note(
+            "secret_file",
+            secret.as_ref().map(|_| ()).map_err(Clone::clone),
+        );
         match (url, body, headers, secret) {
             (Ok(url), Ok(body), Ok(headers), Ok(secret)) => Ok(Endpoint {
                 name: entry.name.clone(),
@@ -134,7 +137,11 @@ impl Endpoint {
                 headers,
                 body,
                 secret,
-                events: entry.events.iter().filter_map(|event| kind(*event)).collect(),
+                events: entry
+                    .events
+                    .iter()
+                    .filter_map(|event| kind(*event))
+                    .collect(),
                 services: entry.services.clone(),
                 plans: entry.plans.clone(),
                 decisions: entry.decisions.clone(),
@@ -148,10 +155,13 @@ impl Endpoint {
         let body = &event.body;
         let service = body.change.service.as_deref().unwrap_or("");
         let listed = |list: &Option<Vec<String>>, name: &str| {
-            list.as_ref().is_none_or(|names| names.iter().any(|listed| listed == name))
+            list.as_ref()
+                .is_none_or(|names| names.iter().any(|listed| listed == name))
         };
         let decides = |decisions: &Vec<WebhookDecision>| {
-            decisions.iter().any(|wanted| decision(*wanted) == body.decision)
+            decisions
+                .iter()
+                .any(|wanted| decision(*wanted) == body.decision)
         };
         self.events.contains(&event.kind)
             && listed(&self.services, service)
