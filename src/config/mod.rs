@@ -3,6 +3,8 @@
 //! Owns the written forms and their defaults. It must not know what is done with them; `plan`
 //! says what a plan means. Next: `plan_file`, then `daemon`.
 
+pub mod daemon;
+pub mod layers;
 pub mod node;
 pub mod plan_file;
 pub mod plans;
@@ -11,4 +13,6 @@ pub mod quantity;
 pub mod reader;
 pub mod yaml;
 
+pub use daemon::Config;
+pub use layers::Sources;
 pub use problem::{Problem, ProblemCode, Problems, Severity};
