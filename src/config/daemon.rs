@@ -1,0 +1,274 @@
+//! The daemon's configuration: its types. Their comments are the JSON Schema's descriptions, and
+//! their ranges are what files, environment and flags are held to.
+//!
+//! Owns names, types and ranges; the defaults are in `config/default.toml`. It must not know where
+//! a value came from. Next: `layers`, which reads and lays over each other.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The whole configuration, every default filled in.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Listening, timeouts and sizes of requests.
+    pub server: Server,
+    /// Where plans are.
+    pub plans: Plans,
+    /// What bounds the daemon's memory.
+    pub limits: Limits,
+    /// Endpoints told of events.
+    #[serde(default)]
+    pub webhooks: Vec<Webhook>,
+    /// Deliveries of webhooks in general.
+    pub webhook: Delivery,
+    /// Logging.
+    pub log: Log,
+}
+
+/// Listening, timeouts and sizes of requests.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// IP address to listen on.
+    pub listen_address: String,
+    /// Port to listen on; 0 takes any free one.
+    pub port: u16,
+    /// Listen beyond loopback although nobody has to show who they are.
+    pub allow_unauthenticated: bool,
+    /// Longest request body as sent, in bytes.
+    #[schemars(range(min = 1024, max = 1_073_741_824))]
+    pub request_body_bytes_max: u64,
+    /// Longest request body after decompression, in bytes.
+    #[schemars(range(min = 1024, max = 4_294_967_296_u64))]
+    pub decoded_body_bytes_max: u64,
+    /// How long a request may take, in seconds, apart from long polls and event streams.
+    #[schemars(range(min = 1, max = 3600))]
+    pub request_timeout_secs: u64,
+    /// How long a client may take to send its headers, in seconds.
+    #[schemars(range(min = 1, max = 300))]
+    pub header_read_timeout_secs: u64,
+    /// Open connections.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub connections_max: u64,
+    /// Longest wait for a verdict, in seconds.
+    #[schemars(range(min = 1, max = 3600))]
+    pub long_poll_secs_max: u64,
+    /// How long open requests have to finish at shutdown, in seconds.
+    #[schemars(range(min = 0, max = 3600))]
+    pub shutdown_deadline_secs: u64,
+}
+
+/// Where plans are.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Plans {
+    /// Folder whose *.yaml, *.yml and *.json files are plans.
+    pub directory: PathBuf,
+}
+
+/// What bounds the daemon's memory.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Analyses running at one time.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub analyses_max: u64,
+    /// Final analyses kept for reading.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub retained_analyses_max: u64,
+    /// Samples in one request.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub samples_per_request_max: u64,
+    /// Values held per arm, metric and open tick.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub tick_values_max: u64,
+    /// How far in the future a sample may be, in seconds.
+    #[schemars(range(min = 0, max = 86_400))]
+    pub future_skew_secs_max: u64,
+    /// Labels of one sample.
+    #[schemars(range(min = 1, max = 1_024))]
+    pub label_count_max: u64,
+    /// Names and values of one sample's labels together, in bytes.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub label_bytes_max: u64,
+    /// Recording of one analysis, in bytes.
+    #[schemars(range(min = 1, max = 4_294_967_296_u64))]
+    pub recording_bytes_max: u64,
+    /// Clients of event streams.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub sse_clients_max: u64,
+    /// Idempotency ids remembered per analysis.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub dedupe_ids_max: u64,
+    /// After how long without samples or questions an analysis is abandoned, in seconds.
+    #[schemars(range(min = 1, max = 31_536_000))]
+    pub abandoned_after_secs: u64,
+}
+
+/// An endpoint told of events. Its `Debug` form leaves out what may be secret: the path of the
+/// address and the values of headers.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    /// Name, unique among the webhooks.
+    pub name: String,
+    /// Address, http or https. Placeholders such as {{change.id}} are filled in.
+    pub url: String,
+    /// Events sent to it.
+    #[schemars(length(min = 1))]
+    pub events: Vec<WebhookEvent>,
+    /// Only changes of these services; all without it.
+    #[serde(default)]
+    pub services: Option<Vec<String>>,
+    /// Only analyses of these plans; all without it.
+    #[serde(default)]
+    pub plans: Option<Vec<String>>,
+    /// Only these decisions; all without it.
+    #[serde(default)]
+    pub decisions: Option<Vec<WebhookDecision>>,
+    /// File that holds the signing secret.
+    #[serde(default)]
+    pub secret_file: Option<PathBuf>,
+    /// Environment variable that holds the signing secret.
+    #[serde(default)]
+    pub secret_env: Option<String>,
+    /// HTTP method.
+    #[serde(default)]
+    pub method: WebhookMethod,
+    /// Headers added to each delivery.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Body with placeholders such as {{verdict}}; the event as JSON without it.
+    #[serde(default)]
+    pub body_template: Option<String>,
+    /// How long one delivery may take, in seconds.
+    #[serde(default = "webhook_timeout_secs")]
+    #[schemars(range(min = 1, max = 120))]
+    pub timeout_secs: u64,
+}
+
+fn webhook_timeout_secs() -> u64 {
+    10
+}
+
+/// What an endpoint can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[allow(missing_docs)]
+pub enum WebhookEvent {
+    #[serde(rename = "analysis.started")]
+    AnalysisStarted,
+    #[serde(rename = "verdict.changed")]
+    VerdictChanged,
+    #[serde(rename = "verdict.final")]
+    VerdictFinal,
+    #[serde(rename = "analysis.overridden")]
+    AnalysisOverridden,
+}
+
+/// A decision an endpoint can be limited to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum WebhookDecision {
+    Promote,
+    Rollback,
+    Hold,
+}
+
+/// HTTP method of a delivery.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+#[allow(missing_docs)]
+pub enum WebhookMethod {
+    #[default]
+    Post,
+    Put,
+    Patch,
+    Get,
+    Delete,
+}
+
+/// Deliveries of webhooks in general.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Delivery {
+    /// Age at which a delivery is given up, in seconds.
+    #[schemars(range(min = 1, max = 2_592_000))]
+    pub attempts_age_secs_max: u64,
+    /// Wait before the second attempt, in milliseconds; it doubles.
+    #[schemars(range(min = 10, max = 3_600_000))]
+    pub backoff_initial_ms: u64,
+    /// Longest wait between attempts, in milliseconds.
+    #[schemars(range(min = 10, max = 86_400_000))]
+    pub backoff_max_ms: u64,
+    /// How much of an answer is read, in bytes.
+    #[schemars(range(min = 0, max = 1_048_576))]
+    pub response_bytes_max: u64,
+    /// Deliveries waiting, all endpoints together.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub queue_max: u64,
+}
+
+/// Logging.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// Form of a line.
+    pub format: LogFormat,
+    /// Levels by module, such as "info,davy::webhook=debug".
+    pub filter: String,
+}
+
+/// Form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The JSON Schema of a configuration file: every key may be left out, except in a webhook.
+pub fn json_schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(Config).to_value();
+    let optional = ["Server", "Plans", "Limits", "Delivery", "Log"];
+    if let Some(root) = schema.as_object_mut() {
+        root.remove("required");
+        root.insert("title".to_owned(), "davy configuration".into());
+    }
+    for name in optional {
+        let part = schema.pointer_mut(&format!("/$defs/{name}"));
+        if let Some(part) = part.and_then(serde_json::Value::as_object_mut) {
+            part.remove("required");
+        }
+    }
+    schema
+}
+
+// === impl Webhook ===
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = reqwest::Url::parse(&self.url)
+            .ok()
+            .and_then(|url| url.host_str().map(|host| format!("{}://{host}/..", url.scheme())));
+        f.debug_struct("Webhook")
+            .field("name", &self.name)
+            .field("url", &host.unwrap_or_else(|| "..".to_owned()))
+            .field("events", &self.events)
+            .field("services", &self.services)
+            .field("plans", &self.plans)
+            .field("decisions", &self.decisions)
+            .field("secret_file", &self.secret_file)
+            .field("secret_env", &self.secret_env)
+            .field("method", &self.method)
+            .field("header_names", &self.headers.keys())
+            .field("timeout_secs", &self.timeout_secs)
+            .finish_non_exhaustive()
+    }
+}
