@@ -8,4 +8,5 @@ mod calibration;
 mod compare;
 mod mann_whitney;
 mod plans;
+mod side;
 mod support;
