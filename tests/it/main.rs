@@ -5,6 +5,12 @@
 mod architecture;
 mod calibration;
 mod compare;
+mod daemon;
+mod http;
+mod ingest;
 mod mann_whitney;
+mod openapi;
 mod plans;
+mod shutdown;
 mod support;
+mod webhook;
