@@ -50,6 +50,9 @@ impl fmt::Display for Arm {
     }
 }
 
+/// Largest count in one sample: a weight, a total, a number of events.
+pub const COUNT_MAX: u64 = 1 << 40;
+
 /// An instant in unix milliseconds.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,

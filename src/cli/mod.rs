@@ -4,12 +4,14 @@
 //! its work; exit codes are in [`exit`].
 
 pub mod backtest;
+pub mod check;
 pub mod compare;
 pub mod completions;
 pub mod exit;
 pub mod export;
 pub mod progress;
 pub mod replay;
+pub mod schema;
 pub mod serve;
 pub mod simulate;
 
@@ -34,13 +36,17 @@ pub struct CommandLine {
 pub enum Command {
     /// Run the daemon
     Serve(serve::ServeArgs),
+    /// Check plans and configuration files: every problem at once, with its place
+    Check(check::CheckArgs),
+    /// Print the JSON Schema of plans or of the configuration
+    Schema(schema::SchemaArgs),
     /// Compare two samples once, without a plan
     Compare(compare::CompareArgs),
     /// Judge a recorded interval under a plan, look by look
     Replay(replay::ReplayArgs),
     /// Judge labelled deployments under a plan, and count mistakes
     Backtest(backtest::BacktestArgs),
-    /// Estimate false alarms and power of a plan from simulated traffic
+    /// Measure how often a verdict is wrong, on streams whose truth is known
     Simulate(simulate::SimulateArgs),
     /// Fetch the recording of an analysis from a daemon
     Export(export::ExportArgs),
@@ -64,6 +70,8 @@ pub enum OutputForm {
 pub fn run(command: Command, out: &mut dyn Write) -> anyhow::Result<Exit> {
     match command {
         Command::Serve(args) => serve::run(&args),
+        Command::Check(args) => check::run(&args, out),
+        Command::Schema(args) => schema::run(&args, out),
         Command::Compare(args) => compare::run(&args, out),
         Command::Replay(args) => replay::run(&args, out),
         Command::Backtest(args) => backtest::run(&args, out),

@@ -70,11 +70,9 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
 }
 
 fn load(args: &ServeArgs) -> anyhow::Result<Config> {
-    let sources = Sources {
-        file: args.config.clone(),
-        environment: std::env::vars().collect(),
-        set: args.set.clone(),
-    };
+    let environment = std::env::vars().collect();
+    let sources = Sources::gather(args.config.as_deref(), environment, args.set.clone())
+        .map_err(|problems| anyhow!("{problems}"))?;
     Config::load(&sources).map_err(|problems| anyhow!("{problems}"))
 }
 

@@ -1,8 +1,10 @@
 //! What people write: plan files and the daemon's configuration, every problem with its place.
 //!
 //! Owns the written forms and their defaults. It must not know what is done with them; `plan`
-//! says what a plan means. Next: `plan_file`, then `daemon`.
+//! says what a plan means. Next: `plan_file`, then `daemon` and `layers`.
 
+mod against_schema;
+mod coherence;
 pub mod daemon;
 pub mod layers;
 pub mod node;
@@ -11,6 +13,8 @@ pub mod plans;
 pub mod problem;
 pub mod quantity;
 pub mod reader;
+pub mod secret;
+pub mod toml_tree;
 pub mod yaml;
 
 pub use daemon::Config;

@@ -15,7 +15,7 @@ use crate::judge::check::{self, LookAt};
 use crate::judge::counts::Tally;
 use crate::judge::side::{Adjust, Side, Spending};
 use crate::plan::MetricKind;
-use crate::stats::law::Lattice;
+use crate::stats::count_law::CountLaw;
 use crate::stats::mixture;
 use crate::stats::special;
 
@@ -93,11 +93,7 @@ impl AbsolutePart {
         if self.prior_exposure == 0.0 {
             self.prior_exposure = tick.exposure[0];
         }
-        for arm in 0..2 {
-            self.run.bad[arm] += tick.bad[arm];
-            self.run.total[arm] += tick.total[arm];
-            self.run.exposure[arm] += tick.exposure[arm];
-        }
+        self.run.add(tick);
         let bad = tick.bad[1] as i64;
         match self.law(tick, self.baseline_ceiling() + self.absolute) {
             Some(law) => self.above.push_count(bad, law),
@@ -204,12 +200,12 @@ impl AbsolutePart {
     }
 
     /// Law of the canary's events at this share or rate; `None` where it says nothing.
-    fn law(&self, tick: &Tally, level: f64) -> Option<Lattice> {
+    fn law(&self, tick: &Tally, level: f64) -> Option<CountLaw> {
         match self.kind {
             MetricKind::Rate => (tick.exposure[1] > 0.0 && level.is_finite())
-                .then(|| Lattice::poisson(level * tick.exposure[1])),
+                .then(|| CountLaw::poisson(level * tick.exposure[1])),
             _ => {
-                (tick.total[1] > 0 && level < 1.0).then(|| Lattice::binomial(tick.total[1], level))
+                (tick.total[1] > 0 && level < 1.0).then(|| CountLaw::binomial(tick.total[1], level))
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::judge::units::{self, UnitSums};
 use crate::judge::verdict::Scale;
 use crate::model::Reason;
 use crate::plan::{MetricKind, Tolerance, Worse};
-use crate::stats::law::Lattice;
+use crate::stats::count_law::CountLaw;
 use crate::window::Cell;
 
 /// Bad events and exposure of both arms in one tick (or over a run).
@@ -351,10 +351,10 @@ impl OneSide {
 // === impl Tally ===
 
 impl Tally {
-    fn add(&mut self, other: &Tally) {
+    pub(super) fn add(&mut self, other: &Tally) {
         for arm in 0..2 {
-            self.bad[arm] += other.bad[arm];
-            self.total[arm] += other.total[arm];
+            self.bad[arm] = self.bad[arm].saturating_add(other.bad[arm]);
+            self.total[arm] = self.total[arm].saturating_add(other.total[arm]);
             self.exposure[arm] += other.exposure[arm];
         }
     }
@@ -373,15 +373,15 @@ impl Tally {
 
     /// Law of the canary's bad events given the total, at this odds (or rate) ratio; of the
     /// baseline's where `swapped`.
-    fn law(&self, kind: MetricKind, odds: f64, swapped: bool) -> Lattice {
+    fn law(&self, kind: MetricKind, odds: f64, swapped: bool) -> CountLaw {
         let events = self.bad[0] + self.bad[1];
         let (own, other) = if swapped { (0, 1) } else { (1, 0) };
         match kind {
             MetricKind::Rate => {
                 let weighted = odds * self.exposure[own];
-                Lattice::binomial(events, weighted / (weighted + self.exposure[other]))
+                CountLaw::binomial(events, weighted / (weighted + self.exposure[other]))
             }
-            _ => Lattice::fisher_noncentral_hypergeometric(
+            _ => CountLaw::fisher_noncentral_hypergeometric(
                 self.total[own],
                 self.total[other],
                 events,

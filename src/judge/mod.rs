@@ -403,8 +403,8 @@ impl OneCheck {
 impl Received {
     fn add(&mut self, cells: &[Cell; 2]) {
         for (arm, cell) in cells.iter().enumerate() {
-            self.samples[arm] += cell.samples;
-            self.missing[arm] += cell.missing;
+            self.samples[arm] = self.samples[arm].saturating_add(cell.samples);
+            self.missing[arm] = self.missing[arm].saturating_add(cell.missing);
             let silent = cell.samples == 0;
             self.silent_ticks[arm] = if silent {
                 self.silent_ticks[arm] + 1

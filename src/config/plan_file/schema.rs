@@ -1,1 +1,266 @@
-//! schema
+//! The written form of a plan as a JSON Schema, for editors.
+//!
+//! Owns the schema only: the types below are never parsed into. The reader is stricter (places,
+//! units, contradictions); a test holds their keys to the reader's. Next: the parent.
+#![allow(dead_code, reason = "the types exist for their schema")]
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+
+use crate::plan::{ChangeField, Lifetime, NoData, OnInconclusive, OnNoData, Worse};
+
+/// The JSON Schema of a plan file, as committed in `config/plan.schema.json`.
+pub fn plan_json_schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(PlanFile).to_value();
+    if let Some(root) = schema.as_object_mut() {
+        root.insert("title".to_owned(), "davy analysis plan".into());
+    }
+    schema
+}
+
+/// An analysis plan: what is compared, how much worse is acceptable, and for how long to look.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct PlanFile {
+    /// Form of the file.
+    version: Version,
+    /// Name of the plan.
+    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9._-]{0,62}$"))]
+    plan: String,
+    /// Free text.
+    description: Option<String>,
+    /// Planned longest duration, a whole number of ticks; alpha is spent over it.
+    horizon: Duration,
+    /// Event-time interval of one look. Default 15s.
+    tick: Option<Duration>,
+    /// How late a sample may be. Default two ticks, at most 2m.
+    lateness: Option<Duration>,
+    /// Bake time before a pass. Default 5m, or a quarter of a shorter horizon.
+    min_duration: Option<Duration>,
+    /// Whether the first pass ends the analysis. Default true.
+    stop_on_pass: Option<bool>,
+    /// P(false fail) over the whole analysis, all gating checks and all looks. Default 0.05.
+    #[schemars(range(min = 0.0001, max = 0.4999))]
+    alpha: Option<f64>,
+    /// P(false pass) per check. Default 0.05.
+    #[schemars(range(min = 0.0001, max = 0.4999))]
+    beta: Option<f64>,
+    /// Decision of a final inconclusive verdict. Default hold.
+    on_inconclusive: Option<WrittenOnInconclusive>,
+    /// Decision when there was nothing to judge. Default hold.
+    on_no_data: Option<WrittenOnNoData>,
+    /// What must be known of the change.
+    change: Option<Change>,
+    /// Label matchers that find each arm's series. Left out where samples are addressed.
+    arms: Option<Arms>,
+    /// What a step's gate asks of that step's own samples.
+    step: Option<Step>,
+    /// Metrics by name.
+    metrics: BTreeMap<String, Metric>,
+    /// Questions asked of the metrics.
+    #[schemars(length(min = 1, max = 32))]
+    checks: Vec<Check>,
+}
+
+#[derive(JsonSchema)]
+enum Version {
+    #[serde(rename = "davy/v1")]
+    V1,
+}
+
+/// Such as 500ms, 15s, 5m, 1h30m, 2d.
+#[derive(JsonSchema)]
+struct Duration(#[schemars(regex(pattern = r"^([0-9.]+(ms|s|m|h|d))+$"))] String);
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Change {
+    /// Fields that must be given when an analysis starts.
+    require: Option<Vec<WrittenChangeField>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Arms {
+    /// PromQL label matchers of the baseline; {{name}} is filled in at start.
+    baseline: String,
+    /// PromQL label matchers of the canary.
+    canary: String,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Step {
+    /// How long the step must have lasted. Default 1m, or min_duration where shorter.
+    min_duration: Option<Duration>,
+    /// Samples per arm within the step. Default 50.
+    min_samples: Option<u64>,
+}
+
+/// A named stream of samples.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Metric {
+    /// What a sample of it is.
+    kind: WrittenKind,
+    /// Unit of measurement, such as ms.
+    value_unit: Option<String>,
+    /// Whether samples carry readings or counters' increments. Default values.
+    from: Option<From>,
+    /// Series of the metric. Default: series of the metric's name.
+    select: Option<String>,
+    /// Series that counts bad events (ratio from increments).
+    bad: Option<String>,
+    /// Series that counts all events (ratio from increments).
+    total: Option<String>,
+    /// Series that counts events (rate from increments).
+    events: Option<String>,
+    /// Series that counts exposure (rate from increments). Default: time.
+    exposure: Option<String>,
+    /// Which samples belong together.
+    cluster: Option<Cluster>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Cluster {
+    /// Label that carries the unit.
+    by: String,
+    /// tick for traces and other short-lived units, run for pods, hosts and clients.
+    lifetime: WrittenLifetime,
+}
+
+/// One question: compare or threshold.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Check {
+    /// Metric whose canary is compared with its baseline.
+    compare: Option<String>,
+    /// Metric whose canary is held to a limit.
+    threshold: Option<String>,
+    /// Unique name. Default: the metric's name, and -p99 with `at`.
+    name: Option<String>,
+    /// Quantile, for kind latency.
+    #[schemars(regex(pattern = r"^p[0-9]{1,2}(\.[0-9])?$"))]
+    at: Option<String>,
+    /// Which direction is worse (compare). Default higher.
+    worse: Option<WrittenWorse>,
+    /// How much worse is acceptable (compare).
+    tolerance: Option<Tolerance>,
+    /// What must hold (threshold), such as "< 1%".
+    limit: Option<String>,
+    /// The alarm form: M of N ticks (threshold).
+    breach: Option<Breach>,
+    /// What a tick without data counts as, in the alarm form. Default missing.
+    no_data: Option<WrittenNoData>,
+    /// Share of alpha. Default 1.
+    #[schemars(range(min = 0.001, max = 1000.0))]
+    weight: Option<f64>,
+    /// Whether it decides. Default true.
+    gating: Option<bool>,
+    /// Samples per arm before a pass. Default 50.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    min_samples: Option<u64>,
+    /// Units per arm before any verdict of this check. Default 1.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    require_units: Option<u64>,
+    /// How dependence between ticks of a gauge is allowed for (compare). Default envelope.
+    dispersion: Option<WrittenDispersion>,
+}
+
+/// 5%, 0.1pp (percentage points, for ratios), 3ms or a number; or both parts.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+enum Tolerance {
+    Text(String),
+    Number(f64),
+    Parts(Parts),
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Parts {
+    /// Such as 20%.
+    relative: Option<String>,
+    /// Such as 0.1pp, 3ms or a number.
+    absolute: Option<TextOrNumber>,
+}
+
+#[derive(JsonSchema)]
+#[serde(untagged)]
+enum TextOrNumber {
+    Text(String),
+    Number(f64),
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Breach {
+    /// Breaching ticks that make a fail.
+    #[schemars(range(min = 1, max = 1024))]
+    periods: u32,
+    /// Of the last so many.
+    #[schemars(range(min = 1, max = 1024))]
+    of: u32,
+}
+
+/// The words of an enum, in the schema under its own name.
+macro_rules! words {
+    ($name:ident for $meant:ty { $($word:ident),+ }) => {
+        #[derive(JsonSchema)]
+        #[serde(rename_all = "snake_case")]
+        enum $name { $($word),+ }
+
+        impl $name {
+            /// Fails to compile when the meant enum loses or gains a word.
+            fn of(meant: $meant) -> $name {
+                type Meant = $meant;
+                match meant { $(Meant::$word => $name::$word),+ }
+            }
+        }
+    };
+}
+
+words!(WrittenOnInconclusive for OnInconclusive { Hold, Rollback, Promote });
+words!(WrittenOnNoData for OnNoData { Hold, Rollback });
+words!(WrittenChangeField for ChangeField { Id, Revision, Owner, Service, Environment, Region });
+words!(WrittenLifetime for Lifetime { Tick, Run });
+words!(WrittenWorse for Worse { Higher, Lower, Either });
+words!(WrittenNoData for NoData { Missing, Breaching, Ignore, NotBreaching });
+words!(WrittenKind for crate::plan::MetricKind { Latency, Ratio, Rate, Gauge });
+words!(WrittenDispersion for crate::plan::Dispersion { Iid, Envelope });
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum From {
+    Values,
+    Increments,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::plan_file::PLAN_KEYS;
+    use crate::config::plan_file::checks::CHECK_KEYS;
+    use crate::config::plan_file::metrics::METRIC_KEYS;
+
+    #[test]
+    fn the_schema_knows_the_readers_keys() {
+        let schema = plan_json_schema();
+        let keys = |pointer: &str| -> Vec<String> {
+            let part = schema.pointer(pointer).and_then(|part| part.as_object());
+            let mut keys: Vec<String> = part.expect(pointer).keys().cloned().collect();
+            keys.sort();
+            keys
+        };
+        let sorted = |known: &[&str]| -> Vec<String> {
+            let mut known: Vec<String> = known.iter().map(|key| (*key).to_owned()).collect();
+            known.sort();
+            known
+        };
+        assert_eq!(keys("/properties"), sorted(PLAN_KEYS));
+        assert_eq!(keys("/$defs/Metric/properties"), sorted(METRIC_KEYS));
+        assert_eq!(keys("/$defs/Check/properties"), sorted(CHECK_KEYS));
+    }
+}

@@ -1,0 +1,188 @@
+//! `davy check`: every problem of plans and configuration files, before a daemon meets them.
+//!
+//! Owns the choice of reader by name and the report. It must not judge a file itself: that is
+//! `config`'s.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::cli::OutputForm;
+use crate::cli::exit::Exit;
+use crate::config::plan_file::parse_plan;
+use crate::config::{Problem, ProblemCode, Problems, Severity, layers, plans};
+
+/// Arguments of `davy check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Plan files (.yaml, .yml, .json), daemon configuration (.toml), or folders of plans.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Form of the report: for people or as one JSON object.
+    #[arg(long, value_enum, default_value_t = OutputForm::Text)]
+    pub output: OutputForm,
+}
+
+/// A file without errors.
+#[derive(Debug, Serialize)]
+struct Sound {
+    file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    looks: Option<usize>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    ok: bool,
+    files: Vec<Sound>,
+    problems: Vec<Problem>,
+}
+
+/// Runs the command: exit 0 when no file has an error, 3 otherwise. Warnings do not count.
+///
+/// # Errors
+/// The report cannot be written.
+pub fn run(args: &CheckArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let report = examine(&args.files);
+    match args.output {
+        OutputForm::Json => writeln!(out, "{}", serde_json::to_string(&report)?)?,
+        OutputForm::Text => write_text(&report, out)?,
+    }
+    Ok(if report.ok { Exit::Pass } else { Exit::Error })
+}
+
+fn examine(paths: &[PathBuf]) -> Report {
+    let mut report = Report::default();
+    let mut plan_origins = BTreeMap::new();
+    for path in paths {
+        if !path.is_dir() {
+            examine_file(path, &mut plan_origins, &mut report);
+            continue;
+        }
+        match plans::plan_files(path) {
+            Ok(files) => {
+                if files.is_empty() {
+                    let name = path.display().to_string();
+                    let message = "the folder holds no plan file (*.yaml, *.yml, *.json)";
+                    report
+                        .problems
+                        .push(Problem::of_file(&name, ProblemCode::Unreadable, message));
+                }
+                for file in files {
+                    examine_file(&file, &mut plan_origins, &mut report);
+                }
+            }
+            Err(problems) => report.problems.extend(problems.items),
+        }
+    }
+    report.ok = report
+        .problems
+        .iter()
+        .all(|problem| problem.severity == Severity::Warning);
+    report
+}
+
+fn examine_file(path: &Path, plan_origins: &mut BTreeMap<String, PathBuf>, report: &mut Report) {
+    let name = path.display().to_string();
+    let result = if plans::is_plan_file(path) {
+        examine_plan(path, &name, plan_origins)
+    } else if path
+        .extension()
+        .is_some_and(|extension| extension == "toml")
+    {
+        layers::read_file(path)
+            .and_then(|text| layers::check_config_file(&name, &text))
+            .map(|_| {
+                (
+                    Sound {
+                        file: name.clone(),
+                        plan: None,
+                        hash: None,
+                        looks: None,
+                    },
+                    Vec::new(),
+                )
+            })
+    } else {
+        let message = "the name does not say what it is";
+        let problem = Problem::of_file(&name, ProblemCode::Unreadable, message);
+        Err(problem
+            .with_help("plans end in .yaml, .yml or .json, configuration in .toml")
+            .into())
+    };
+    match result {
+        Ok((sound, warnings)) => {
+            report.files.push(sound);
+            report.problems.extend(warnings);
+        }
+        Err(problems) => report.problems.extend(problems.items),
+    }
+}
+
+fn examine_plan(
+    path: &Path,
+    name: &str,
+    plan_origins: &mut BTreeMap<String, PathBuf>,
+) -> Result<(Sound, Vec<Problem>), Problems> {
+    let text = plans::read_text(path)?;
+    let parsed = parse_plan(name, &text)?;
+    // The same file named twice is no second plan.
+    if let Some(other) = plan_origins
+        .get(&parsed.plan.name)
+        .filter(|other| *other != path)
+    {
+        let message = format!(
+            "the plan `{}` is in {} too",
+            parsed.plan.name,
+            other.display()
+        );
+        let problem = Problem::of_file(name, ProblemCode::Conflict, message);
+        return Err(problem.with_help("rename one of them").into());
+    }
+    plan_origins.insert(parsed.plan.name.clone(), path.to_owned());
+    let sound = Sound {
+        file: name.to_owned(),
+        hash: Some(parsed.plan.hash()),
+        looks: Some(parsed.plan.looks()),
+        plan: Some(parsed.plan.name),
+    };
+    Ok((sound, parsed.warnings))
+}
+
+fn write_text(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+    for sound in &report.files {
+        write!(out, "{}: ok", sound.file)?;
+        if let (Some(plan), Some(hash), Some(looks)) = (&sound.plan, &sound.hash, sound.looks) {
+            write!(out, ": plan {plan}, {looks} looks, hash {}", &hash[..12])?;
+        }
+        writeln!(out)?;
+    }
+    for problem in &report.problems {
+        writeln!(out, "{problem}")?;
+    }
+    let count = |severity| {
+        report
+            .problems
+            .iter()
+            .filter(|p| p.severity == severity)
+            .count()
+    };
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    if errors + warnings > 0 {
+        let plural = |count: usize| if count == 1 { "" } else { "s" };
+        writeln!(
+            out,
+            "{errors} error{}, {warnings} warning{}",
+            plural(errors),
+            plural(warnings)
+        )?;
+    }
+    Ok(())
+}
