@@ -28,9 +28,8 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks")]
     fn now(&self) -> Timestamp {
         // A clock before 1970 reads as negative rather than as an error: it is only wrong.
-        let millis = |duration: std::time::Duration| {
-            i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-        };
+        let millis =
+            |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Timestamp(match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(since) => millis(since),
             Err(before) => -millis(before.duration()),
@@ -41,7 +40,9 @@ impl Clock for SystemClock {
 impl ManualClock {
     /// A clock that stands at this instant.
     pub fn at(now: Timestamp) -> ManualClock {
-        ManualClock { unix_millis: AtomicI64::new(now.millis()) }
+        ManualClock {
+            unix_millis: AtomicI64::new(now.millis()),
+        }
     }
 
     /// Moves it on.

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use davy::cli::{backtest, compare, exit::Exit, replay};
+use davy::cli::{backtest, check, compare, exit::Exit, replay, schema};
 
 #[derive(Parser)]
 #[command(name = "davy", version)]
@@ -12,6 +12,8 @@ enum Command {
     Compare(compare::CompareArgs),
     Replay(replay::ReplayArgs),
     Backtest(backtest::BacktestArgs),
+    Check(check::CheckArgs),
+    Schema(schema::SchemaArgs),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args, &mut out),
         Command::Replay(args) => replay::run(&args, &mut out),
         Command::Backtest(args) => backtest::run(&args, &mut out),
+        Command::Check(args) => check::run(&args, &mut out),
+        Command::Schema(args) => schema::run(&args, &mut out),
     };
     match result.and_then(|exit| Ok(out.flush().map(|()| exit)?)) {
         Ok(exit) => exit.into(),

@@ -71,7 +71,9 @@ fn examine(paths: &[PathBuf]) -> Report {
                 if files.is_empty() {
                     let name = path.display().to_string();
                     let message = "the folder holds no plan file (*.yaml, *.yml, *.json)";
-                    report.problems.push(Problem::of_file(&name, ProblemCode::Unreadable, message));
+                    report
+                        .problems
+                        .push(Problem::of_file(&name, ProblemCode::Unreadable, message));
                 }
                 for file in files {
                     examine_file(&file, &mut plan_origins, &mut report);
@@ -80,7 +82,10 @@ fn examine(paths: &[PathBuf]) -> Report {
             Err(problems) => report.problems.extend(problems.items),
         }
     }
-    report.ok = report.problems.iter().all(|problem| problem.severity == Severity::Warning);
+    report.ok = report
+        .problems
+        .iter()
+        .all(|problem| problem.severity == Severity::Warning);
     report
 }
 
@@ -88,14 +93,29 @@ fn examine_file(path: &Path, plan_origins: &mut BTreeMap<String, PathBuf>, repor
     let name = path.display().to_string();
     let result = if plans::is_plan_file(path) {
         examine_plan(path, &name, plan_origins)
-    } else if path.extension().is_some_and(|extension| extension == "toml") {
-        layers::read_file(path).and_then(|text| layers::check_config_file(&name, &text)).map(|_| {
-            (Sound { file: name.clone(), plan: None, hash: None, looks: None }, Vec::new())
-        })
+    } else if path
+        .extension()
+        .is_some_and(|extension| extension == "toml")
+    {
+        layers::read_file(path)
+            .and_then(|text| layers::check_config_file(&name, &text))
+            .map(|_| {
+                (
+                    Sound {
+                        file: name.clone(),
+                        plan: None,
+                        hash: None,
+                        looks: None,
+                    },
+                    Vec::new(),
+                )
+            })
     } else {
         let message = "the name does not say what it is";
         let problem = Problem::of_file(&name, ProblemCode::Unreadable, message);
-        Err(problem.with_help("plans end in .yaml, .yml or .json, configuration in .toml").into())
+        Err(problem
+            .with_help("plans end in .yaml, .yml or .json, configuration in .toml")
+            .into())
     };
     match result {
         Ok((sound, warnings)) => {
@@ -114,8 +134,15 @@ fn examine_plan(
     let text = plans::read_text(path)?;
     let parsed = parse_plan(name, &text)?;
     // The same file named twice is no second plan.
-    if let Some(other) = plan_origins.get(&parsed.plan.name).filter(|other| *other != path) {
-        let message = format!("the plan `{}` is in {} too", parsed.plan.name, other.display());
+    if let Some(other) = plan_origins
+        .get(&parsed.plan.name)
+        .filter(|other| *other != path)
+    {
+        let message = format!(
+            "the plan `{}` is in {} too",
+            parsed.plan.name,
+            other.display()
+        );
         let problem = Problem::of_file(name, ProblemCode::Conflict, message);
         return Err(problem.with_help("rename one of them").into());
     }
@@ -140,11 +167,22 @@ fn write_text(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
     for problem in &report.problems {
         writeln!(out, "{problem}")?;
     }
-    let count = |severity| report.problems.iter().filter(|p| p.severity == severity).count();
+    let count = |severity| {
+        report
+            .problems
+            .iter()
+            .filter(|p| p.severity == severity)
+            .count()
+    };
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     if errors + warnings > 0 {
         let plural = |count: usize| if count == 1 { "" } else { "s" };
-        writeln!(out, "{errors} error{}, {warnings} warning{}", plural(errors), plural(warnings))?;
+        writeln!(
+            out,
+            "{errors} error{}, {warnings} warning{}",
+            plural(errors),
+            plural(warnings)
+        )?;
     }
     Ok(())
 }

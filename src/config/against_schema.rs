@@ -31,7 +31,9 @@ impl Schema {
         for (index, segment) in path.iter().enumerate() {
             let properties = properties(schema);
             let Some(inner) = properties.and_then(|properties| properties.get(*segment)) else {
-                let known = properties.into_iter().flat_map(|p| p.keys().map(String::as_str));
+                let known = properties
+                    .into_iter()
+                    .flat_map(|p| p.keys().map(String::as_str));
                 let help = match nearest(segment, known.clone()) {
                     Some(near) => {
                         let near = [&path[..index], &[near]].concat().join(".");
@@ -57,7 +59,10 @@ impl Schema {
     fn value(&self, reader: &mut Reader<'_>, schema: &Value, field: &Field<'_>, texts: Texts) {
         let schema = self.resolved(schema);
         if let Some(words) = schema.get("enum").and_then(Value::as_array) {
-            let words: Vec<(&str, ())> = words.iter().filter_map(|w| Some((w.as_str()?, ()))).collect();
+            let words: Vec<(&str, ())> = words
+                .iter()
+                .filter_map(|w| Some((w.as_str()?, ())))
+                .collect();
             reader.word(field, &words);
             return;
         }
@@ -67,7 +72,9 @@ impl Schema {
             Some("integer") => {
                 let bound = |key: &str| schema.get(key).and_then(Value::as_u64);
                 let range = bound("minimum").unwrap_or(0)..=bound("maximum").unwrap_or(u64::MAX);
-                if texts == Texts::AsWritten && matches!(field.node.kind, Kind::Scalar { quoted: true, .. }) {
+                if texts == Texts::AsWritten
+                    && matches!(field.node.kind, Kind::Scalar { quoted: true, .. })
+                {
                     let message = "expected a whole number, found a text";
                     reader.refuse(field, ProblemCode::WrongType, message, "remove the quotes");
                     return;
@@ -90,10 +97,14 @@ impl Schema {
     fn object(&self, reader: &mut Reader<'_>, schema: &Value, field: &Field<'_>) {
         let known: Option<Vec<&str>> =
             properties(schema).map(|properties| properties.keys().map(String::as_str).collect());
-        let Some(table) = reader.table(field, known.as_deref()) else { return };
+        let Some(table) = reader.table(field, known.as_deref()) else {
+            return;
+        };
         for (key, inner) in table.fields() {
             let named = properties(schema).and_then(|properties| properties.get(&key.text));
-            let any = schema.get("additionalProperties").filter(|schema| schema.is_object());
+            let any = schema
+                .get("additionalProperties")
+                .filter(|schema| schema.is_object());
             if let Some(schema) = named.or(any) {
                 self.value(reader, schema, &inner, Texts::AsWritten);
             }
@@ -110,7 +121,9 @@ impl Schema {
             reader.refuse(field, ProblemCode::WrongType, message, "write it in a file");
             return;
         }
-        let Some(items) = reader.list(field) else { return };
+        let Some(items) = reader.list(field) else {
+            return;
+        };
         let least = schema.get("minItems").and_then(Value::as_u64).unwrap_or(0);
         if (items.len() as u64) < least {
             reader.bad(field, "the list is empty", "name at least one");
@@ -142,7 +155,10 @@ fn properties(schema: &Value) -> Option<&Map<String, Value>> {
 fn type_of(schema: &Value) -> Option<&str> {
     match schema.get("type")? {
         Value::String(name) => Some(name),
-        Value::Array(names) => names.iter().filter_map(Value::as_str).find(|name| *name != "null"),
+        Value::Array(names) => names
+            .iter()
+            .filter_map(Value::as_str)
+            .find(|name| *name != "null"),
         _ => None,
     }
 }

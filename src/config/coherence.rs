@@ -12,8 +12,13 @@ use super::problem::Problem;
 
 /// Headers davy sets itself.
 const OWN_HEADERS: [&str; 7] = [
-    "webhook-id", "webhook-timestamp", "webhook-signature", "host", "content-length",
-    "transfer-encoding", "connection",
+    "webhook-id",
+    "webhook-timestamp",
+    "webhook-signature",
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
 ];
 
 /// Every contradiction, located.
@@ -26,10 +31,16 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
     match server.listen_address.parse::<IpAddr>() {
         Err(_) => {
             let message = format!("`{}` is not an IP address", server.listen_address);
-            tell("server.listen_address", message, "write 127.0.0.1, ::1, 0.0.0.0 or ::");
+            tell(
+                "server.listen_address",
+                message,
+                "write 127.0.0.1, ::1, 0.0.0.0 or ::",
+            );
         }
         Ok(address) if !address.is_loopback() && !server.allow_unauthenticated => {
-            let message = format!("{address} can be reached from outside, and nobody has to show who they are");
+            let message = format!(
+                "{address} can be reached from outside, and nobody has to show who they are"
+            );
             let help = "listen on 127.0.0.1, or set server.allow_unauthenticated = true behind \
                         a proxy that authenticates";
             tell("server.listen_address", message, help);
@@ -38,14 +49,26 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
     }
     if server.decoded_body_bytes_max < server.request_body_bytes_max {
         let message = "a body could be longer as sent than after decompression".to_owned();
-        tell("server.decoded_body_bytes_max", message, "at least server.request_body_bytes_max");
+        tell(
+            "server.decoded_body_bytes_max",
+            message,
+            "at least server.request_body_bytes_max",
+        );
     }
     if config.webhook.backoff_max_ms < config.webhook.backoff_initial_ms {
         let message = "the longest wait is shorter than the first".to_owned();
-        tell("webhook.backoff_max_ms", message, "at least webhook.backoff_initial_ms");
+        tell(
+            "webhook.backoff_max_ms",
+            message,
+            "at least webhook.backoff_initial_ms",
+        );
     }
     if config.plans.directory.as_os_str().is_empty() {
-        tell("plans.directory", "the folder has no name".to_owned(), "write config/plans");
+        tell(
+            "plans.directory",
+            "the folder has no name".to_owned(),
+            "write config/plans",
+        );
     }
     if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&config.log.filter) {
         let help = "write info, or info,davy::webhook=debug";
@@ -73,12 +96,20 @@ fn check_webhook(webhook: &Webhook, tell: &mut dyn FnMut(&str, String, &str)) {
     }
     if let Some(what) = url_fault(&webhook.url) {
         // Not the address itself: its path is often the secret.
-        tell("url", what.to_owned(), "write https://host/path; placeholders only after the host");
+        tell(
+            "url",
+            what.to_owned(),
+            "write https://host/path; placeholders only after the host",
+        );
     }
     match (&webhook.secret_file, &webhook.secret_env) {
         (None, None) => {
             let message = "the webhook has no signing secret".to_owned();
-            tell("secret_file", message, "add secret_file = \"/run/secrets/..\" or secret_env = \"NAME\"");
+            tell(
+                "secret_file",
+                message,
+                "add secret_file = \"/run/secrets/..\" or secret_env = \"NAME\"",
+            );
         }
         (Some(_), Some(_)) => {
             let message = "secret_file and secret_env are both given".to_owned();
@@ -89,12 +120,20 @@ fn check_webhook(webhook: &Webhook, tell: &mut dyn FnMut(&str, String, &str)) {
     for (name, value) in &webhook.headers {
         let key = format!("headers.{name}");
         if reqwest::header::HeaderName::from_bytes(name.as_bytes()).is_err() {
-            tell(&key, "this is not a header's name".to_owned(), "letters, digits and -");
+            tell(
+                &key,
+                "this is not a header's name".to_owned(),
+                "letters, digits and -",
+            );
         } else if OWN_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
             tell(&key, "davy sets this header itself".to_owned(), "remove it");
         }
         if reqwest::header::HeaderValue::from_str(value).is_err() {
-            tell(&key, "the value holds characters a header cannot".to_owned(), "");
+            tell(
+                &key,
+                "the value holds characters a header cannot".to_owned(),
+                "",
+            );
         }
     }
 }
@@ -116,7 +155,9 @@ fn url_fault(text: &str) -> Option<&'static str> {
         rest = after;
     }
     plain.push_str(rest);
-    let Ok(url) = reqwest::Url::parse(&plain) else { return Some("this is not an address") };
+    let Ok(url) = reqwest::Url::parse(&plain) else {
+        return Some("this is not an address");
+    };
     match url.scheme() {
         "http" | "https" if url.host_str().is_some() => {}
         _ => return Some("the address is not http or https"),
@@ -127,5 +168,6 @@ fn url_fault(text: &str) -> Option<&'static str> {
 
 /// Whether `https://host/` is complete.
 fn has_authority(text: &str) -> bool {
-    text.split_once("://").is_some_and(|(_, rest)| rest.contains('/'))
+    text.split_once("://")
+        .is_some_and(|(_, rest)| rest.contains('/'))
 }

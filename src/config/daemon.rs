@@ -254,9 +254,10 @@ pub fn json_schema() -> serde_json::Value {
 
 impl fmt::Debug for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = reqwest::Url::parse(&self.url)
-            .ok()
-            .and_then(|url| url.host_str().map(|host| format!("{}://{host}/..", url.scheme())));
+        let host = reqwest::Url::parse(&self.url).ok().and_then(|url| {
+            url.host_str()
+                .map(|host| format!("{}://{host}/..", url.scheme()))
+        });
         f.debug_struct("Webhook")
             .field("name", &self.name)
             .field("url", &host.unwrap_or_else(|| "..".to_owned()))

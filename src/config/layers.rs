@@ -52,12 +52,21 @@ impl Sources {
         environment: BTreeMap<String, String>,
         overrides: Vec<String>,
     ) -> Result<Sources, Problems> {
-        let usual = || USUAL_FILES.into_iter().map(Path::new).find(|path| path.exists());
+        let usual = || {
+            USUAL_FILES
+                .into_iter()
+                .map(Path::new)
+                .find(|path| path.exists())
+        };
         let files = match file.or_else(usual) {
             Some(path) => vec![(path.display().to_string(), read_file(path)?)],
             None => Vec::new(),
         };
-        Ok(Sources { files, environment, overrides })
+        Ok(Sources {
+            files,
+            environment,
+            overrides,
+        })
     }
 }
 
@@ -93,7 +102,9 @@ impl Config {
         }
         let environment = own_variables(&sources.environment);
         for (variable, value) in &environment {
-            let path = variable[ENVIRONMENT_PREFIX.len()..].to_lowercase().replace("__", ".");
+            let path = variable[ENVIRONMENT_PREFIX.len()..]
+                .to_lowercase()
+                .replace("__", ".");
             let source = format!("{ENVIRONMENT_NAME} {variable}");
             check_value(&schema, &source, &path, value, &mut origins, &mut problems);
         }
@@ -121,7 +132,11 @@ impl Config {
                 *problem = problem.clone().with_excerpt_of(text);
             }
         }
-        if found.is_empty() { Ok(config) } else { Err(Problems::sorted(found)) }
+        if found.is_empty() {
+            Ok(config)
+        } else {
+            Err(Problems::sorted(found))
+        }
     }
 
     /// The defaults alone.
@@ -135,7 +150,10 @@ impl Config {
 
 /// `DAVY_A__B`, which is ours. `DAVY_SHARED` and the like belong to others.
 fn own_variables(environment: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let own = |name: &str| name.strip_prefix(ENVIRONMENT_PREFIX).is_some_and(|r| r.contains("__"));
+    let own = |name: &str| {
+        name.strip_prefix(ENVIRONMENT_PREFIX)
+            .is_some_and(|r| r.contains("__"))
+    };
     environment
         .iter()
         .filter(|(name, _)| own(name))
@@ -156,7 +174,12 @@ fn check_file(
         schema.check(&mut reader, &tree);
         remember(name, &Field::root(&tree), origins);
     }
-    problems.extend(reader.problems.into_iter().map(|problem| problem.with_excerpt_of(text)));
+    problems.extend(
+        reader
+            .problems
+            .into_iter()
+            .map(|problem| problem.with_excerpt_of(text)),
+    );
 }
 
 /// Notes where each value stands. A list of a later file replaces the whole of an earlier one.
@@ -167,13 +190,21 @@ fn remember(name: &str, field: &Field<'_>, origins: &mut Origins) {
         Kind::Scalar { .. } => {}
         Kind::List(items) => {
             for (index, node) in items.iter().enumerate() {
-                remember(name, &child(format!("{}[{index}]", field.path), node), origins);
+                remember(
+                    name,
+                    &child(format!("{}[{index}]", field.path), node),
+                    origins,
+                );
             }
         }
         Kind::Map(entries) => {
             for (key, node) in entries {
                 let dot = if field.path.is_empty() { "" } else { "." };
-                remember(name, &child(format!("{}{dot}{}", field.path, key.text), node), origins);
+                remember(
+                    name,
+                    &child(format!("{}{dot}{}", field.path, key.text), node),
+                    origins,
+                );
             }
         }
     }
@@ -189,9 +220,15 @@ fn check_value(
 ) {
     let node = Node {
         place: Place::default(),
-        kind: Kind::Scalar { text: value.to_owned(), quoted: false },
+        kind: Kind::Scalar {
+            text: value.to_owned(),
+            quoted: false,
+        },
     };
-    let field = Field { node: &node, path: path.to_owned() };
+    let field = Field {
+        node: &node,
+        path: path.to_owned(),
+    };
     let mut reader = Reader::new(source);
     let segments: Vec<&str> = path.split('.').collect();
     schema.check_at(&mut reader, &segments, &field);

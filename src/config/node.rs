@@ -95,13 +95,19 @@ fn from_json(value: &serde_json::Value, depth: usize) -> Result<Node, Problem> {
         Value::Object(entries) => {
             let mut map = Vec::with_capacity(entries.len());
             for (key, item) in entries {
-                let key = Key { place: Place::default(), text: key.clone() };
+                let key = Key {
+                    place: Place::default(),
+                    text: key.clone(),
+                };
                 map.push((key, from_json(item, depth + 1)?));
             }
             Kind::Map(map)
         }
     };
-    Ok(Node { place: Place::default(), kind })
+    Ok(Node {
+        place: Place::default(),
+        kind,
+    })
 }
 
 pub(super) fn too_deep(file: &str, place: Place) -> Problem {

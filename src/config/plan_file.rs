@@ -40,9 +40,23 @@ pub(super) const SAMPLES_MAX: u64 = 1_000_000_000;
 
 /// Keys at the top of a plan.
 pub(super) const PLAN_KEYS: &[&str] = &[
-    "version", "plan", "description", "horizon", "tick", "lateness", "min_duration",
-    "stop_on_pass", "alpha", "beta", "on_inconclusive", "on_no_data", "change", "arms", "step",
-    "metrics", "checks",
+    "version",
+    "plan",
+    "description",
+    "horizon",
+    "tick",
+    "lateness",
+    "min_duration",
+    "stop_on_pass",
+    "alpha",
+    "beta",
+    "on_inconclusive",
+    "on_no_data",
+    "change",
+    "arms",
+    "step",
+    "metrics",
+    "checks",
 ];
 
 /// A plan and what its writer should hear all the same.
@@ -62,7 +76,11 @@ pub fn parse_plan(source_name: &str, text: &str) -> Result<Parsed, Problems> {
     let mut reader = Reader::new(source_name);
     let parsed = if text.len() > PLAN_BYTES_MAX {
         let message = format!("the plan is longer than {PLAN_BYTES_MAX} bytes");
-        reader.problems.push(Problem::of_file(source_name, ProblemCode::TooLarge, message));
+        reader.problems.push(Problem::of_file(
+            source_name,
+            ProblemCode::TooLarge,
+            message,
+        ));
         None
     } else {
         yaml::parse(source_name, text, &mut reader.problems)
@@ -82,18 +100,17 @@ pub fn parse_plan_value(value: &serde_json::Value) -> Result<Parsed, Problems> {
     let parsed = match Node::from_json(value) {
         Ok(root) => plan_of(&mut reader, &root),
         Err(problem) => {
-            reader.problems.push(Problem { file: source_name.to_owned(), ..problem });
+            reader.problems.push(Problem {
+                file: source_name.to_owned(),
+                ..problem
+            });
             None
         }
     };
     finish(parsed, reader, None)
 }
 
-fn finish(
-    plan: Option<Plan>,
-    reader: Reader<'_>,
-    text: Option<&str>,
-) -> Result<Parsed, Problems> {
+fn finish(plan: Option<Plan>, reader: Reader<'_>, text: Option<&str>) -> Result<Parsed, Problems> {
     let located = |problem: Problem| match text {
         Some(text) => problem.with_excerpt_of(text),
         None => problem,
@@ -101,9 +118,10 @@ fn finish(
     let problems = Problems::sorted(reader.problems.into_iter().map(located).collect());
     let is_error = |problem: &Problem| problem.severity == Severity::Error;
     match plan {
-        Some(plan) if !problems.items.iter().any(is_error) => {
-            Ok(Parsed { plan, warnings: problems.items })
-        }
+        Some(plan) if !problems.items.iter().any(is_error) => Ok(Parsed {
+            plan,
+            warnings: problems.items,
+        }),
         _ => Err(problems),
     }
 }
@@ -115,20 +133,28 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node) -> Option<Plan> {
     let name = reader
         .required(&table, "plan", "name the plan: plan: checkout")
         .and_then(|field| plan_name(reader, &field));
-    let description = table.get("description").and_then(|field| description(reader, &field));
+    let description = table
+        .get("description")
+        .and_then(|field| description(reader, &field));
     let times = Times::read(reader, &table);
     let metrics = metrics::read(reader, &table);
     let checks = checks::read(reader, &table, &metrics, times.as_ref());
     let arms = table.get("arms").and_then(|field| arms(reader, &field));
     metrics::warn_of_unused(reader, &table, &metrics, &checks, arms.is_some());
-    let change_require =
-        table.get("change").and_then(|field| change(reader, &field)).unwrap_or_default();
+    let change_require = table
+        .get("change")
+        .and_then(|field| change(reader, &field))
+        .unwrap_or_default();
     let choice = |reader: &mut Reader<'_>, key: &str| {
-        table.get(key).and_then(|field| reader.number(&field, 0.000_1..=0.499_9))
+        table
+            .get(key)
+            .and_then(|field| reader.number(&field, 0.000_1..=0.499_9))
     };
     let alpha = choice(reader, "alpha").unwrap_or(0.05);
     let beta = choice(reader, "beta").unwrap_or(0.05);
-    let stop_on_pass = table.get("stop_on_pass").and_then(|field| reader.flag(&field));
+    let stop_on_pass = table
+        .get("stop_on_pass")
+        .and_then(|field| reader.flag(&field));
     let on_inconclusive = table.get("on_inconclusive").and_then(|field| {
         let words = [
             ("hold", OnInconclusive::Hold),
@@ -138,7 +164,10 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node) -> Option<Plan> {
         reader.word(&field, &words)
     });
     let on_no_data = table.get("on_no_data").and_then(|field| {
-        reader.word(&field, &[("hold", OnNoData::Hold), ("rollback", OnNoData::Rollback)])
+        reader.word(
+            &field,
+            &[("hold", OnNoData::Hold), ("rollback", OnNoData::Rollback)],
+        )
     });
     let step = step(reader, &table, times.as_ref());
     let times = times?;
@@ -164,16 +193,24 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node) -> Option<Plan> {
 
 fn version(reader: &mut Reader<'_>, table: &Table<'_>) {
     let help = format!("write version: {VERSION}");
-    let Some(field) = reader.required(table, "version", &help) else { return };
+    let Some(field) = reader.required(table, "version", &help) else {
+        return;
+    };
     if let Some(text) = reader.text(&field).filter(|text| *text != VERSION) {
-        reader.bad(&field, format!("`{text}` is not a version this davy reads"), help);
+        reader.bad(
+            &field,
+            format!("`{text}` is not a version this davy reads"),
+            help,
+        );
     }
 }
 
 fn plan_name(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
     let text = reader.text(field)?;
     let first = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
-    let rest = text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'));
+    let rest = text
+        .bytes()
+        .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'));
     if !first || !rest || text.len() > NAME_CHARS_MAX {
         let help = format!("a-z, 0-9 and . _ -, a letter or digit first, at most {NAME_CHARS_MAX}");
         reader.bad(field, format!("`{text}` cannot name a plan"), help);
@@ -185,7 +222,9 @@ fn plan_name(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
 /// A name of a metric or a check: it becomes part of series names, URLs and metric labels.
 pub(super) fn name(reader: &mut Reader<'_>, at: &Field<'_>, text: &str) -> Option<String> {
     let first = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-    let rest = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '-'));
+    let rest = text
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '-'));
     if !first || !rest || text.len() > NAME_CHARS_MAX {
         let help = format!("letters, digits and _ . : -, at most {NAME_CHARS_MAX} characters");
         reader.bad(at, format!("`{text}` cannot be a name"), help);
@@ -197,7 +236,11 @@ pub(super) fn name(reader: &mut Reader<'_>, at: &Field<'_>, text: &str) -> Optio
 fn description(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
     let text = reader.text(field)?;
     if text.len() > DESCRIPTION_BYTES_MAX {
-        reader.bad(field, format!("longer than {DESCRIPTION_BYTES_MAX} bytes"), "");
+        reader.bad(
+            field,
+            format!("longer than {DESCRIPTION_BYTES_MAX} bytes"),
+            "",
+        );
         return None;
     }
     Some(text.to_owned())
@@ -234,7 +277,10 @@ impl Times {
             lateness: lateness.ok()?.unwrap_or(lateness_default),
             min_duration: min_duration.ok()?.unwrap_or(min_duration_default),
         };
-        for (key, value) in [("lateness", times.lateness), ("min_duration", times.min_duration)] {
+        for (key, value) in [
+            ("lateness", times.lateness),
+            ("min_duration", times.min_duration),
+        ] {
             if let Some(field) = table.get(key).filter(|_| value > horizon) {
                 let message = format!("`{key}` is longer than the horizon");
                 let help = format!("at most {}", duration_text(horizon));
@@ -255,7 +301,10 @@ fn check_looks(
     let (horizon_text, tick_text) = (duration_text(horizon), duration_text(tick));
     if horizon > LOOKS_MAX * tick {
         let fits = nice_tick(horizon).map_or_else(String::new, |nice| {
-            format!("write tick: {}, or shorten the horizon", duration_text(nice))
+            format!(
+                "write tick: {}, or shorten the horizon",
+                duration_text(nice)
+            )
         });
         let message = format!(
             "{horizon_text} at a tick of {tick_text} makes {} looks; at most {LOOKS_MAX} are possible",
@@ -269,10 +318,19 @@ fn check_looks(
         let near = if below == 0 {
             duration_text(tick)
         } else {
-            format!("{} or {}", duration_text(below), duration_text(below + tick))
+            format!(
+                "{} or {}",
+                duration_text(below),
+                duration_text(below + tick)
+            )
         };
         let message = format!("the horizon is not a whole number of ticks of {tick_text}");
-        reader.refuse(field, ProblemCode::Conflict, message, format!("write {near}"));
+        reader.refuse(
+            field,
+            ProblemCode::Conflict,
+            message,
+            format!("write {near}"),
+        );
         return None;
     }
     Some(())
@@ -280,7 +338,9 @@ fn check_looks(
 
 /// The shortest round tick under which this horizon is allowed.
 fn nice_tick(horizon: Millis) -> Option<Millis> {
-    let secs = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600, 86_400];
+    let secs = [
+        1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600, 86_400,
+    ];
     let mut ticks = secs.into_iter().map(|secs| secs * 1_000);
     ticks.find(|tick| horizon % tick == 0 && horizon <= LOOKS_MAX * tick)
 }
@@ -292,7 +352,10 @@ fn step(reader: &mut Reader<'_>, table: &Table<'_>, times: Option<&Times>) -> St
         min_samples: STEP_SAMPLES_DEFAULT,
     };
     let keys: &[&str] = &["min_duration", "min_samples"];
-    let Some(step) = table.get("step").and_then(|field| reader.table(&field, Some(keys))) else {
+    let Some(step) = table
+        .get("step")
+        .and_then(|field| reader.table(&field, Some(keys)))
+    else {
         return gate;
     };
     if let Some(field) = step.get("min_duration")
@@ -321,15 +384,21 @@ fn arms(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<ArmTemplates> {
         match SelectorTemplate::parse(text) {
             Ok(template) => Some(template),
             Err(error) => {
-                let message = format!("{} (at character {} of the text)", error.message,
-                    text[..error.offset].chars().count() + 1);
+                let message = format!(
+                    "{} (at character {} of the text)",
+                    error.message,
+                    text[..error.offset].chars().count() + 1
+                );
                 reader.bad(&field, message, error.help.unwrap_or_default());
                 None
             }
         }
     };
     let (baseline, canary) = (template("baseline"), template("canary"));
-    let templates = ArmTemplates { baseline: baseline?, canary: canary? };
+    let templates = ArmTemplates {
+        baseline: baseline?,
+        canary: canary?,
+    };
     if templates.baseline == templates.canary {
         let message = "both arms have the same matchers, so every series would match both";
         let help = "tell them apart: version=\"{{baseline}}\" and version=\"{{canary}}\"";

@@ -49,9 +49,15 @@ pub fn load_directory(directory: &Path) -> Result<Loaded, Problems> {
             continue;
         }
         origins.insert(parsed.plan.name.clone(), name);
-        loaded.plans.insert(parsed.plan.name.clone(), Arc::new(parsed.plan));
+        loaded
+            .plans
+            .insert(parsed.plan.name.clone(), Arc::new(parsed.plan));
     }
-    if problems.is_empty() { Ok(loaded) } else { Err(Problems::sorted(problems)) }
+    if problems.is_empty() {
+        Ok(loaded)
+    } else {
+        Err(Problems::sorted(problems))
+    }
 }
 
 /// The plan files of a folder, sorted. Hidden files are left out: editors and mounted
@@ -71,7 +77,9 @@ pub fn plan_files(directory: &Path) -> Result<Vec<PathBuf>, Problems> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        let hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
+        let hidden = path
+            .file_name()
+            .is_some_and(|n| n.to_string_lossy().starts_with('.'));
         if is_plan_file(&path) && !hidden && path.is_file() {
             files.push(path);
         }
@@ -86,7 +94,8 @@ pub fn plan_files(directory: &Path) -> Result<Vec<PathBuf>, Problems> {
 
 /// Whether the name is that of a plan file.
 pub fn is_plan_file(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension == *known))
+    path.extension()
+        .is_some_and(|extension| EXTENSIONS.iter().any(|known| extension == *known))
 }
 
 /// Reads a plan file's text, without taking in more than one byte over the limit.

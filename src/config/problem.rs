@@ -108,7 +108,10 @@ impl Problem {
 
     /// The same with its source line, cut to a length that fits a terminal.
     pub fn with_excerpt_of(mut self, text: &str) -> Problem {
-        let line = self.line.checked_sub(1).and_then(|index| text.lines().nth(index));
+        let line = self
+            .line
+            .checked_sub(1)
+            .and_then(|index| text.lines().nth(index));
         let shown = |char: char| if char.is_control() { ' ' } else { char };
         self.excerpt = line.map(|line| line.chars().take(EXCERPT_CHARS_MAX).map(shown).collect());
         self
@@ -131,7 +134,11 @@ impl fmt::Display for Problem {
             write!(f, "{}: ", self.path)?;
         }
         f.write_str(&self.message)?;
-        if let Some(excerpt) = self.excerpt.as_deref().filter(|line| !line.trim().is_empty()) {
+        if let Some(excerpt) = self
+            .excerpt
+            .as_deref()
+            .filter(|line| !line.trim().is_empty())
+        {
             write!(f, "\n{:>5} | {excerpt}", self.line)?;
             if (1..=EXCERPT_CHARS_MAX).contains(&self.column) {
                 write!(f, "\n      | {:>1$}", '^', self.column)?;
@@ -163,12 +170,20 @@ impl Problems {
 }
 
 fn place(problem: &Problem) -> (&str, usize, usize, &str, &str) {
-    (&problem.file, problem.line, problem.column, &problem.path, &problem.message)
+    (
+        &problem.file,
+        problem.line,
+        problem.column,
+        &problem.path,
+        &problem.message,
+    )
 }
 
 impl From<Problem> for Problems {
     fn from(problem: Problem) -> Problems {
-        Problems { items: vec![problem] }
+        Problems {
+            items: vec![problem],
+        }
     }
 }
 

@@ -22,8 +22,13 @@ pub enum Amount<'t> {
 /// `15s`, `5m`, `1h30m`, `500ms`, `2d`: numbers with units, the larger unit first. Whole
 /// milliseconds, 0 to [`DURATION_MILLIS_MAX`]. The error is what is wrong.
 pub fn duration(text: &str) -> Result<Millis, String> {
-    const UNITS: [(&str, Millis); 5] =
-        [("ms", 1), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+    const UNITS: [(&str, Millis); 5] = [
+        ("ms", 1),
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+    ];
     let refused = || format!("`{text}` is not a duration");
     if text.parse::<f64>().is_ok_and(|number| number != 0.0) {
         return Err(format!("`{text}` has no unit"));
@@ -33,10 +38,14 @@ pub fn duration(text: &str) -> Result<Millis, String> {
         return Err(refused());
     }
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         let (number, tail) = rest.split_at(digits);
-        let (unit, millis) =
-            UNITS.into_iter().find(|(unit, _)| tail.starts_with(unit)).ok_or_else(refused)?;
+        let (unit, millis) = UNITS
+            .into_iter()
+            .find(|(unit, _)| tail.starts_with(unit))
+            .ok_or_else(refused)?;
         if millis >= last_unit {
             return Err(refused());
         }
@@ -61,19 +70,30 @@ pub fn duration(text: &str) -> Result<Millis, String> {
 pub fn duration_text(millis: Millis) -> String {
     let mut rest = millis;
     let mut text = String::new();
-    for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)]
-    {
+    for (unit, size) in [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+        ("ms", 1),
+    ] {
         if rest / size > 0 {
             text.push_str(&format!("{}{unit}", rest / size));
             rest %= size;
         }
     }
-    if text.is_empty() { "0s".to_owned() } else { text }
+    if text.is_empty() {
+        "0s".to_owned()
+    } else {
+        text
+    }
 }
 
 /// A finite number, as JSON and YAML write it: digits, a point, an exponent. No `inf`, no `_`.
 pub fn number(text: &str) -> Option<f64> {
-    let plain = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'));
+    let plain = text
+        .bytes()
+        .all(|b| matches!(b, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'));
     let number = text.parse::<f64>().ok().filter(|_| plain)?;
     number.is_finite().then_some(number)
 }
@@ -149,8 +169,23 @@ mod tests {
         for (text, millis) in good {
             assert_eq!(duration(text), Ok(millis), "{text}");
         }
-        for text in ["", "s", "15", "-5s", "5 m", "m5", "1s1h", "1h1h", "5min", "1e3s", "367d",
-            "0.0001s", "1..5s", "99999999999999999999h", "365d48h"] {
+        for text in [
+            "",
+            "s",
+            "15",
+            "-5s",
+            "5 m",
+            "m5",
+            "1s1h",
+            "1h1h",
+            "5min",
+            "1e3s",
+            "367d",
+            "0.0001s",
+            "1..5s",
+            "99999999999999999999h",
+            "365d48h",
+        ] {
             assert!(duration(text).is_err(), "{text}");
         }
     }
@@ -172,7 +207,9 @@ mod tests {
     fn quantiles_and_limits() {
         assert_eq!(quantile("p99.9"), Quantile::from_per_mille(999));
         assert_eq!(quantile("p50"), Quantile::from_per_mille(500));
-        for text in ["99", "p0", "p100", "p99.99", "p", "p9x", "P99", "p-1", "p99."] {
+        for text in [
+            "99", "p0", "p100", "p99.99", "p", "p9x", "P99", "p-1", "p99.",
+        ] {
             assert_eq!(quantile(text), None, "{text}");
         }
         assert_eq!(limit("< 1%"), Some((LimitSide::Below, "1%")));

@@ -39,18 +39,33 @@ impl<'n> Table<'n> {
     /// The value of a key, where it was written.
     pub fn get(&self, key: &str) -> Option<Field<'n>> {
         let (_, node) = self.entries.iter().find(|(known, _)| known.text == key)?;
-        Some(Field { node, path: self.path_of(key) })
+        Some(Field {
+            node,
+            path: self.path_of(key),
+        })
     }
 
     /// Every entry.
     pub fn fields(&self) -> impl Iterator<Item = (&'n Key, Field<'n>)> + '_ {
-        let field = |(key, node): &'n (Key, Node)| (key, Field { node, path: self.path_of(&key.text) });
+        let field = |(key, node): &'n (Key, Node)| {
+            (
+                key,
+                Field {
+                    node,
+                    path: self.path_of(&key.text),
+                },
+            )
+        };
         self.entries.iter().map(field)
     }
 
     /// The path of a key of it.
     pub fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
     }
 
     /// Where a key stands, or the mapping itself without it.
@@ -68,7 +83,10 @@ impl<'n> Table<'n> {
 impl<'n> Field<'n> {
     /// The whole text.
     pub fn root(node: &'n Node) -> Field<'n> {
-        Field { node, path: String::new() }
+        Field {
+            node,
+            path: String::new(),
+        }
     }
 
     /// The text of a scalar that is not nothing.
@@ -83,7 +101,10 @@ impl<'n> Field<'n> {
 impl<'t> Reader<'t> {
     /// A reader of the text of this name.
     pub fn new(file: &'t str) -> Reader<'t> {
-        Reader { file, problems: Vec::new() }
+        Reader {
+            file,
+            problems: Vec::new(),
+        }
     }
 
     /// Records an error at a place.
@@ -121,12 +142,7 @@ impl<'t> Reader<'t> {
     }
 
     /// Records a warning at a place.
-    pub fn warn(
-        &mut self,
-        at: (Place, &str),
-        message: impl Into<String>,
-        help: impl Into<String>,
-    ) {
+    pub fn warn(&mut self, at: (Place, &str), message: impl Into<String>, help: impl Into<String>) {
         self.error(at, ProblemCode::Suspicious, message, help);
         if let Some(problem) = self.problems.last_mut() {
             problem.severity = Severity::Warning;
@@ -140,7 +156,11 @@ impl<'t> Reader<'t> {
             self.wrong_type(field, "a mapping of keys to values");
             return None;
         };
-        let table = Table { path: field.path.clone(), place: field.node.place, entries };
+        let table = Table {
+            path: field.path.clone(),
+            place: field.node.place,
+            entries,
+        };
         for (key, inner) in table.fields() {
             let path = inner.path.as_str();
             if let Some(known) = known.filter(|known| !known.contains(&key.text.as_str())) {
@@ -170,7 +190,12 @@ impl<'t> Reader<'t> {
         match &field {
             None => {
                 let at = table.at();
-                self.error(at, ProblemCode::MissingKey, format!("`{key}` is missing"), help);
+                self.error(
+                    at,
+                    ProblemCode::MissingKey,
+                    format!("`{key}` is missing"),
+                    help,
+                );
                 None
             }
             // Reported with the table.
@@ -185,7 +210,10 @@ impl<'t> Reader<'t> {
             self.wrong_type(field, "a list");
             return None;
         };
-        let item = |(index, node)| Field { node, path: format!("{}[{index}]", field.path) };
+        let item = |(index, node)| Field {
+            node,
+            path: format!("{}[{index}]", field.path),
+        };
         Some(items.iter().enumerate().map(item).collect())
     }
 
@@ -201,8 +229,14 @@ impl<'t> Reader<'t> {
     /// `true` or `false`.
     pub fn flag(&mut self, field: &Field<'_>) -> Option<bool> {
         match &field.node.kind {
-            Kind::Scalar { text, quoted: false } if text == "true" => return Some(true),
-            Kind::Scalar { text, quoted: false } if text == "false" => return Some(false),
+            Kind::Scalar {
+                text,
+                quoted: false,
+            } if text == "true" => return Some(true),
+            Kind::Scalar {
+                text,
+                quoted: false,
+            } if text == "false" => return Some(false),
             _ => self.wrong_type(field, "true or false"),
         }
         None
@@ -231,7 +265,11 @@ impl<'t> Reader<'t> {
         };
         if !range.contains(&number) {
             let message = format!("{number} is out of range");
-            self.bad(field, message, format!("{} to {}", range.start(), range.end()));
+            self.bad(
+                field,
+                message,
+                format!("{} to {}", range.start(), range.end()),
+            );
             return None;
         }
         Some(number)

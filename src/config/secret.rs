@@ -46,12 +46,18 @@ impl Webhook {
                 let mut text = String::new();
                 let read = std::fs::File::open(path)
                     .and_then(|file| file.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text));
-                (path.display().to_string(), read.map(|_| text).map_err(|error| error.to_string()))
+                (
+                    path.display().to_string(),
+                    read.map(|_| text).map_err(|error| error.to_string()),
+                )
             }
             (None, Some(name)) => {
                 let value = environment.get(name).cloned();
                 let source = format!("environment {name}");
-                (source, value.ok_or_else(|| "the variable is not set".to_owned()))
+                (
+                    source,
+                    value.ok_or_else(|| "the variable is not set".to_owned()),
+                )
             }
             (None, None) => (String::new(), Err("no secret is configured".to_owned())),
         };

@@ -17,13 +17,20 @@ pub fn parse(file: &str, text: &str, problems: &mut Vec<Problem>) -> Option<Node
         problems.push(Problem {
             line: place.line,
             column: place.column,
-            ..Problem::of_file(file, ProblemCode::Syntax, format!("not valid TOML: {}", error.message()))
+            ..Problem::of_file(
+                file,
+                ProblemCode::Syntax,
+                format!("not valid TOML: {}", error.message()),
+            )
         });
     }
     if !errors.is_empty() {
         return None;
     }
-    Some(Node { place: Place { line: 1, column: 1 }, kind: table_kind(text, table.get_ref()) })
+    Some(Node {
+        place: Place { line: 1, column: 1 },
+        kind: table_kind(text, table.get_ref()),
+    })
 }
 
 fn table_kind(text: &str, table: &DeTable<'_>) -> Kind {
@@ -31,7 +38,13 @@ fn table_kind(text: &str, table: &DeTable<'_>) -> Kind {
         .iter()
         .map(|(key, value)| {
             let place = place_of(text, key.span().start);
-            (Key { place, text: key.get_ref().to_string() }, node(text, value))
+            (
+                Key {
+                    place,
+                    text: key.get_ref().to_string(),
+                },
+                node(text, value),
+            )
         })
         .collect();
     // The table is sorted by name; problems follow the text.
@@ -40,9 +53,15 @@ fn table_kind(text: &str, table: &DeTable<'_>) -> Kind {
 }
 
 fn node(text: &str, value: &Spanned<DeValue<'_>>) -> Node {
-    let plain = |text: String| Kind::Scalar { text, quoted: false };
+    let plain = |text: String| Kind::Scalar {
+        text,
+        quoted: false,
+    };
     let kind = match value.get_ref() {
-        DeValue::String(string) => Kind::Scalar { text: string.to_string(), quoted: true },
+        DeValue::String(string) => Kind::Scalar {
+            text: string.to_string(),
+            quoted: true,
+        },
         DeValue::Integer(integer) => {
             let parsed = i64::from_str_radix(integer.as_str(), integer.radix());
             plain(parsed.map_or_else(|_| integer.as_str().to_owned(), |whole| whole.to_string()))
@@ -53,7 +72,10 @@ fn node(text: &str, value: &Spanned<DeValue<'_>>) -> Node {
         DeValue::Array(items) => Kind::List(items.iter().map(|item| node(text, item)).collect()),
         DeValue::Table(table) => table_kind(text, table),
     };
-    Node { place: place_of(text, value.span().start), kind }
+    Node {
+        place: place_of(text, value.span().start),
+        kind,
+    }
 }
 
 fn place_of(text: &str, offset: usize) -> Place {

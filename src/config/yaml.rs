@@ -12,7 +12,13 @@ use super::problem::{Problem, ProblemCode};
 /// Parses one document. Syntax errors end the reading; a key written twice does not, so that the
 /// rest can be checked too: the first value counts and the problem is added to `problems`.
 pub fn parse(file: &str, text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
-    let mut builder = Builder { file, problems, stack: Vec::new(), root: None, documents: 0 };
+    let mut builder = Builder {
+        file,
+        problems,
+        stack: Vec::new(),
+        root: None,
+        documents: 0,
+    };
     let mut parser = Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
     loop {
         match parser.next_event() {
@@ -32,7 +38,11 @@ pub fn parse(file: &str, text: &str, problems: &mut Vec<Problem>) -> Option<Node
     }
     let root = builder.root.filter(|root| !root.is_null());
     if root.is_none() {
-        problems.push(Problem::of_file(file, ProblemCode::Syntax, "the file is empty"));
+        problems.push(Problem::of_file(
+            file,
+            ProblemCode::Syntax,
+            "the file is empty",
+        ));
     }
     root
 }
@@ -55,7 +65,10 @@ struct Open {
 
 impl Builder<'_> {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Box<Problem>> {
-        let place = Place { line: span.start.line(), column: span.start.col() + 1 };
+        let place = Place {
+            line: span.start.line(),
+            column: span.start.col() + 1,
+        };
         match event {
             Event::DocumentStart(_) => {
                 self.documents += 1;
@@ -70,7 +83,13 @@ impl Builder<'_> {
                 self.refuse_extras(place, anchor, tag.is_some())?;
                 let quoted = style != ScalarStyle::Plain;
                 // The parser's own stand-in for nothing.
-                self.insert(Node { place, kind: Kind::Scalar { text: text.into_owned(), quoted } })
+                self.insert(Node {
+                    place,
+                    kind: Kind::Scalar {
+                        text: text.into_owned(),
+                        quoted,
+                    },
+                })
             }
             Event::SequenceStart(anchor, tag) => {
                 self.refuse_extras(place, anchor, tag.is_some())?;
@@ -92,7 +111,11 @@ impl Builder<'_> {
         if self.stack.len() >= DEPTH_MAX {
             return Err(Box::new(too_deep(self.file, place)));
         }
-        self.stack.push(Open { place, kind, key: None });
+        self.stack.push(Open {
+            place,
+            kind,
+            key: None,
+        });
         Ok(())
     }
 
@@ -111,7 +134,11 @@ impl Builder<'_> {
                 }
                 Some(key) => entries.push((key, node)),
                 None => {
-                    let Node { place, kind: Kind::Scalar { text, .. } } = node else {
+                    let Node {
+                        place,
+                        kind: Kind::Scalar { text, .. },
+                    } = node
+                    else {
                         let help = "write a word before the colon";
                         return Err(self.refuse(node.place, "a key must be a text", help));
                     };
@@ -135,7 +162,11 @@ impl Builder<'_> {
 
     fn refuse_anchor(&self, place: Place) -> Box<Problem> {
         let help = "write the value out; a plan should be readable where it stands";
-        self.refuse(place, "anchors and aliases (& and *) are not supported", help)
+        self.refuse(
+            place,
+            "anchors and aliases (& and *) are not supported",
+            help,
+        )
     }
 
     fn refuse(&self, place: Place, message: &str, help: &str) -> Box<Problem> {
@@ -155,15 +186,22 @@ fn located(file: &str, place: Place, code: ProblemCode, message: String) -> Prob
 /// The parser's message, with the fix where the usual slips are recognised.
 fn syntax_problem(file: &str, text: &str, error: &ScanError) -> Problem {
     let marker = error.marker();
-    let place = Place { line: marker.line(), column: marker.col() + 1 };
+    let place = Place {
+        line: marker.line(),
+        column: marker.col() + 1,
+    };
     let message = format!("not valid YAML: {}", error.info());
     let problem = located(file, place, ProblemCode::Syntax, message);
     // The parser often stops on the line after the slip.
     let index = place.line.saturating_sub(1);
-    let around = [text.lines().nth(index), index.checked_sub(1).and_then(|i| text.lines().nth(i))];
+    let around = [
+        text.lines().nth(index),
+        index.checked_sub(1).and_then(|i| text.lines().nth(i)),
+    ];
     let any = |test: &dyn Fn(&str) -> bool| around.iter().flatten().any(|line| test(line));
     let starts_block = |line: &str| {
-        line.split_once(": ").is_some_and(|(_, value)| value.trim_start().starts_with('>'))
+        line.split_once(": ")
+            .is_some_and(|(_, value)| value.trim_start().starts_with('>'))
     };
     if any(&starts_block) {
         return problem.with_help("quote a value that begins with >: limit: \"> 100\"");
@@ -186,7 +224,11 @@ mod tests {
         let mut problems = Vec::new();
         let _ = parse("p.yaml", text, &mut problems);
         let first = problems.into_iter().next().expect("a problem");
-        (first.line, first.column, format!("{} | {}", first.message, first.help.unwrap_or_default()))
+        (
+            first.line,
+            first.column,
+            format!("{} | {}", first.message, first.help.unwrap_or_default()),
+        )
     }
 
     #[test]
@@ -194,12 +236,28 @@ mod tests {
         let mut problems = Vec::new();
         let root = parse("p", "é: {\"ü\": [1, 'x']}\nb:\n  - c: 2\n", &mut problems).unwrap();
         assert!(problems.is_empty());
-        let Kind::Map(entries) = &root.kind else { panic!("a mapping") };
-        let Kind::Map(inner) = &entries[0].1.kind else { panic!("a mapping") };
-        let Kind::List(items) = &inner[0].1.kind else { panic!("a list") };
-        assert_eq!(items[1].place, Place { line: 1, column: 14 });
-        let Kind::List(items) = &entries[1].1.kind else { panic!("a list") };
-        let Kind::Map(last) = &items[0].kind else { panic!("a mapping") };
+        let Kind::Map(entries) = &root.kind else {
+            panic!("a mapping")
+        };
+        let Kind::Map(inner) = &entries[0].1.kind else {
+            panic!("a mapping")
+        };
+        let Kind::List(items) = &inner[0].1.kind else {
+            panic!("a list")
+        };
+        assert_eq!(
+            items[1].place,
+            Place {
+                line: 1,
+                column: 14
+            }
+        );
+        let Kind::List(items) = &entries[1].1.kind else {
+            panic!("a list")
+        };
+        let Kind::Map(last) = &items[0].kind else {
+            panic!("a mapping")
+        };
         assert_eq!(last[0].0.place, Place { line: 3, column: 5 });
     }
 

@@ -3,9 +3,7 @@
 //! Owns the invariants that judging relies on (a tick of zero would divide by zero). They are
 //! fewer than what a file is held to: that a tolerance is odd is no reason to refuse a recording.
 
-use super::{
-    CHECKS_MAX, Check, LOOKS_MAX, METRICS_MAX, Plan, Question, ThresholdForm, Tolerance,
-};
+use super::{CHECKS_MAX, Check, LOOKS_MAX, METRICS_MAX, Plan, Question, ThresholdForm, Tolerance};
 
 /// Durations in a plan, in milliseconds, at most: sums stay far from overflow.
 const MILLIS_MAX: i64 = 1 << 45;
@@ -14,22 +12,49 @@ const MILLIS_MAX: i64 = 1 << 45;
 pub(super) fn check(plan: &Plan) -> Result<(), String> {
     let hold = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
     hold(plan.tick > 0, "the tick is not positive")?;
-    hold(plan.horizon > 0 && plan.horizon <= MILLIS_MAX, "the horizon is out of range")?;
-    hold(plan.horizon % plan.tick == 0, "the horizon is not a whole number of ticks")?;
+    hold(
+        plan.horizon > 0 && plan.horizon <= MILLIS_MAX,
+        "the horizon is out of range",
+    )?;
+    hold(
+        plan.horizon % plan.tick == 0,
+        "the horizon is not a whole number of ticks",
+    )?;
     hold(plan.horizon / plan.tick <= LOOKS_MAX, "too many looks")?;
     for millis in [plan.lateness, plan.min_duration, plan.step.min_duration] {
-        hold((0..=plan.horizon).contains(&millis), "a duration is out of the horizon")?;
+        hold(
+            (0..=plan.horizon).contains(&millis),
+            "a duration is out of the horizon",
+        )?;
     }
     let is_risk = |risk: f64| risk > 0.0 && risk < 0.5;
-    hold(is_risk(plan.alpha) && is_risk(plan.beta), "alpha and beta lie in (0, 0.5)")?;
-    hold((1..=METRICS_MAX).contains(&plan.metrics.len()), "too few or too many metrics")?;
-    hold((1..=CHECKS_MAX).contains(&plan.checks.len()), "too few or too many checks")?;
-    hold(plan.checks.iter().any(|check| check.gating), "no check is gating")?;
-    let ascending = plan.metrics.windows(2).all(|pair| pair[0].name < pair[1].name);
+    hold(
+        is_risk(plan.alpha) && is_risk(plan.beta),
+        "alpha and beta lie in (0, 0.5)",
+    )?;
+    hold(
+        (1..=METRICS_MAX).contains(&plan.metrics.len()),
+        "too few or too many metrics",
+    )?;
+    hold(
+        (1..=CHECKS_MAX).contains(&plan.checks.len()),
+        "too few or too many checks",
+    )?;
+    hold(
+        plan.checks.iter().any(|check| check.gating),
+        "no check is gating",
+    )?;
+    let ascending = plan
+        .metrics
+        .windows(2)
+        .all(|pair| pair[0].name < pair[1].name);
     hold(ascending, "metrics are not sorted by name")?;
     for (index, question) in plan.checks.iter().enumerate() {
         let before = &plan.checks[..index];
-        hold(before.iter().all(|known| known.name != question.name), "two checks of one name")?;
+        hold(
+            before.iter().all(|known| known.name != question.name),
+            "two checks of one name",
+        )?;
         check_of(plan, question).map_err(|what| format!("check {}: {what}", question.name))?;
     }
     Ok(())
@@ -38,13 +63,25 @@ pub(super) fn check(plan: &Plan) -> Result<(), String> {
 fn check_of(plan: &Plan, check: &Check) -> Result<(), String> {
     let hold = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
     hold(check.metric < plan.metrics.len(), "there is no such metric")?;
-    hold(check.weight.is_finite() && check.weight > 0.0, "the weight is not positive")?;
+    hold(
+        check.weight.is_finite() && check.weight > 0.0,
+        "the weight is not positive",
+    )?;
     match &check.question {
-        Question::Compare { tolerance: Tolerance { relative, absolute }, .. } => {
+        Question::Compare {
+            tolerance: Tolerance { relative, absolute },
+            ..
+        } => {
             let parts = [*relative, *absolute];
-            hold(parts.iter().any(Option::is_some), "the tolerance has no part")?;
+            hold(
+                parts.iter().any(Option::is_some),
+                "the tolerance has no part",
+            )?;
             let fits = |part: f64| part.is_finite() && part >= 0.0;
-            hold(parts.into_iter().flatten().all(fits), "the tolerance is out of range")
+            hold(
+                parts.into_iter().flatten().all(fits),
+                "the tolerance is out of range",
+            )
         }
         Question::Threshold { limit, form, .. } => {
             hold(limit.value.is_finite(), "the limit is not finite")?;

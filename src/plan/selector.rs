@@ -132,7 +132,11 @@ impl Selector {
     pub fn parse(text: &str) -> Result<Selector, SelectorError> {
         let matchers = parse::matchers(text, parse::Variables::Refused)?;
         let selector = compile(text, &matchers)?;
-        if selector.matchers.iter().all(|matcher| matcher.test.accepts("")) {
+        if selector
+            .matchers
+            .iter()
+            .all(|matcher| matcher.test.accepts(""))
+        {
             return Err(SelectorError {
                 offset: 0,
                 message: "the selector would match every series".to_owned(),
@@ -192,7 +196,12 @@ impl SelectorTemplate {
         compile(text, &matchers)?;
         Ok(SelectorTemplate {
             source: text.to_owned(),
-            canonical: canonical(&matchers.iter().map(|m| m.matcher.clone()).collect::<Vec<_>>()),
+            canonical: canonical(
+                &matchers
+                    .iter()
+                    .map(|m| m.matcher.clone())
+                    .collect::<Vec<_>>(),
+            ),
             matchers: matchers.into_iter().map(|found| found.matcher).collect(),
         })
     }
@@ -226,14 +235,22 @@ impl SelectorTemplate {
         let value_of = |name: &str| values.get(name).map_or("", String::as_str);
         let mut matchers = Vec::with_capacity(self.matchers.len());
         for matcher in &self.matchers {
-            let compiled = matcher.compile(&value_of).map_err(|_| {
-                MissingVariable::RegexTooLarge { label: matcher.label.clone() }
-            })?;
+            let compiled =
+                matcher
+                    .compile(&value_of)
+                    .map_err(|_| MissingVariable::RegexTooLarge {
+                        label: matcher.label.clone(),
+                    })?;
             matchers.push(compiled);
         }
-        let filled: Vec<MatcherTemplate> = self.matchers.iter().map(|m| m.filled(&value_of)).collect();
+        let filled: Vec<MatcherTemplate> =
+            self.matchers.iter().map(|m| m.filled(&value_of)).collect();
         let canonical = canonical(&filled);
-        Ok(Selector { source: canonical.clone(), canonical, matchers })
+        Ok(Selector {
+            source: canonical.clone(),
+            canonical,
+            matchers,
+        })
     }
 
     /// The text as it was written.
@@ -295,7 +312,10 @@ impl MatcherTemplate {
             Operator::Regex => Test::Regex(anchored(&text)?),
             Operator::NotRegex => Test::NotRegex(anchored(&text)?),
         };
-        Ok(Matcher { label: self.label.clone(), test })
+        Ok(Matcher {
+            label: self.label.clone(),
+            test,
+        })
     }
 
     /// The same matcher as a literal, for its canonical text.
@@ -310,14 +330,19 @@ impl MatcherTemplate {
                 Piece::Variable(name) => text.push_str(value_of(name)),
             }
         }
-        MatcherTemplate { value: vec![Piece::Literal(text)], ..self.clone() }
+        MatcherTemplate {
+            value: vec![Piece::Literal(text)],
+            ..self.clone()
+        }
     }
 }
 
 /// A regex that must match the whole value, `.` matching newlines too (Prometheus 3).
 fn anchored(pattern: &str) -> Result<Regex, regex::Error> {
     let build = |text: &str| {
-        regex::RegexBuilder::new(text).size_limit(REGEX_COMPILED_BYTES_MAX).build()
+        regex::RegexBuilder::new(text)
+            .size_limit(REGEX_COMPILED_BYTES_MAX)
+            .build()
     };
     // By itself first: `a)|(b` is valid only between the anchors' parentheses, and escapes them.
     build(pattern)?;
@@ -326,22 +351,35 @@ fn anchored(pattern: &str) -> Result<Regex, regex::Error> {
 
 fn compile(text: &str, found: &[parse::Found]) -> Result<Selector, SelectorError> {
     let mut matchers = Vec::with_capacity(found.len());
-    for parse::Found { matcher, value_offset } in found {
-        matchers.push(matcher.compile(&|_| "x").map_err(|error| SelectorError {
-            offset: *value_offset,
-            message: match error {
-                regex::Error::CompiledTooBig(_) => "the regex is too large".to_owned(),
-                other => format!("the regex does not parse: {}", last_line(&other.to_string())),
-            },
-            help: Some(
-                "regexes are RE2 without look-around and match the whole value; \
+    for parse::Found {
+        matcher,
+        value_offset,
+    } in found
+    {
+        matchers.push(matcher.compile(&|_| "x").map_err(|error| {
+            SelectorError {
+                offset: *value_offset,
+                message: match error {
+                    regex::Error::CompiledTooBig(_) => "the regex is too large".to_owned(),
+                    other => format!(
+                        "the regex does not parse: {}",
+                        last_line(&other.to_string())
+                    ),
+                },
+                help: Some(
+                    "regexes are RE2 without look-around and match the whole value; \
                  a literal dot is written \\\\."
-                    .to_owned(),
-            ),
+                        .to_owned(),
+                ),
+            }
         })?);
     }
     let templates: Vec<MatcherTemplate> = found.iter().map(|f| f.matcher.clone()).collect();
-    Ok(Selector { source: text.to_owned(), canonical: canonical(&templates), matchers })
+    Ok(Selector {
+        source: text.to_owned(),
+        canonical: canonical(&templates),
+        matchers,
+    })
 }
 
 /// The regex crate draws the pattern over several lines; the last one says what is wrong.

@@ -3,5 +3,6 @@
 //! One binary links once, where a file each under `tests/` would link as often as there are files.
 
 mod architecture;
+mod config;
 mod plans;
 mod support;

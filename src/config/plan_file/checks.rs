@@ -21,8 +21,20 @@ const UNITS_MAX: u64 = 1_000_000;
 
 /// Keys of a check.
 pub(in crate::config) const CHECK_KEYS: &[&str] = &[
-    "compare", "threshold", "name", "at", "worse", "tolerance", "limit", "breach", "no_data",
-    "weight", "gating", "min_samples", "require_units", "dispersion",
+    "compare",
+    "threshold",
+    "name",
+    "at",
+    "worse",
+    "tolerance",
+    "limit",
+    "breach",
+    "no_data",
+    "weight",
+    "gating",
+    "min_samples",
+    "require_units",
+    "dispersion",
 ];
 const BURN_RATE: &str = "burn_rate";
 
@@ -34,8 +46,12 @@ pub(super) fn read(
     times: Option<&Times>,
 ) -> Vec<Check> {
     let help = "ask at least one question under checks:, such as - compare: request_latency";
-    let Some(section) = reader.required(table, "checks", help) else { return Vec::new() };
-    let Some(items) = reader.list(&section) else { return Vec::new() };
+    let Some(section) = reader.required(table, "checks", help) else {
+        return Vec::new();
+    };
+    let Some(items) = reader.list(&section) else {
+        return Vec::new();
+    };
     if items.is_empty() {
         reader.bad(&section, "there is no check", help);
     }
@@ -45,7 +61,9 @@ pub(super) fn read(
     }
     let mut checks: Vec<Check> = Vec::new();
     for item in &items {
-        let Some(check) = check(reader, item, metrics, times) else { continue };
+        let Some(check) = check(reader, item, metrics, times) else {
+            continue;
+        };
         if checks.iter().any(|known| known.name == check.name) {
             let message = format!("two checks are named `{}`", check.name);
             let help = "give one of them a name: of its own";
@@ -55,7 +73,12 @@ pub(super) fn read(
     }
     if checks.len() == items.len() && !checks.is_empty() && !checks.iter().any(|c| c.gating) {
         let message = "no check is gating, so no verdict could ever come";
-        reader.refuse(&section, ProblemCode::Conflict, message, "remove gating: false from one");
+        reader.refuse(
+            &section,
+            ProblemCode::Conflict,
+            message,
+            "remove gating: false from one",
+        );
     }
     checks
 }
@@ -68,12 +91,20 @@ fn check(
 ) -> Option<Check> {
     let known: Vec<&str> = CHECK_KEYS.iter().copied().chain([BURN_RATE]).collect();
     let table = reader.table(field, Some(&known))?;
-    let weight = table
-        .get("weight")
-        .map(|field| reader.number(&field, 1.0 / WEIGHT_MAX..=WEIGHT_MAX).unwrap_or(1.0));
-    let gating = table.get("gating").map(|field| reader.flag(&field).unwrap_or(true));
-    let min_samples = table.get("min_samples").map(|field| reader.whole(&field, 1..=SAMPLES_MAX));
-    let require_units = table.get("require_units").map(|f| reader.whole(&f, 1..=UNITS_MAX));
+    let weight = table.get("weight").map(|field| {
+        reader
+            .number(&field, 1.0 / WEIGHT_MAX..=WEIGHT_MAX)
+            .unwrap_or(1.0)
+    });
+    let gating = table
+        .get("gating")
+        .map(|field| reader.flag(&field).unwrap_or(true));
+    let min_samples = table
+        .get("min_samples")
+        .map(|field| reader.whole(&field, 1..=SAMPLES_MAX));
+    let require_units = table
+        .get("require_units")
+        .map(|f| reader.whole(&f, 1..=UNITS_MAX));
     let given_name = match table.get("name") {
         Some(field) => {
             let text = reader.text(&field)?;
@@ -94,7 +125,12 @@ fn check(
                 Some(_) => "a check is either compare or threshold",
                 None => "a check asks compare: METRIC or threshold: METRIC",
             };
-            reader.refuse(field, ProblemCode::MissingKey, message, "give exactly one of the two");
+            reader.refuse(
+                field,
+                ProblemCode::MissingKey,
+                message,
+                "give exactly one of the two",
+            );
             return None;
         }
     };
@@ -149,18 +185,19 @@ fn refuse_strange_keys(reader: &mut Reader<'_>, table: &Table<'_>, asked: Asked)
     }
 }
 
-fn metric_index(
-    reader: &mut Reader<'_>,
-    field: &Field<'_>,
-    metrics: &[Written],
-) -> Option<usize> {
+fn metric_index(reader: &mut Reader<'_>, field: &Field<'_>, metrics: &[Written]) -> Option<usize> {
     let text = reader.text(field)?;
-    let found = metrics.iter().position(|written| written.metric.name == text);
+    let found = metrics
+        .iter()
+        .position(|written| written.metric.name == text);
     if found.is_none() {
         let names = metrics.iter().map(|written| written.metric.name.as_str());
         let help = match nearest(text, names.clone()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("metrics of this plan: {}", names.collect::<Vec<_>>().join(", ")),
+            None => format!(
+                "metrics of this plan: {}",
+                names.collect::<Vec<_>>().join(", ")
+            ),
         };
         reader.bad(field, format!("there is no metric `{text}`"), help);
     }
@@ -173,7 +210,11 @@ fn compare(
     metric: &Metric,
     at: Option<Quantile>,
 ) -> Option<Question> {
-    let words = [("higher", Worse::Higher), ("lower", Worse::Lower), ("either", Worse::Either)];
+    let words = [
+        ("higher", Worse::Higher),
+        ("lower", Worse::Lower),
+        ("either", Worse::Either),
+    ];
     let worse = match table.get("worse") {
         Some(field) => reader.word(&field, &words)?,
         None => Worse::Higher,
@@ -189,16 +230,21 @@ fn compare(
     if metric.kind == MetricKind::Ratio && tolerance.absolute.is_none() {
         let at = (table.place_of("tolerance"), &*table.path_of("tolerance"));
         let message = "a service without errors can never pass a relative tolerance alone";
-        reader.warn(at, message, "add an absolute part: {relative: 20%, absolute: 0.1pp}");
+        reader.warn(
+            at,
+            message,
+            "add an absolute part: {relative: 20%, absolute: 0.1pp}",
+        );
     }
-    Some(Question::Compare { at, worse, tolerance, dispersion })
+    Some(Question::Compare {
+        at,
+        worse,
+        tolerance,
+        dispersion,
+    })
 }
 
-fn dispersion(
-    reader: &mut Reader<'_>,
-    field: &Field<'_>,
-    kind: MetricKind,
-) -> Option<Dispersion> {
+fn dispersion(reader: &mut Reader<'_>, field: &Field<'_>, kind: MetricKind) -> Option<Dispersion> {
     if field.scalar() == Some("calibrated") {
         let message = "dispersion: calibrated is not available in this version";
         let help = "use envelope (the default), or iid where ticks are known to be independent";
@@ -211,7 +257,10 @@ fn dispersion(
         reader.refuse(field, ProblemCode::Conflict, message, help);
         return None;
     }
-    reader.word(field, &[("iid", Dispersion::Iid), ("envelope", Dispersion::Envelope)])
+    reader.word(
+        field,
+        &[("iid", Dispersion::Iid), ("envelope", Dispersion::Envelope)],
+    )
 }
 
 fn threshold(
@@ -242,7 +291,12 @@ fn threshold(
     if metric.kind == MetricKind::Latency && at.is_none() {
         let message = "a limit on a distribution needs a quantile";
         let at = (table.place_of("threshold"), table.at().1);
-        reader.error(at, ProblemCode::MissingKey, message, "add at: p99, or at: p50 for the middle");
+        reader.error(
+            at,
+            ProblemCode::MissingKey,
+            message,
+            "add at: p99, or at: p50 for the middle",
+        );
         return None;
     }
     let limit = reader.required(table, "limit", "say what must hold: limit: \"< 1%\"");
@@ -271,9 +325,17 @@ fn breach(
     let (periods, of) = (periods?, of?);
     if periods > of {
         let message = format!("{periods} of {of} periods cannot breach");
-        reader.refuse(field, ProblemCode::Conflict, message, "periods is at most `of`");
+        reader.refuse(
+            field,
+            ProblemCode::Conflict,
+            message,
+            "periods is at most `of`",
+        );
         return None;
     }
     // LOOKS_MAX fits.
-    Some(ThresholdForm::Breach { periods: periods as u32, of: of as u32 })
+    Some(ThresholdForm::Breach {
+        periods: periods as u32,
+        of: of as u32,
+    })
 }

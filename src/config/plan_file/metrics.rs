@@ -6,21 +6,30 @@
 use super::{ProblemCode, Severity, name};
 use crate::config::problem::nearest;
 use crate::config::reader::{Field, Reader, Table};
-use crate::plan::{
-    Check, Cluster, Lifetime, METRICS_MAX, Metric, MetricKind, Selector, Source,
-};
+use crate::plan::{Check, Cluster, Lifetime, METRICS_MAX, Metric, MetricKind, Selector, Source};
 
 /// Longest unit of measurement, in characters.
 const VALUE_UNIT_CHARS_MAX: usize = 16;
 
 /// Keys of a metric.
 pub(in crate::config) const METRIC_KEYS: &[&str] = &[
-    "kind", "value_unit", "from", "select", "bad", "total", "events", "exposure", "cluster",
+    "kind",
+    "value_unit",
+    "from",
+    "select",
+    "bad",
+    "total",
+    "events",
+    "exposure",
+    "cluster",
 ];
 /// Planned keys: known words, refused with what to use instead.
 const RESERVED_KEYS: [(&str, &str); 2] = [
     ("prometheus", "push the samples to POST /v1/samples"),
-    ("above", "send {\"bad\", \"total\"} per tick with from: values, bad being those above the bound"),
+    (
+        "above",
+        "send {\"bad\", \"total\"} per tick with from: values, bad being those above the bound",
+    ),
 ];
 
 /// The kinds, as written.
@@ -43,8 +52,12 @@ pub(super) struct Written {
 /// Reads the section; metrics come sorted by name.
 pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<Written> {
     let help = "name at least one metric under metrics:";
-    let Some(section) = reader.required(table, "metrics", help) else { return Vec::new() };
-    let Some(entries) = reader.table(&section, None) else { return Vec::new() };
+    let Some(section) = reader.required(table, "metrics", help) else {
+        return Vec::new();
+    };
+    let Some(entries) = reader.table(&section, None) else {
+        return Vec::new();
+    };
     let mut found: Vec<Written> = Vec::new();
     for (key, field) in entries.fields() {
         if let Some(name) = name(reader, &field, &key.text) {
@@ -55,7 +68,10 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<Written> {
         reader.bad(&section, "there is no metric", help);
     }
     if found.len() > METRICS_MAX {
-        let message = format!("{} metrics; at most {METRICS_MAX} are possible", found.len());
+        let message = format!(
+            "{} metrics; at most {METRICS_MAX} are possible",
+            found.len()
+        );
         reader.refuse(&section, ProblemCode::TooLarge, message, "split the plan");
     }
     found.sort_by(|one, other| one.metric.name.cmp(&other.metric.name));
@@ -65,7 +81,9 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<Written> {
 fn metric(reader: &mut Reader<'_>, name: String, field: &Field<'_>) -> Written {
     let mut written = Written {
         metric: Metric {
-            source: Source::Values { select: Selector::named(&name) },
+            source: Source::Values {
+                select: Selector::named(&name),
+            },
             name,
             kind: MetricKind::Latency,
             value_unit: None,
@@ -74,9 +92,14 @@ fn metric(reader: &mut Reader<'_>, name: String, field: &Field<'_>) -> Written {
         kind_known: false,
         selects: false,
     };
-    let known: Vec<&str> =
-        METRIC_KEYS.iter().copied().chain(RESERVED_KEYS.iter().map(|(key, _)| *key)).collect();
-    let Some(table) = reader.table(field, Some(&known)) else { return written };
+    let known: Vec<&str> = METRIC_KEYS
+        .iter()
+        .copied()
+        .chain(RESERVED_KEYS.iter().map(|(key, _)| *key))
+        .collect();
+    let Some(table) = reader.table(field, Some(&known)) else {
+        return written;
+    };
     let mut reserved = false;
     for (key, instead) in RESERVED_KEYS {
         if table.get(key).is_some() {
@@ -91,7 +114,9 @@ fn metric(reader: &mut Reader<'_>, name: String, field: &Field<'_>) -> Written {
         .required(&table, "kind", help)
         .and_then(|field| reader.word(&field, &KINDS));
     written.metric.value_unit = table.get("value_unit").and_then(|f| value_unit(reader, &f));
-    written.metric.cluster = table.get("cluster").and_then(|field| cluster(reader, &field));
+    written.metric.cluster = table
+        .get("cluster")
+        .and_then(|field| cluster(reader, &field));
     let Some(kind) = kind else { return written };
     written.metric.kind = kind;
     written.kind_known = true;
@@ -104,10 +129,19 @@ fn metric(reader: &mut Reader<'_>, name: String, field: &Field<'_>) -> Written {
 
 fn value_unit(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
     let text = reader.text(field)?.trim();
-    let starts_number = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '+' | '-'));
-    if text.is_empty() || starts_number || text.chars().count() > VALUE_UNIT_CHARS_MAX || text == "pp" {
+    let starts_number =
+        text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '+' | '-'));
+    if text.is_empty()
+        || starts_number
+        || text.chars().count() > VALUE_UNIT_CHARS_MAX
+        || text == "pp"
+    {
         let help = format!("such as ms, s, bytes or %; at most {VALUE_UNIT_CHARS_MAX} characters");
-        reader.bad(field, format!("`{text}` cannot be a unit of measurement"), help);
+        reader.bad(
+            field,
+            format!("`{text}` cannot be a unit of measurement"),
+            help,
+        );
         return None;
     }
     Some(text.to_owned())
@@ -116,13 +150,20 @@ fn value_unit(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
 fn cluster(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Cluster> {
     let table = reader.table(field, Some(&["by", "lifetime"]))?;
     let by = reader
-        .required(&table, "by", "the label that carries the unit: by: trace_id")
+        .required(
+            &table,
+            "by",
+            "the label that carries the unit: by: trace_id",
+        )
         .and_then(|field| reader.text(&field));
     let help = "tick for traces and other short-lived units, run for pods, hosts and clients";
-    let lifetime = reader.required(&table, "lifetime", help).and_then(|field| {
-        reader.word(&field, &[("tick", Lifetime::Tick), ("run", Lifetime::Run)])
-    });
-    Some(Cluster { by: by?.to_owned(), lifetime: lifetime? })
+    let lifetime = reader
+        .required(&table, "lifetime", help)
+        .and_then(|field| reader.word(&field, &[("tick", Lifetime::Tick), ("run", Lifetime::Run)]));
+    Some(Cluster {
+        by: by?.to_owned(),
+        lifetime: lifetime?,
+    })
 }
 
 /// Where the samples come from, by kind and `from`.
@@ -175,19 +216,28 @@ fn source(
             let (bad, total) = (bad?, total?);
             if bad == total {
                 let message = "`bad` and `total` are the same series";
-                let help = "bad is a part of total: total: 'requests', bad: 'requests{code=~\"5..\"}'";
-                reader.error((table.place_of("bad"), &table.path_of("bad")), ProblemCode::Conflict,
-                    message, help);
+                let help =
+                    "bad is a part of total: total: 'requests', bad: 'requests{code=~\"5..\"}'";
+                reader.error(
+                    (table.place_of("bad"), &table.path_of("bad")),
+                    ProblemCode::Conflict,
+                    message,
+                    help,
+                );
             }
             Some(Source::RatioIncrements { bad, total })
         }
         (From::Increments, _) => {
-            let events = required_selector(reader, table, "events", "the series that counts events");
+            let events =
+                required_selector(reader, table, "events", "the series that counts events");
             let exposure = match table.get("exposure") {
                 Some(field) => Some(selector(reader, &field)?),
                 None => None,
             };
-            Some(Source::RateIncrements { events: events?, exposure })
+            Some(Source::RateIncrements {
+                events: events?,
+                exposure,
+            })
         }
     }
 }
@@ -258,20 +308,34 @@ pub(super) fn warn_of_unused(
     has_arms: bool,
 ) {
     // A check that could not be read may have been the one that asks.
-    if reader.problems.iter().any(|problem| problem.severity == Severity::Error) {
+    if reader
+        .problems
+        .iter()
+        .any(|problem| problem.severity == Severity::Error)
+    {
         return;
     }
     let section = table.get("metrics");
-    let Some(section) = section.and_then(|field| reader.table(&field, None)) else { return };
+    let Some(section) = section.and_then(|field| reader.table(&field, None)) else {
+        return;
+    };
     for (index, written) in metrics.iter().enumerate() {
         let name = &written.metric.name;
         let at = (section.place_of(name), &*section.path_of(name));
         if !checks.is_empty() && checks.iter().all(|check| check.metric != index) {
-            reader.warn(at, format!("no check asks about `{name}`"), "add a check, or remove it");
+            reader.warn(
+                at,
+                format!("no check asks about `{name}`"),
+                "add a check, or remove it",
+            );
         }
         if written.selects && !has_arms {
             let message = format!("`{name}` selects series, but without `arms` none has a side");
-            reader.warn(at, message, "add arms:, or remove select and address each sample");
+            reader.warn(
+                at,
+                message,
+                "add arms:, or remove select and address each sample",
+            );
         }
     }
 }

@@ -71,9 +71,7 @@ enum Version {
 
 /// Such as 500ms, 15s, 5m, 1h30m, 2d.
 #[derive(JsonSchema)]
-struct Duration(
-    #[schemars(regex(pattern = r"^([0-9.]+(ms|s|m|h|d))+$"))] String,
-);
+struct Duration(#[schemars(regex(pattern = r"^([0-9.]+(ms|s|m|h|d))+$"))] String);
 
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -243,9 +241,9 @@ enum From {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::plan_file::PLAN_KEYS;
     use crate::config::plan_file::checks::CHECK_KEYS;
     use crate::config::plan_file::metrics::METRIC_KEYS;
-    use crate::config::plan_file::PLAN_KEYS;
 
     #[test]
     fn the_schema_knows_the_readers_keys() {

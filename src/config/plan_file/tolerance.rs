@@ -20,7 +20,10 @@ pub(super) fn default_for(kind: MetricKind, at: Option<Quantile>) -> Tolerance {
         (MetricKind::Ratio, _) => (0.20, Some(0.001)),
         (MetricKind::Rate | MetricKind::Gauge, _) => (0.20, None),
     };
-    Tolerance { relative: Some(relative), absolute }
+    Tolerance {
+        relative: Some(relative),
+        absolute,
+    }
 }
 
 /// Reads `5%`, `0.1pp`, `3ms` or `{relative: .., absolute: ..}`.
@@ -34,15 +37,22 @@ pub(super) fn read(
         return match part(reader, field, metric)? {
             Part::Relative(relative) => {
                 let relative = Some(check_relative(reader, field, relative, worse)?);
-                Some(Tolerance { relative, absolute: None })
+                Some(Tolerance {
+                    relative,
+                    absolute: None,
+                })
             }
-            Part::Absolute(absolute) => {
-                Some(Tolerance { relative: None, absolute: Some(absolute) })
-            }
+            Part::Absolute(absolute) => Some(Tolerance {
+                relative: None,
+                absolute: Some(absolute),
+            }),
         };
     }
     let table = reader.table(field, Some(&["relative", "absolute"]))?;
-    let mut tolerance = Tolerance { relative: None, absolute: None };
+    let mut tolerance = Tolerance {
+        relative: None,
+        absolute: None,
+    };
     if let Some(field) = table.get("relative") {
         match part(reader, &field, metric)? {
             Part::Relative(relative) => {
@@ -65,7 +75,11 @@ pub(super) fn read(
         }
     }
     if tolerance.relative.is_none() && tolerance.absolute.is_none() {
-        reader.bad(field, "the tolerance has no part", "give relative, absolute or both");
+        reader.bad(
+            field,
+            "the tolerance has no part",
+            "give relative, absolute or both",
+        );
         return None;
     }
     Some(tolerance)
@@ -78,7 +92,10 @@ enum Part {
 
 fn part(reader: &mut Reader<'_>, field: &Field<'_>, metric: &Metric) -> Option<Part> {
     let text = reader.text(field)?;
-    let example = format!("write 20%, or {} for an absolute part", absolute_example(metric));
+    let example = format!(
+        "write 20%, or {} for an absolute part",
+        absolute_example(metric)
+    );
     let Some(amount) = quantity::amount(text) else {
         reader.bad(field, format!("`{text}` is not a tolerance"), example);
         return None;
@@ -87,7 +104,11 @@ fn part(reader: &mut Reader<'_>, field: &Field<'_>, metric: &Metric) -> Option<P
         Amount::Percent(relative) => Part::Relative(relative),
         Amount::PercentagePoints(points) if metric.kind == MetricKind::Ratio => {
             if points >= 1.0 {
-                reader.bad(field, "100 percentage points allow everything", "write less");
+                reader.bad(
+                    field,
+                    "100 percentage points allow everything",
+                    "write less",
+                );
                 return None;
             }
             Part::Absolute(points)
@@ -100,7 +121,11 @@ fn part(reader: &mut Reader<'_>, field: &Field<'_>, metric: &Metric) -> Option<P
         // Nothing is nothing, in any unit.
         Amount::Plain(value, None) if value == 0.0 => Part::Absolute(0.0),
         Amount::Plain(..) if metric.kind == MetricKind::Ratio => {
-            reader.bad(field, format!("`{text}` has no unit that fits a ratio"), example);
+            reader.bad(
+                field,
+                format!("`{text}` has no unit that fits a ratio"),
+                example,
+            );
             return None;
         }
         Amount::Plain(value, unit) => {
@@ -110,7 +135,11 @@ fn part(reader: &mut Reader<'_>, field: &Field<'_>, metric: &Metric) -> Option<P
     };
     let (Part::Relative(value) | Part::Absolute(value)) = part;
     if value < 0.0 {
-        reader.bad(field, "a tolerance cannot be negative", "`worse` gives the direction");
+        reader.bad(
+            field,
+            "a tolerance cannot be negative",
+            "`worse` gives the direction",
+        );
         return None;
     }
     Some(match part {
@@ -132,7 +161,11 @@ fn check_relative(
         return None;
     }
     if relative > RELATIVE_MAX {
-        reader.bad(field, "the tolerance is more than a hundredfold", "write at most 10000%");
+        reader.bad(
+            field,
+            "the tolerance is more than a hundredfold",
+            "write at most 10000%",
+        );
         return None;
     }
     Some(relative)
@@ -197,11 +230,19 @@ pub(super) fn limit(reader: &mut Reader<'_>, field: &Field<'_>, metric: &Metric)
             return Some(Limit { side, value: share });
         }
         Amount::PercentagePoints(_) => {
-            reader.bad(field, "a limit is not a difference: pp has no meaning here", example);
+            reader.bad(
+                field,
+                "a limit is not a difference: pp has no meaning here",
+                example,
+            );
             return None;
         }
         Amount::Plain(..) if is_ratio => {
-            reader.bad(field, format!("`{rest}` has no unit that fits a ratio"), example);
+            reader.bad(
+                field,
+                format!("`{rest}` has no unit that fits a ratio"),
+                example,
+            );
             return None;
         }
         Amount::Percent(share) => {
@@ -217,7 +258,10 @@ pub(super) fn limit(reader: &mut Reader<'_>, field: &Field<'_>, metric: &Metric)
         reader.bad(field, "a rate's limit is above zero", example);
         return None;
     }
-    Some(Limit { side, value: value + 0.0 })
+    Some(Limit {
+        side,
+        value: value + 0.0,
+    })
 }
 
 /// Reads `p99`, `p99.9`: for kind `latency` only.

@@ -29,7 +29,12 @@ pub(super) fn matchers(text: &str, variables: Variables) -> Result<Vec<Found>, S
             help: None,
         });
     }
-    let mut cursor = Cursor { text, at: 0, variables, found: Vec::new() };
+    let mut cursor = Cursor {
+        text,
+        at: 0,
+        variables,
+        found: Vec::new(),
+    };
     cursor.selector()?;
     if cursor.found.is_empty() {
         return Err(cursor.error(
@@ -43,7 +48,9 @@ pub(super) fn matchers(text: &str, variables: Variables) -> Result<Vec<Found>, S
 /// `[a-zA-Z_][a-zA-Z0-9_]*`
 pub(super) fn is_label_name(text: &str) -> bool {
     let mut chars = text.chars();
-    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+    chars
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
@@ -122,11 +129,15 @@ impl<'t> Cursor<'t> {
         let quoted = matches!(self.peek(), Some('"' | '\'' | '`'));
         let label = if quoted {
             let pieces = self.quoted(Variables::Refused)?;
-            pieces.into_iter().map(|piece| match piece {
-                Piece::Literal(text) | Piece::Variable(text) => text,
-            }).collect()
+            pieces
+                .into_iter()
+                .map(|piece| match piece {
+                    Piece::Literal(text) | Piece::Variable(text) => text,
+                })
+                .collect()
         } else {
-            self.word(|c| c.is_ascii_alphanumeric() || c == '_').to_owned()
+            self.word(|c| c.is_ascii_alphanumeric() || c == '_')
+                .to_owned()
         };
         self.blanks();
         if quoted && matches!(self.peek(), None | Some(',' | '}')) {
@@ -153,7 +164,14 @@ impl<'t> Cursor<'t> {
             self.at = start;
             return Err(self.error("the metric name is given twice", "keep one of the two"));
         }
-        self.push(MatcherTemplate { label, operator, value }, value_offset)
+        self.push(
+            MatcherTemplate {
+                label,
+                operator,
+                value,
+            },
+            value_offset,
+        )
     }
 
     fn operator(&mut self) -> Result<Operator, SelectorError> {
@@ -187,7 +205,14 @@ impl<'t> Cursor<'t> {
         }
         let value = vec![Piece::Literal(name.to_owned())];
         let label = NAME_LABEL.to_owned();
-        self.push(MatcherTemplate { label, operator: Operator::Equal, value }, offset)
+        self.push(
+            MatcherTemplate {
+                label,
+                operator: Operator::Equal,
+                value,
+            },
+            offset,
+        )
     }
 
     fn push(&mut self, matcher: MatcherTemplate, value_offset: usize) -> Result<(), SelectorError> {
@@ -195,7 +220,10 @@ impl<'t> Cursor<'t> {
             let message = format!("more than {MATCHERS_MAX} matchers");
             return Err(self.error(&message, "join alternatives in one regex: =~\"one|two\""));
         }
-        self.found.push(Found { matcher, value_offset });
+        self.found.push(Found {
+            matcher,
+            value_offset,
+        });
         Ok(())
     }
 
@@ -283,7 +311,10 @@ impl<'t> Cursor<'t> {
         };
         char.ok_or_else(|| {
             self.at = at;
-            self.error("unknown escape", "double the backslash of a regex: \\\\d, \\\\.")
+            self.error(
+                "unknown escape",
+                "double the backslash of a regex: \\\\d, \\\\.",
+            )
         })
     }
 

@@ -5,7 +5,10 @@ use proptest::prelude::*;
 use super::*;
 
 fn labels(pairs: &[(&str, &str)]) -> Labels {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 fn selects(selector: &str, name: &str, pairs: &[(&str, &str)]) -> bool {
@@ -38,20 +41,49 @@ fn matchers_follow_prometheus() {
         // The name is a label too.
         ("{__name__=~\"http_.*\"}", "http_requests", &[], true),
         ("{__name__=~\"http_.*\"}", "requests_http_x", &[], false),
-        ("{\"http.server.duration\", le=\"1\"}", "http.server.duration", &[("le", "1")], true),
+        (
+            "{\"http.server.duration\", le=\"1\"}",
+            "http.server.duration",
+            &[("le", "1")],
+            true,
+        ),
         ("up{\"k8s.pod\"=\"a\"}", "up", &[("k8s.pod", "a")], true),
         // Quotes and escapes.
         ("up{path='/a\"b'}", "up", &[("path", "/a\"b")], true),
         ("up{path=`a\\b`}", "up", &[("path", "a\\b")], true),
-        ("up{path=~\"\\\\d+\\\\.x\"}", "up", &[("path", "12.x")], true),
-        ("up{path=\"\\x41\\u00e9\\101\"}", "up", &[("path", "AéA")], true),
+        (
+            "up{path=~\"\\\\d+\\\\.x\"}",
+            "up",
+            &[("path", "12.x")],
+            true,
+        ),
+        (
+            "up{path=\"\\x41\\u00e9\\101\"}",
+            "up",
+            &[("path", "AéA")],
+            true,
+        ),
         // Bare matchers, as arms are written.
-        ("job=\"api\", code!~\"5..\"", "anything", &[("job", "api"), ("code", "200")], true),
-        ("job=\"api\", code!~\"5..\"", "anything", &[("job", "api"), ("code", "500")], false),
+        (
+            "job=\"api\", code!~\"5..\"",
+            "anything",
+            &[("job", "api"), ("code", "200")],
+            true,
+        ),
+        (
+            "job=\"api\", code!~\"5..\"",
+            "anything",
+            &[("job", "api"), ("code", "500")],
+            false,
+        ),
         ("a=\"1\", a!=\"2\"", "x", &[("a", "1")], true),
     ];
     for (selector, name, pairs, expected) in cases {
-        assert_eq!(selects(selector, name, pairs), *expected, "{selector} on {name} {pairs:?}");
+        assert_eq!(
+            selects(selector, name, pairs),
+            *expected,
+            "{selector} on {name} {pairs:?}"
+        );
     }
 }
 
@@ -68,8 +100,16 @@ fn mistakes_are_located_and_helped() {
         ("up{job=\"api}", 7, "the quotes are not closed"),
         ("up{job=\"api\"", 12, "the braces are not closed"),
         ("up{job=\"a\" code=\"b\"}", 11, "expected a comma"),
-        ("up{code=~\"5(\"}", 9, "the regex does not parse: unclosed group"),
-        ("up{code=~\"a)|(b\"}", 9, "the regex does not parse: unopened group"),
+        (
+            "up{code=~\"5(\"}",
+            9,
+            "the regex does not parse: unclosed group",
+        ),
+        (
+            "up{code=~\"a)|(b\"}",
+            9,
+            "the regex does not parse: unopened group",
+        ),
         ("up{code=~\"\\\\w{900}\"}", 9, "the regex is too large"),
         ("up{code=~\"\\d\"}", 10, "unknown escape"),
         ("up{code=\"\\xe9\"}", 9, "unknown escape"),
@@ -78,11 +118,19 @@ fn mistakes_are_located_and_helped() {
         ("up[5m]", 2, "a range has no meaning here"),
         ("up{__name__=\"down\"}", 3, "the metric name is given twice"),
         ("404s", 0, "a name starts with a letter or _"),
-        ("up{a=\"{{canary}}\"}", 6, "variables stand only in the values of arm matchers"),
+        (
+            "up{a=\"{{canary}}\"}",
+            6,
+            "variables stand only in the values of arm matchers",
+        ),
     ];
     for (text, offset, message) in cases {
         let error = Selector::parse(text).expect_err(text);
-        assert_eq!((error.offset, error.message.as_str()), (offset, message), "{text}");
+        assert_eq!(
+            (error.offset, error.message.as_str()),
+            (offset, message),
+            "{text}"
+        );
     }
 }
 
@@ -108,16 +156,25 @@ fn canonical_form_ignores_order_quotes_and_blanks() {
 
 #[test]
 fn templates_name_their_variables_and_ask_for_them() {
-    let template =
-        SelectorTemplate::parse("hash=\"{{canary}}\", zone=~\"{{ zone }}-.*\"").unwrap();
-    assert_eq!(template.variables().into_iter().collect::<Vec<_>>(), ["canary", "zone"]);
+    let template = SelectorTemplate::parse("hash=\"{{canary}}\", zone=~\"{{ zone }}-.*\"").unwrap();
+    assert_eq!(
+        template.variables().into_iter().collect::<Vec<_>>(),
+        ["canary", "zone"]
+    );
     let mut values = BTreeMap::from([("canary".to_owned(), "7f".to_owned())]);
     let missing = template.fill(&values).unwrap_err();
-    assert_eq!(missing, MissingVariable::Absent { name: "zone".to_owned() });
+    assert_eq!(
+        missing,
+        MissingVariable::Absent {
+            name: "zone".to_owned()
+        }
+    );
     values.insert("zone".to_owned(), String::new());
     assert_eq!(
         template.fill(&values).unwrap_err(),
-        MissingVariable::Empty { name: "zone".to_owned() }
+        MissingVariable::Empty {
+            name: "zone".to_owned()
+        }
     );
     values.insert("zone".to_owned(), "eu".to_owned());
     let filled = template.fill(&values).unwrap();
@@ -126,13 +183,20 @@ fn templates_name_their_variables_and_ask_for_them() {
     values.insert("zone".to_owned(), "z".repeat(VARIABLE_BYTES_MAX + 1));
     assert_eq!(
         template.fill(&values).unwrap_err(),
-        MissingVariable::TooLong { name: "zone".to_owned() }
+        MissingVariable::TooLong {
+            name: "zone".to_owned()
+        }
     );
 }
 
 #[test]
 fn variables_stand_only_where_they_are_literal() {
-    for text in ["{{label}}=\"x\"", "a=\"{{no name}}\"", "a=\"{{open\"", "a=\"{{}}\""] {
+    for text in [
+        "{{label}}=\"x\"",
+        "a=\"{{no name}}\"",
+        "a=\"{{open\"",
+        "a=\"{{}}\"",
+    ] {
         assert!(SelectorTemplate::parse(text).is_err(), "{text}");
     }
     for text in ["a=~\"[{{x}}]\"", "a=~`\\{{x}}`", "a=~\"(?P<{{x}}>y)\""] {
