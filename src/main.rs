@@ -1,46 +1,30 @@
-//! The `davy` binary.
+//! The `davy` binary: reads the command line, runs the command, gives the exit code.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use davy::cli::{backtest, check, compare, exit::Exit, replay, schema};
-
-#[derive(Parser)]
-#[command(name = "davy", version)]
-enum Command {
-    Compare(compare::CompareArgs),
-    Replay(replay::ReplayArgs),
-    Backtest(backtest::BacktestArgs),
-    Check(check::CheckArgs),
-    Schema(schema::SchemaArgs),
-}
+use davy::cli::exit::Exit;
+use davy::cli::{self, CommandLine};
 
 fn main() -> ExitCode {
-    let command = match Command::try_parse() {
-        Ok(command) => command,
+    let typed = match CommandLine::try_parse() {
+        Ok(typed) => typed,
         Err(error) => {
+            // Help and version are errors to clap; only what goes to standard error is one to us.
             let _ = error.print();
-            return if error.use_stderr() {
-                Exit::Usage.into()
+            let exit = if error.use_stderr() {
+                Exit::Usage
             } else {
-                Exit::Pass.into()
+                Exit::Pass
             };
+            return exit.into();
         }
     };
-    let mut out = std::io::stdout().lock();
-    let result = match command {
-        Command::Compare(args) => compare::run(&args, &mut out),
-        Command::Replay(args) => replay::run(&args, &mut out),
-        Command::Backtest(args) => backtest::run(&args, &mut out),
-        Command::Check(args) => check::run(&args, &mut out),
-        Command::Schema(args) => schema::run(&args, &mut out),
-    };
-    match result.and_then(|exit| Ok(out.flush().map(|()| exit)?)) {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            eprintln!("davy: error: {error:#}");
-            Exit::Error.into()
-        }
-    }
+    let mut out = io::stdout().lock();
+    let result = cli::run(typed.command, &mut out);
+    let result = result.and_then(|exit| Ok(out.flush().map(|()| exit)?));
+    result
+        .unwrap_or_else(|error| cli::report(&error, &mut io::stderr()))
+        .into()
 }

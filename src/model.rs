@@ -3,6 +3,8 @@
 //! Owns the vocabulary and nothing else. It must not know of plans, windows or bytes.
 //! Values that would be nonsense (a NaN, a weight of zero) cannot be built here.
 
+mod words_for_infinities;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -47,6 +49,9 @@ impl fmt::Display for Arm {
         f.write_str(self.as_str())
     }
 }
+
+/// Largest count in one sample: a weight, a total, a number of events.
+pub const COUNT_MAX: u64 = 1 << 40;
 
 /// An instant in unix milliseconds.
 #[derive(
@@ -280,41 +285,4 @@ pub struct Change {
     /// Named links: pull request, pipeline, runbook.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub links: BTreeMap<String, String>,
-}
-
-mod words_for_infinities {
-    //! Numbers as JSON, with the words `inf` and `-inf` for what JSON cannot say.
-
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[derive(Serialize, Deserialize)]
-    #[serde(untagged)]
-    enum Word {
-        Finite(f64),
-        Infinite(String),
-    }
-
-    pub fn serialize<S: Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(values.iter().map(|&value| match value {
-            f64::INFINITY => Word::Infinite("inf".to_owned()),
-            f64::NEG_INFINITY => Word::Infinite("-inf".to_owned()),
-            finite => Word::Finite(finite),
-        }))
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
-        let words = Vec::<Word>::deserialize(deserializer)?;
-        words
-            .into_iter()
-            .map(|word| match word {
-                Word::Finite(value) => Ok(value),
-                Word::Infinite(word) => match word.as_str() {
-                    "inf" => Ok(f64::INFINITY),
-                    "-inf" => Ok(f64::NEG_INFINITY),
-                    other => Err(D::Error::custom(format!("{other:?} is not a number"))),
-                },
-            })
-            .collect()
-    }
 }

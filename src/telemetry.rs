@@ -1,1 +1,298 @@
-//! telemetry
+//! What davy tells about itself: its log and its metrics.
+//!
+//! Owns the registry, the names of all metrics and their labels. No label ever holds an analysis,
+//! a unit or anything else a sender can invent without bound; plan names are counted and those
+//! past [`PLAN_LABELS_MAX`] share the label `other`. It must not know what the numbers are for.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// Plans that get a label of their own.
+pub const PLAN_LABELS_MAX: usize = 100;
+/// What plans past [`PLAN_LABELS_MAX`] are called.
+pub const OTHER_PLAN: &str = "other";
+
+/// Bounds of buckets for things that take up to a few seconds.
+const DURATION_SECS: [f64; 12] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0,
+];
+
+/// The daemon's metrics. Every name begins with `davy_`, in base units.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    plans: Mutex<BTreeSet<String>>,
+    /// `davy_samples_total{outcome}`: accepted, unmatched, ambiguous, late, duplicate, refused.
+    pub samples: IntCounterVec,
+    /// `davy_ingest_wire_bytes_total`: bodies of sample requests as they came.
+    pub ingest_wire_bytes: IntCounter,
+    /// `davy_ingest_decoded_bytes_total`: the same, decompressed.
+    pub ingest_decoded_bytes: IntCounter,
+    /// `davy_looks_total`
+    pub looks: IntCounter,
+    /// `davy_verdicts_total{plan,verdict,reason}`: final ones.
+    pub verdicts: IntCounterVec,
+    /// `davy_analyses_started_total{plan}`
+    pub analyses_started: IntCounterVec,
+    /// `davy_analyses_running`
+    pub analyses_running: IntGauge,
+    /// `davy_http_requests_total{route,method,status}`
+    pub http_requests: IntCounterVec,
+    /// `davy_http_request_duration_seconds{route}`
+    pub http_duration: HistogramVec,
+    /// `davy_webhook_attempts_total{endpoint,outcome}`: delivered, retried, dead.
+    pub webhook_attempts: IntCounterVec,
+    /// `davy_outbox_depth`
+    pub outbox_depth: IntGauge,
+    /// `davy_engine_queue_depth`
+    pub engine_queue_depth: IntGauge,
+    /// `davy_engine_input_duration_seconds{input}`
+    pub engine_input_duration: HistogramVec,
+    /// `davy_commit_duration_seconds`
+    pub commit_duration: Histogram,
+    /// `davy_limit_reached_total{limit}`: how often a named limit turned something away.
+    pub limit_reached: IntCounterVec,
+    /// `davy_sse_clients`
+    pub sse_clients: IntGauge,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// A registry of its own with every metric in it.
+    ///
+    /// # Errors
+    /// Only when two metrics have one name, which every test would see.
+    pub fn new(version: &str) -> Result<Metrics, prometheus::Error> {
+        let registry = Registry::new();
+        let make = Maker {
+            registry: &registry,
+        };
+        let build_info = make.gauges("davy_build_info", "the running version", &["version"])?;
+        build_info.with_label_values(&[version]).set(1);
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
+        Ok(Metrics {
+            plans: Mutex::default(),
+            samples: make.counters(
+                "davy_samples_total",
+                "samples by what became of them",
+                &["outcome"],
+            )?,
+            ingest_wire_bytes: make.counter(
+                "davy_ingest_wire_bytes_total",
+                "bytes of sample requests as they came",
+            )?,
+            ingest_decoded_bytes: make.counter(
+                "davy_ingest_decoded_bytes_total",
+                "bytes of sample requests, decompressed",
+            )?,
+            looks: make.counter("davy_looks_total", "ticks closed and evaluated")?,
+            verdicts: make.counters(
+                "davy_verdicts_total",
+                "final verdicts",
+                &["plan", "verdict", "reason"],
+            )?,
+            analyses_started: make.counters(
+                "davy_analyses_started_total",
+                "analyses started",
+                &["plan"],
+            )?,
+            analyses_running: make.gauge("davy_analyses_running", "analyses that are not final")?,
+            http_requests: make.counters(
+                "davy_http_requests_total",
+                "requests answered",
+                &["route", "method", "status"],
+            )?,
+            http_duration: make.histograms(
+                "davy_http_request_duration_seconds",
+                "from the request's head to the answer's head",
+                &["route"],
+            )?,
+            webhook_attempts: make.counters(
+                "davy_webhook_attempts_total",
+                "attempts to deliver",
+                &["endpoint", "outcome"],
+            )?,
+            outbox_depth: make.gauge("davy_outbox_depth", "deliveries waiting")?,
+            engine_queue_depth: make
+                .gauge("davy_engine_queue_depth", "inputs waiting for the engine")?,
+            engine_input_duration: make.histograms(
+                "davy_engine_input_duration_seconds",
+                "time to apply an input; those of `tick` and `samples` close ticks",
+                &["input"],
+            )?,
+            commit_duration: make.histogram(
+                "davy_commit_duration_seconds",
+                "time to write what an input caused",
+            )?,
+            limit_reached: make.counters(
+                "davy_limit_reached_total",
+                "how often a limit turned something away",
+                &["limit"],
+            )?,
+            sse_clients: make.gauge("davy_sse_clients", "open event streams")?,
+            registry,
+        })
+    }
+
+    /// The text format of all metrics.
+    ///
+    /// # Errors
+    /// When the encoder fails, which its input does not let it.
+    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+
+    /// The label of a plan: its name, or [`OTHER_PLAN`] once there are too many.
+    pub fn plan_label<'p>(&self, plan: &'p str) -> &'p str {
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if plans.contains(plan) {
+            return plan;
+        }
+        if plans.len() >= PLAN_LABELS_MAX {
+            return OTHER_PLAN;
+        }
+        plans.insert(plan.to_string());
+        plan
+    }
+
+    /// Counts that a named limit turned something away.
+    pub fn limit(&self, limit: &str) {
+        self.limit_reached.with_label_values(&[limit]).inc();
+    }
+}
+
+struct Maker<'r> {
+    registry: &'r Registry,
+}
+
+impl Maker<'_> {
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        let metric = IntCounter::new(name, help)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
+        let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        let metric = IntGauge::new(name, help)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, prometheus::Error> {
+        let metric = IntGaugeVec::new(Opts::new(name, help), labels)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn histogram(&self, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
+        let options = HistogramOpts::new(name, help).buckets(DURATION_SECS.to_vec());
+        let metric = Histogram::with_opts(options)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        let options = HistogramOpts::new(name, help).buckets(DURATION_SECS.to_vec());
+        let metric = HistogramVec::new(options, labels)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogForm {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts the log on standard error. A second call does nothing, as tests need.
+///
+/// # Errors
+/// A sentence when `filter` (such as `info,davy::webhook=debug`) cannot be understood.
+pub fn start_log(form: LogForm, filter: &str) -> Result<(), String> {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .map_err(|error| format!("the log filter {filter:?} cannot be understood: {error}"))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    let started = match form {
+        LogForm::Text => builder.try_init(),
+        LogForm::Json => builder.json().flatten_event(true).try_init(),
+    };
+    if started.is_err() {
+        tracing::debug!("the log was started before");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_rendered_with_the_prefix() {
+        let metrics = Metrics::new("1.2.3").expect("names are unique");
+        metrics.samples.with_label_values(&["late"]).inc_by(3);
+        let text = String::from_utf8(metrics.render().expect("renders")).expect("text");
+        assert!(
+            text.contains("davy_samples_total{outcome=\"late\"} 3"),
+            "{text}"
+        );
+        assert!(text.contains("davy_build_info{version=\"1.2.3\"} 1"));
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        assert!(names.clone().count() > 10);
+        for name in names {
+            assert!(
+                name.starts_with("davy_") || name.starts_with("process_"),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn plan_labels_are_bounded() {
+        let metrics = Metrics::new("0").expect("names are unique");
+        for number in 0..PLAN_LABELS_MAX {
+            let name = format!("plan-{number}");
+            assert_eq!(metrics.plan_label(&name), name);
+        }
+        assert_eq!(metrics.plan_label("one-more"), OTHER_PLAN);
+        assert_eq!(metrics.plan_label("plan-0"), "plan-0");
+    }
+}

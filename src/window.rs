@@ -170,7 +170,7 @@ impl Window {
         let cell: &mut Cell = &mut cells[metric][arm.index()];
         let unit = clustered.then_some(unit);
         cell.add(kind, ts, reading, unit, self.tick_values_max)?;
-        cell.missing += missing;
+        cell.missing = cell.missing.saturating_add(missing);
         self.newest = self.newest.max(Some(ts));
         Ok(())
     }
@@ -241,7 +241,7 @@ impl Cell {
                 }
             }
             (MetricKind::Rate, Reading::Rate { events, exposure }) => {
-                self.bad += events;
+                self.bad = self.bad.saturating_add(*events);
                 self.exposure += exposure;
                 self.samples += 1;
             }
@@ -254,7 +254,7 @@ impl Cell {
                 }
                 self.points
                     .extend(values.iter().map(|&value| (ts.millis(), value)));
-                self.samples += values.len() as u64;
+                self.samples = self.samples.saturating_add(values.len() as u64);
             }
             _ => return Err(NoPlace::WrongForm),
         }
@@ -267,12 +267,15 @@ impl Cell {
         }
         self.values.extend_from_slice(values);
         if weights.is_empty() {
-            self.samples += values.len() as u64;
+            self.samples = self.samples.saturating_add(values.len() as u64);
             if !self.weights.is_empty() {
                 self.weights.resize(self.values.len(), 1);
             }
         } else {
-            self.samples += weights.iter().sum::<u64>();
+            let weight = weights
+                .iter()
+                .fold(0_u64, |sum, &weight| sum.saturating_add(weight));
+            self.samples = self.samples.saturating_add(weight);
             self.weights.extend_from_slice(weights);
         }
         if let Some(unit) = unit {
@@ -281,13 +284,13 @@ impl Cell {
     }
 
     fn add_ratio(&mut self, bad: u64, total: u64, unit: Option<u64>) {
-        self.bad += bad;
-        self.total += total;
-        self.samples += total;
+        self.bad = self.bad.saturating_add(bad);
+        self.total = self.total.saturating_add(total);
+        self.samples = self.samples.saturating_add(total);
         if let Some(unit) = unit {
             let sums = self.by_unit.entry(unit).or_default();
-            sums.0 += bad;
-            sums.1 += total;
+            sums.0 = sums.0.saturating_add(bad);
+            sums.1 = sums.1.saturating_add(total);
         }
     }
 
@@ -298,8 +301,8 @@ impl Cell {
         let weights = std::mem::take(&mut self.weights);
         let mut merged: BTreeMap<u64, u64> = BTreeMap::new();
         for (i, &value) in self.values.iter().enumerate() {
-            *merged.entry(coarse(value).to_bits()).or_default() +=
-                weights.get(i).copied().unwrap_or(1);
+            let sum = merged.entry(coarse(value).to_bits()).or_default();
+            *sum = sum.saturating_add(weights.get(i).copied().unwrap_or(1));
         }
         self.values = merged.keys().map(|&bits| f64::from_bits(bits)).collect();
         self.weights = merged.into_values().collect();

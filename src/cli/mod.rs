@@ -1,11 +1,58 @@
-//! The command line.
+//! The command line: what a person typed, and which room does it.
+//!
+//! Owns the list of commands and how an error is shown. Each command's file owns its arguments and
+//! its work; exit codes are in [`exit`].
+
 pub mod backtest;
 pub mod check;
 pub mod compare;
+pub mod completions;
 pub mod exit;
+pub mod export;
 pub mod progress;
 pub mod replay;
 pub mod schema;
+pub mod serve;
+pub mod simulate;
+
+use std::io::Write;
+
+use clap::{Parser, Subcommand};
+
+use exit::Exit;
+
+/// Tells a deployment controller, while a canary runs, whether it is worse than its baseline.
+#[derive(Debug, Parser)]
+#[command(name = "davy", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "exit codes: 0 pass or done, 1 fail, 2 inconclusive, 3 error, 64 usage")]
+pub struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon
+    Serve(serve::ServeArgs),
+    /// Tell every problem of plans and configuration files
+    Check(check::CheckArgs),
+    /// Print the JSON Schema of plans or of the configuration
+    Schema(schema::SchemaArgs),
+    /// Compare two samples once, without a plan
+    Compare(compare::CompareArgs),
+    /// Judge a recorded interval under a plan, look by look
+    Replay(replay::ReplayArgs),
+    /// Judge labelled deployments under a plan, and count mistakes
+    Backtest(backtest::BacktestArgs),
+    /// Estimate false alarms and power of a plan from simulated traffic
+    Simulate(simulate::SimulateArgs),
+    /// Fetch the recording of an analysis from a daemon
+    Export(export::ExportArgs),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+}
 
 /// Form of a command's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -14,4 +61,61 @@ pub enum OutputForm {
     Text,
     /// For programs.
     Json,
+}
+
+/// Does what was typed.
+///
+/// # Errors
+/// Whatever kept the command from doing its work, told as far down as it is known.
+pub fn run(command: Command, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    match command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Check(args) => check::run(&args, out),
+        Command::Schema(args) => schema::run(&args, out),
+        Command::Compare(args) => compare::run(&args, out),
+        Command::Replay(args) => replay::run(&args, out),
+        Command::Backtest(args) => backtest::run(&args, out),
+        Command::Simulate(args) => simulate::run(&args, out),
+        Command::Export(args) => export::run(&args, out),
+        Command::Completions(args) => completions::run(&args, out),
+    }
+}
+
+/// Shows an error, and says how the process ends. A reader that left (`davy ... | head`) is none.
+pub fn report(error: &anyhow::Error, err: &mut dyn Write) -> Exit {
+    let broken_pipe = error.chain().any(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    });
+    if broken_pipe {
+        return Exit::Pass;
+    }
+    // Where standard error is gone too there is nobody left to tell.
+    let _ = writeln!(err, "davy: error: {error:#}");
+    Exit::Error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn a_broken_pipe_is_quiet_and_everything_else_is_told() {
+        let mut told = Vec::new();
+        let pipe = anyhow::Error::new(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        assert_eq!(report(&pipe.context("writing"), &mut told), Exit::Pass);
+        assert!(told.is_empty());
+        let other = anyhow::anyhow!("inner").context("outer");
+        assert_eq!(report(&other, &mut told), Exit::Error);
+        assert_eq!(
+            String::from_utf8_lossy(&told),
+            "davy: error: outer: inner\n"
+        );
+    }
 }

@@ -3,10 +3,11 @@
 //! Owns when a verdict is final, what it asks of the controller, and the events on the way. The
 //! judging itself is `judge`'s. Next: `steps`, `ingest`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Limits;
+use super::dedupe::Dedupe;
 use super::matching::ArmSelectors;
 use super::messages::*;
 use super::recording;
@@ -14,9 +15,9 @@ use super::steps::Step;
 use crate::judge::check::Detail;
 use crate::judge::side::Scratch;
 use crate::judge::verdict::{self, Gate, GateKind, Guarantee, Status, VerdictBody};
-use crate::judge::{self, Judge, Judgement, sentence};
+use crate::judge::{self, Judge, Judgement, assumptions, sentence};
 use crate::model::{Change, Decision, Millis, Outcome, Reason, Timestamp};
-use crate::plan::{ChangeField, Dispersion, Lifetime, Plan, Question};
+use crate::plan::{ChangeField, Plan};
 use crate::window::Window;
 
 /// One run of a plan for one change.
@@ -57,14 +58,6 @@ pub(super) struct Counters {
     pub late: u64,
     pub missing: u64,
     pub newest: Option<Timestamp>,
-}
-
-/// Sample ids seen lately; the oldest is forgotten first.
-#[derive(Debug)]
-pub(super) struct Dedupe {
-    order: VecDeque<u128>,
-    known: BTreeSet<u128>,
-    ids_max: usize,
 }
 
 // === impl Analysis ===
@@ -326,7 +319,7 @@ impl Analysis {
                 beta: self.plan.beta,
                 spent: self.judge.spent(),
                 looks: closed as u64,
-                assumes: assumptions(&self.plan),
+                assumes: assumptions::of_plan(&self.plan),
             },
             checks: findings.to_vec(),
             change: self.change.clone(),
@@ -409,32 +402,6 @@ impl Analysis {
     }
 }
 
-// === impl Dedupe ===
-
-impl Dedupe {
-    fn new(ids_max: usize) -> Dedupe {
-        Dedupe {
-            order: VecDeque::new(),
-            known: BTreeSet::new(),
-            ids_max,
-        }
-    }
-
-    /// Whether the id was seen before; remembers it otherwise.
-    pub fn is_duplicate(&mut self, id: u128) -> bool {
-        if !self.known.insert(id) {
-            return true;
-        }
-        self.order.push_back(id);
-        if self.order.len() > self.ids_max
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-        false
-    }
-}
-
 // === functions ===
 
 /// How an analysis ends at this look, if it does.
@@ -489,43 +456,4 @@ fn require_change(plan: &Plan, change: &Change) -> Result<(), Refusal> {
         message: format!("the plan requires change.{}", missing.join(", change.")),
         help: Some("name the missing fields under \"change\" in the request".to_owned()),
     })
-}
-
-/// What the guarantee of a plan rests on, in words.
-fn assumptions(plan: &Plan) -> Vec<String> {
-    let mut assumes = BTreeSet::new();
-    for check in plan.checks.iter().filter(|check| check.gating) {
-        let metric = &plan.metrics[check.metric];
-        let text = match (&check.question, &metric.cluster) {
-            (question, _) if !question.spends_alpha() => {
-                format!("{}: an alarm rule, which promises nothing", check.name)
-            }
-            (Question::Compare { dispersion, .. }, _)
-                if metric.kind == crate::plan::MetricKind::Gauge =>
-            {
-                match dispersion {
-                    Dispersion::Iid => format!("{}: ticks are independent", check.name),
-                    Dispersion::Envelope => {
-                        format!(
-                            "{}: first-order autocorrelation of ticks up to 0.8",
-                            check.name
-                        )
-                    }
-                }
-            }
-            (_, Some(cluster)) => {
-                let life = match cluster.lifetime {
-                    Lifetime::Tick => "within a tick",
-                    Lifetime::Run => "over the run",
-                };
-                format!(
-                    "{}: units ({}) are independent {life}",
-                    check.name, cluster.by
-                )
-            }
-            (_, None) => format!("{}: samples of a tick are independent", check.name),
-        };
-        assumes.insert(text);
-    }
-    assumes.into_iter().collect()
 }

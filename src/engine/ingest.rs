@@ -12,12 +12,12 @@ use super::analysis::Analysis;
 use super::matching::{Match, Place, Role};
 use super::messages::*;
 use super::recording;
-use crate::model::{Arm, Labels, Reading, Sample, Timestamp};
+use crate::model::{Arm, COUNT_MAX, Labels, Reading, Sample, Timestamp};
 use crate::plan::MetricKind;
 use crate::window::NoPlace;
 
-/// Largest count that an f64 increment may carry exactly.
-const INCREMENT_MAX: f64 = 9_007_199_254_740_992.0;
+/// Largest increment of a counter in one sample.
+const INCREMENT_MAX: f64 = COUNT_MAX as f64;
 
 /// What became of one sample at one analysis.
 enum Fate {
@@ -212,8 +212,9 @@ fn placed(
             return no_place_fate(analysis, places, no_place);
         }
         let counters = &mut analysis.counters[place.metric];
-        counters.samples[place.arm.index()] += weight_of(&reading);
-        counters.missing += missing;
+        let samples = &mut counters.samples[place.arm.index()];
+        *samples = samples.saturating_add(weight_of(&reading));
+        counters.missing = counters.missing.saturating_add(missing);
         counters.newest = counters.newest.max(Some(sample.ts));
         let name = &analysis.plan.metrics[place.metric].name;
         lines.entry(analysis.id.clone()).or_default().add(
@@ -277,27 +278,41 @@ fn reading_for(analysis: &Analysis, place: &Place, reading: &Reading) -> Result<
         return Err(wrong());
     }
     if place.role == Role::Reading {
-        return Ok(reading.clone());
+        return if is_countable(reading) {
+            Ok(reading.clone())
+        } else {
+            Err(Fate::Refused(
+                "count_too_large",
+                format!(
+                    "weights, totals and events must be at most {COUNT_MAX} a sample, exposures finite and from 0 up, and bad events no more than the total"
+                ),
+            ))
+        };
     }
+    increment(metric.kind, &metric.name, place.role, reading)
+}
+
+/// The increment of one of a pair of counters.
+fn increment(kind: MetricKind, name: &str, role: Role, reading: &Reading) -> Result<Reading, Fate> {
     let Reading::Values { values, weights } = reading else {
-        return Err(wrong());
+        return Err(Fate::Refused("wrong_form", wrong_form(kind, name)));
     };
     let sum: f64 = values
         .iter()
         .enumerate()
         .map(|(i, value)| value * weights.get(i).copied().unwrap_or(1) as f64)
         .sum();
-    let is_exposure = place.role == Role::Total && metric.kind == MetricKind::Rate;
+    let is_exposure = role == Role::Total && kind == MetricKind::Rate;
     if !(0.0..=INCREMENT_MAX).contains(&sum) || (!is_exposure && sum.fract() != 0.0) {
         return Err(Fate::Refused(
             "wrong_form",
             format!(
                 "an increment of {} must be a whole number from 0 up, not {sum}",
-                metric.name
+                name
             ),
         ));
     }
-    Ok(match (metric.kind, place.role) {
+    Ok(match (kind, role) {
         (MetricKind::Ratio, Role::Bad) => Reading::Ratio {
             bad: sum as u64,
             total: 0,
@@ -318,6 +333,17 @@ fn reading_for(analysis: &Analysis, place: &Place, reading: &Reading) -> Result<
             exposure: sum,
         },
     })
+}
+
+/// Whether the counts of a reading can be summed without loss.
+fn is_countable(reading: &Reading) -> bool {
+    match reading {
+        Reading::Values { weights, .. } => weights.iter().all(|&weight| weight <= COUNT_MAX),
+        Reading::Ratio { bad, total } => bad <= total && *total <= COUNT_MAX,
+        Reading::Rate { events, exposure } => {
+            *events <= COUNT_MAX && (0.0..=COUNT_MAX as f64).contains(exposure)
+        }
+    }
 }
 
 fn unit_of(analysis: &Analysis, metric: usize, sample: &Sample) -> Option<String> {
@@ -341,7 +367,9 @@ fn wrong_form(kind: MetricKind, name: &str) -> String {
 fn weight_of(reading: &Reading) -> u64 {
     match reading {
         Reading::Values { values, weights } if weights.is_empty() => values.len() as u64,
-        Reading::Values { weights, .. } => weights.iter().sum(),
+        Reading::Values { weights, .. } => weights
+            .iter()
+            .fold(0, |sum, &weight| sum.saturating_add(weight)),
         Reading::Ratio { total, .. } => *total,
         Reading::Rate { .. } => 1,
     }

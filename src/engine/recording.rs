@@ -184,15 +184,8 @@ fn is_zero(number: &u32) -> bool {
 
 // === playing ===
 
-/// Plays a recording into an empty machine, handing over the effects of every line. With `plan`,
-/// the recording is judged under that plan instead of its own.
-pub fn play<'l>(
-    lines: impl IntoIterator<Item = &'l str>,
-    plan: Option<Arc<Plan>>,
-    mut on_effects: impl FnMut(Vec<Effect>),
-) -> Result<String, PlayError> {
-    let mut lines = lines.into_iter().enumerate();
-    let (_, first) = lines.next().ok_or(PlayError::NoHeader)?;
+fn read_header(first: Option<&str>) -> Result<Header, PlayError> {
+    let first = first.ok_or(PlayError::NoHeader)?;
     let header: Header = serde_json::from_str(first).map_err(|_| PlayError::NoHeader)?;
     if header.recording != FORM {
         return Err(PlayError::WrongForm {
@@ -206,6 +199,18 @@ pub fn play<'l>(
             stated: header.plan_hash,
         });
     }
+    Ok(header)
+}
+
+/// Plays a recording into an empty machine, handing over the effects of every line. With `plan`,
+/// the recording is judged under that plan instead of its own.
+pub fn play<'l>(
+    lines: impl IntoIterator<Item = &'l str>,
+    plan: Option<Arc<Plan>>,
+    mut on_effects: impl FnMut(Vec<Effect>),
+) -> Result<String, PlayError> {
+    let mut lines = lines.into_iter().enumerate();
+    let header = read_header(lines.next().map(|(_, line)| line))?;
     let id = header.analysis;
     // What was accepted once must be accepted again: the recording is bounded, not its replay.
     let limits = Limits {

@@ -56,7 +56,7 @@ impl Step {
         self.ticks += 1;
         for (samples, cells) in self.samples.iter_mut().zip(&tick.cells) {
             for arm in 0..2 {
-                samples[arm] += cells[arm].samples;
+                samples[arm] = samples[arm].saturating_add(cells[arm].samples);
             }
         }
     }

@@ -1,1 +1,126 @@
-//! http
+//! The HTTP API.
+//!
+//! Owns the router, its layers and what handlers share. It turns requests into inputs of the
+//! engine and reads answers from the store; it must not change an analysis itself. Read on in
+//! [`routes`], the table of everything, and [`problem`], the table of everything that can go wrong.
+
+pub mod analyses;
+pub mod body;
+pub mod events;
+pub mod link;
+pub mod listen;
+pub mod observe;
+pub mod openapi;
+pub mod problem;
+pub mod query;
+pub mod routes;
+pub mod samples;
+pub mod service;
+pub mod start;
+pub mod verdicts;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::Request;
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::codec;
+use crate::plan::Plan;
+use crate::store::Store;
+use crate::store::watch::Watchers;
+use crate::telemetry::Metrics;
+use link::EngineLink;
+use problem::Problem;
+
+/// Limits of the API; the daemon's configuration names each of them.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Bytes of a body of samples on the wire.
+    pub request_body_bytes_max: u64,
+    /// Bytes of a body of samples once unpacked.
+    pub decoded_body_bytes_max: u64,
+    /// Time from a request's head to its answer's, streams and long polls excepted.
+    pub request_timeout: Duration,
+    /// Longest wait of a long poll.
+    pub long_poll_max: Duration,
+    /// Limits of the samples themselves.
+    pub codec: codec::Limits,
+}
+
+/// What handlers share.
+pub struct Shared {
+    /// The way to the engine.
+    pub link: EngineLink,
+    /// Where answers are read.
+    pub store: Arc<dyn Store>,
+    /// Who waits for what.
+    pub watchers: Arc<Watchers>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Plans by name.
+    pub plans: BTreeMap<String, Arc<Plan>>,
+    /// Limits.
+    pub bounds: Bounds,
+    /// Room for event streams.
+    pub streams: Arc<Semaphore>,
+    /// Cancelled when the daemon begins to stop.
+    pub stopping: CancellationToken,
+    /// The OpenAPI document.
+    pub openapi: Bytes,
+}
+
+/// The router with all layers. From the outside in: count and name the request, catch panics,
+/// limit the time (where the route says so).
+pub fn router(shared: Arc<Shared>) -> Router {
+    let mut router = Router::new();
+    for route in routes::routes() {
+        let handler = if route.timed {
+            route
+                .handler
+                .layer(from_fn_with_state(shared.clone(), observe::time_limit))
+        } else {
+            route.handler
+        };
+        router = router.route(route.path, handler);
+    }
+    router
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(other_methods)
+        .layer(CatchPanicLayer::custom(observe::panicked))
+        .layer(from_fn_with_state(shared.clone(), observe::observe))
+        .layer(map_response(no_sniffing))
+        .with_state(shared)
+}
+
+async fn nothing_here(request: Request) -> Problem {
+    let path: String = request.uri().path().chars().take(120).collect();
+    Problem::new("route_not_found", format!("nothing is at {path:?}"))
+        .help("GET /v1/openapi.json lists what there is")
+}
+
+async fn other_methods(request: Request) -> Response {
+    let detail = format!("{} is not answered here", request.method());
+    Problem::new("method_not_allowed", detail)
+        .help("GET /v1/openapi.json lists what there is")
+        .into_response()
+}
+
+/// Bodies hold text from outside; a browser must not guess that some of it is a page.
+async fn no_sniffing(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    let nosniff = axum::http::HeaderValue::from_static("nosniff");
+    headers.insert(axum::http::header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    let fresh = axum::http::HeaderValue::from_static("no-store");
+    headers
+        .entry(axum::http::header::CACHE_CONTROL)
+        .or_insert(fresh);
+    response
+}

@@ -4,8 +4,8 @@
 //! worse. Next: `counts`, which joins it with the relative part.
 //!
 //! - **Fail** (exact): each tick's canary events against the law at u + a, where u is the upper
-//!   end of a confidence sequence of the baseline from past ticks at half of alpha; the other
-//!   half is spent on the canary's count.
+//!   end of a confidence sequence of the baseline up to this tick, at half of alpha; the other
+//!   half is spent on the canary's count, which is independent of the baseline's.
 //! - **Pass while the baseline has hardly any events** (exact): whatever the baseline, p_c <= a
 //!   is enough. Zero events in n requests show it at about ln(1 / beta') / a requests.
 //! - **Pass afterwards** (asymptotic): the difference of proportions with its variance at the
@@ -15,7 +15,7 @@ use crate::judge::check::{self, LookAt};
 use crate::judge::counts::Tally;
 use crate::judge::side::{Adjust, Side, Spending};
 use crate::plan::MetricKind;
-use crate::stats::law::Lattice;
+use crate::stats::count_law::CountLaw;
 use crate::stats::mixture;
 use crate::stats::special;
 
@@ -90,6 +90,10 @@ impl AbsolutePart {
     /// Takes a tick, turned so that the degradation is "the canary has more".
     pub fn close(&mut self, tick: &Tally) {
         self.ticks += 1;
+        if self.prior_exposure == 0.0 {
+            self.prior_exposure = tick.exposure[0];
+        }
+        self.run.add(tick);
         let bad = tick.bad[1] as i64;
         match self.law(tick, self.baseline_ceiling() + self.absolute) {
             Some(law) => self.above.push_count(bad, law),
@@ -106,14 +110,6 @@ impl AbsolutePart {
             self.difference.push_gaussian(weight * difference, weight);
         } else {
             self.difference.push_empty();
-        }
-        if self.prior_exposure == 0.0 {
-            self.prior_exposure = tick.exposure[0];
-        }
-        for arm in 0..2 {
-            self.run.bad[arm] += tick.bad[arm];
-            self.run.total[arm] += tick.total[arm];
-            self.run.exposure[arm] += tick.exposure[arm];
         }
     }
 
@@ -197,19 +193,19 @@ impl AbsolutePart {
         }
     }
 
-    /// Upper end of the baseline's confidence sequence from past ticks, at half of alpha. Both
-    /// ends of the sequence share delta, and only one is used.
+    /// Upper end of the baseline's confidence sequence so far, at half of alpha. Both ends of the
+    /// sequence share delta, and only one is used.
     fn baseline_ceiling(&self) -> f64 {
         self.bounds(&self.run, 0, 0.5 * self.fail_level)[1]
     }
 
     /// Law of the canary's events at this share or rate; `None` where it says nothing.
-    fn law(&self, tick: &Tally, level: f64) -> Option<Lattice> {
+    fn law(&self, tick: &Tally, level: f64) -> Option<CountLaw> {
         match self.kind {
             MetricKind::Rate => (tick.exposure[1] > 0.0 && level.is_finite())
-                .then(|| Lattice::poisson(level * tick.exposure[1])),
+                .then(|| CountLaw::poisson(level * tick.exposure[1])),
             _ => {
-                (tick.total[1] > 0 && level < 1.0).then(|| Lattice::binomial(tick.total[1], level))
+                (tick.total[1] > 0 && level < 1.0).then(|| CountLaw::binomial(tick.total[1], level))
             }
         }
     }

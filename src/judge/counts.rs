@@ -15,7 +15,7 @@ use crate::judge::units::{self, UnitSums};
 use crate::judge::verdict::Scale;
 use crate::model::Reason;
 use crate::plan::{MetricKind, Tolerance, Worse};
-use crate::stats::law::Lattice;
+use crate::stats::count_law::CountLaw;
 use crate::window::Cell;
 
 /// Bad events and exposure of both arms in one tick (or over a run).
@@ -138,7 +138,7 @@ impl CountCheck {
 
     /// Looks at the run so far.
     pub fn find(&mut self, setting: &Setting<'_>, at: &mut LookAt<'_>) -> Evidence {
-        let mut evidence = Evidence::none(Scale::Ratio);
+        let mut evidence = Evidence::none(self.ratio_scale());
         if self.inconsistent {
             evidence.wanting = Some(Reason::BadData);
             return evidence;
@@ -212,11 +212,17 @@ impl CountCheck {
             && !(evidence.pass && speaking.absolute_passes && !speaking.relative_passes);
         let lower = self.worse == Worse::Lower;
         if by_ratio {
-            evidence.estimate = Some(canary / baseline);
+            evidence.scale = self.ratio_scale();
+            evidence.estimate = match self.kind {
+                MetricKind::Rate => Some(canary / baseline),
+                _ => odds(canary)
+                    .zip(odds(baseline))
+                    .map(|(canary, baseline)| canary / baseline),
+            };
             evidence.tolerance = Some(rank::shown_boundary(
                 self.worse,
                 &self.tolerance,
-                Scale::Ratio,
+                evidence.scale,
             ));
             if let Some(look) = &speaking.relative {
                 evidence.interval = self.grid.interval(
@@ -242,6 +248,13 @@ impl CountCheck {
             .filter(|_| !evidence.fail && !evidence.pass);
     }
 
+    fn ratio_scale(&self) -> Scale {
+        match self.kind {
+            MetricKind::Rate => Scale::Ratio,
+            _ => Scale::OddsRatio,
+        }
+    }
+
     fn orientation(&self) -> Orientation {
         match self.worse {
             Worse::Higher => Orientation::Higher,
@@ -257,6 +270,11 @@ impl CountCheck {
         }
         sum
     }
+}
+
+/// Odds of a share; `None` where they are infinite.
+fn odds(share: f64) -> Option<f64> {
+    (share < 1.0).then(|| share / (1.0 - share))
 }
 
 /// One side's look at both parts.
@@ -333,10 +351,10 @@ impl OneSide {
 // === impl Tally ===
 
 impl Tally {
-    fn add(&mut self, other: &Tally) {
+    pub(super) fn add(&mut self, other: &Tally) {
         for arm in 0..2 {
-            self.bad[arm] += other.bad[arm];
-            self.total[arm] += other.total[arm];
+            self.bad[arm] = self.bad[arm].saturating_add(other.bad[arm]);
+            self.total[arm] = self.total[arm].saturating_add(other.total[arm]);
             self.exposure[arm] += other.exposure[arm];
         }
     }
@@ -355,15 +373,15 @@ impl Tally {
 
     /// Law of the canary's bad events given the total, at this odds (or rate) ratio; of the
     /// baseline's where `swapped`.
-    fn law(&self, kind: MetricKind, odds: f64, swapped: bool) -> Lattice {
+    fn law(&self, kind: MetricKind, odds: f64, swapped: bool) -> CountLaw {
         let events = self.bad[0] + self.bad[1];
         let (own, other) = if swapped { (0, 1) } else { (1, 0) };
         match kind {
             MetricKind::Rate => {
                 let weighted = odds * self.exposure[own];
-                Lattice::binomial(events, weighted / (weighted + self.exposure[other]))
+                CountLaw::binomial(events, weighted / (weighted + self.exposure[other]))
             }
-            _ => Lattice::fisher_noncentral_hypergeometric(
+            _ => CountLaw::fisher_noncentral_hypergeometric(
                 self.total[own],
                 self.total[other],
                 events,

@@ -6,6 +6,7 @@
 //! must not know of analyses, requests or clocks. Start at [`Judge::close_and_look`]; then `side`
 //! for the sequential test that all checks share, and one file for each kind of check.
 
+pub mod assumptions;
 pub mod check;
 pub mod grid;
 pub mod sentence;
@@ -402,8 +403,8 @@ impl OneCheck {
 impl Received {
     fn add(&mut self, cells: &[Cell; 2]) {
         for (arm, cell) in cells.iter().enumerate() {
-            self.samples[arm] += cell.samples;
-            self.missing[arm] += cell.missing;
+            self.samples[arm] = self.samples[arm].saturating_add(cell.samples);
+            self.missing[arm] = self.missing[arm].saturating_add(cell.missing);
             let silent = cell.samples == 0;
             self.silent_ticks[arm] = if silent {
                 self.silent_ticks[arm] + 1

@@ -429,7 +429,7 @@ fn push_grid(grid: &mut Grid, baseline: &Sorted, canary: &Sorted) {
 pub(super) fn shown_boundary(worse: Worse, tolerance: &Tolerance, scale: Scale) -> f64 {
     let lower = worse == Worse::Lower;
     match scale {
-        Scale::Ratio => {
+        Scale::Ratio | Scale::OddsRatio => {
             let relative = tolerance.relative.unwrap_or(0.0);
             if lower {
                 1.0 - relative

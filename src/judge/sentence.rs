@@ -156,6 +156,10 @@ fn measured(setting: &Setting<'_>, finding: &Finding) -> String {
             "{} the baseline's{interval}",
             value(setting, finding, estimate)
         ),
+        Scale::OddsRatio => format!(
+            "{} the baseline's odds{interval}",
+            value(setting, finding, estimate)
+        ),
         Scale::Difference => {
             format!(
                 "{} from the baseline's{interval}",
@@ -168,7 +172,7 @@ fn measured(setting: &Setting<'_>, finding: &Finding) -> String {
 
 fn value(setting: &Setting<'_>, finding: &Finding, value: f64) -> String {
     match finding.scale {
-        Scale::Ratio => format!("{}x", short(value)),
+        Scale::Ratio | Scale::OddsRatio => format!("{}x", short(value)),
         Scale::Difference if value > 0.0 => format!("+{}", in_unit(setting, value, true)),
         Scale::Difference => in_unit(setting, value, true),
         Scale::Value => in_unit(setting, value, false),

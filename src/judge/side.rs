@@ -13,6 +13,7 @@
 //! memory that all checks share.
 
 use crate::stats::count_dp::{CountDp, CountTail};
+use crate::stats::count_law::CountLaw;
 use crate::stats::lan_demets::{LanDemets, MIN_INFORMATION_STEP};
 use crate::stats::law::Law;
 use crate::stats::multiscale::{self, Peak};
@@ -203,7 +204,17 @@ impl Side {
     }
 
     /// Adds a tick whose score is the lattice count `x` under a discrete law.
-    pub fn push_count(&mut self, x: i64, law: crate::stats::law::Lattice) {
+    pub fn push_count(&mut self, x: i64, law: CountLaw) {
+        let law = match law {
+            CountLaw::Exact(lattice) => lattice,
+            CountLaw::Wide {
+                mean,
+                variance,
+                unit,
+            } => {
+                return self.push_gaussian(x as f64 * unit - mean, variance);
+            }
+        };
         if law.variance() <= 0.0 {
             return self.push_empty();
         }

@@ -14,7 +14,7 @@ use crate::judge::units::{self, UnitSums};
 use crate::judge::verdict::Scale;
 use crate::model::Reason;
 use crate::plan::{Quantile, Tolerance, Worse};
-use crate::stats::law::Lattice;
+use crate::stats::count_law::CountLaw;
 use crate::stats::rank::Sorted;
 use crate::window::{Cell, coarse};
 
@@ -264,7 +264,7 @@ impl OneSide {
         ];
         let counts = [cut.count(&arms[0]), cut.count(&arms[1])];
         let (n, m) = (arms[0].total(), arms[1].total());
-        let law = Lattice::permutation_scores(
+        let law = CountLaw::permutation_scores(
             m,
             n,
             counts[0].beyond + counts[1].beyond,
@@ -373,9 +373,9 @@ impl Cut {
         let (mut beyond, mut tied) = (0, 0);
         for (&value, &weight) in values.values().iter().zip(values.weights()) {
             if value > self.threshold {
-                beyond += weight;
+                beyond = u64::saturating_add(beyond, weight);
             } else if value == self.threshold {
-                tied += weight;
+                tied = u64::saturating_add(tied, weight);
             }
         }
         Counted { beyond, tied }

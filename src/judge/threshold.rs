@@ -13,7 +13,7 @@ use crate::judge::units::{self, UnitSums};
 use crate::judge::verdict::Scale;
 use crate::model::Reason;
 use crate::plan::{Dispersion, Limit, LimitSide, MetricKind, Quantile};
-use crate::stats::law::Lattice;
+use crate::stats::count_law::CountLaw;
 use crate::stats::mixture;
 use crate::stats::multiscale::WHOLE_RUN_PENALTY;
 use crate::stats::rank::Sorted;
@@ -89,16 +89,16 @@ impl ThresholdCheck {
                 let count = points.len() as f64;
                 let mean = points.iter().map(|&(_, value)| value).sum::<f64>() / count;
                 side.push((count > 0.0).then(|| check::sign(above) * (mean - self.limit.value)));
-                self.seen.1 += points.len() as u64;
+                self.seen.1 = self.seen.1.saturating_add(points.len() as u64);
             }
             (Test::Count(side), MetricKind::Rate) => {
                 if canary.exposure > 0.0 {
-                    let law = Lattice::poisson(self.limit.value * canary.exposure);
+                    let law = CountLaw::poisson(self.limit.value * canary.exposure);
                     push_turned(side, canary.bad as i64, law, above);
                 } else {
                     side.push_empty();
                 }
-                self.seen.0 += canary.bad;
+                self.seen.0 = self.seen.0.saturating_add(canary.bad);
                 self.exposure += canary.exposure;
                 if self.first_exposure == 0.0 {
                     self.first_exposure = canary.exposure;
@@ -107,14 +107,14 @@ impl ThresholdCheck {
             (Test::Count(side), _) => {
                 let (bad, total) = counted(self.kind, canary, &self.limit);
                 if total > 0 {
-                    let law = Lattice::binomial(total, boundary_share(self.at, &self.limit));
+                    let law = CountLaw::binomial(total, boundary_share(self.at, &self.limit));
                     // For a ratio with a lower limit, the good are counted; see `counted`.
                     side.push_count(bad as i64, law);
                 } else {
                     side.push_empty();
                 }
-                self.seen.0 += bad;
-                self.seen.1 += total;
+                self.seen.0 = self.seen.0.saturating_add(bad);
+                self.seen.1 = self.seen.1.saturating_add(total);
             }
         }
         self.remember(canary);
@@ -337,7 +337,8 @@ fn counted(kind: MetricKind, cell: &Cell, limit: &Limit) -> (u64, u64) {
             let mut breaching = 0;
             for (i, &value) in cell.values.iter().enumerate() {
                 if is_beyond(value, limit) {
-                    breaching += cell.weights.get(i).copied().unwrap_or(1);
+                    let weight = cell.weights.get(i).copied().unwrap_or(1);
+                    breaching = u64::saturating_add(breaching, weight);
                 }
             }
             (breaching, cell.samples)
@@ -366,7 +367,7 @@ fn boundary_share(at: Option<Quantile>, limit: &Limit) -> f64 {
     }
 }
 
-fn push_turned(side: &mut Side, count: i64, law: Lattice, turned: bool) {
+fn push_turned(side: &mut Side, count: i64, law: CountLaw, turned: bool) {
     if turned {
         side.push_count(-count, law.negated());
     } else {

@@ -25,6 +25,9 @@ pub struct PerArm<T> {
 pub enum Scale {
     /// Canary over baseline; 1 is no difference.
     Ratio,
+    /// Odds of the canary's bad share over the baseline's: the ratio of the shares while they are
+    /// small, and symmetric under exchanging good and bad.
+    OddsRatio,
     /// Canary minus baseline, in the metric's unit.
     Difference,
     /// The canary's own value, in the metric's unit (a fraction for ratios).

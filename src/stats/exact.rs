@@ -154,11 +154,15 @@ fn add_group(ways: &mut [Vec<u128>], size: usize, midrank: usize, before: usize)
             // C(size, taken) from C(size, taken - 1); the division is exact.
             choices = choices * (size + 1 - taken) as u128 / taken as u128;
             let shift = taken * midrank;
-            if chosen - taken > before || shift >= row.len() {
+            let from = chosen - taken;
+            if from > before {
                 continue;
             }
-            let source = &lower_rows[chosen - taken];
-            for (target, &count) in row[shift..].iter_mut().zip(source) {
+            // Only these doubled rank sums of `from` among the `before` lowest can occur.
+            let (lowest, highest) = (from * (from + 1), from * (2 * before + 1 - from));
+            let source = &lower_rows[from][lowest..=highest];
+            let last = lowest + shift + source.len();
+            for (target, &count) in row[lowest + shift..last].iter_mut().zip(source) {
                 *target += choices * count;
             }
         }

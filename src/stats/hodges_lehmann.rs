@@ -228,6 +228,37 @@ mod tests {
     }
 
     #[test]
+    fn weights_and_subsamples_work_together() {
+        // Past the size from which a subsample predicts, with weights, against a full list.
+        let values =
+            |len: i32, step: i32| (0..len).map(move |i| f64::from(i * step % 7_919) * 0.37);
+        let (canary, baseline): (Vec<f64>, Vec<f64>) = (
+            values(2_300, 31).collect(),
+            values(2_200, 57).map(|v| v * 1.03).collect(),
+        );
+        let weights: Vec<u64> = (0..2_300).map(|i| 1 + i % 3).collect();
+        let heavy = Sorted::new(canary.clone(), Some(weights.clone())).expect("no NaN");
+        let differences = Differences::new(&heavy, &sorted(&baseline)).expect("finite");
+        let mut all: Vec<(f64, u64)> = Vec::new();
+        for (x, &weight) in canary.iter().zip(&weights) {
+            all.extend(baseline.iter().map(|y| (x - y, weight)));
+        }
+        all.sort_by(|p, q| p.0.total_cmp(&q.0));
+        for share in [0.025, 0.5, 0.9] {
+            let k = (share * differences.pairs() as f64) as u128;
+            let mut seen = 0;
+            let expected = all.iter().find(|&&(_, weight)| {
+                seen += u128::from(weight);
+                seen >= k
+            });
+            assert_eq!(
+                Some(differences.kth(k)),
+                expected.map(|&(difference, _)| difference)
+            );
+        }
+    }
+
+    #[test]
     fn a_tail_beyond_the_smallest_probability_takes_the_extremes() {
         let differences = Differences::new(&sorted(&[1.0]), &sorted(&[2.0, 5.0])).expect("finite");
         assert_eq!(differences.interval(0.95, Bound::Auto), [-4.0, -1.0]);

@@ -8,12 +8,13 @@
 //! | [`rank`], [`exact`], [`mann_whitney`], [`hodges_lehmann`] | one comparison of two samples | exchangeable values under equality |
 //! | [`multiscale`], [`null_paths`] | is some recent window worse, at every look | the law of each tick's score |
 //! | [`lan_demets`], [`spending`] | is the whole run within a bound, at every look | Gaussian increments |
-//! | [`count_dp`], [`law`] | the same for counts, exactly | the law of each tick's count |
+//! | [`count_dp`], [`count_law`], [`law`] | the same for counts, exactly | the law of each tick's count |
 //! | [`ar_paths`] | the same for one number a tick | first-order autocorrelation up to 0.8 |
 //! | [`mixture`], [`normal_mixture`] | bounds without a horizon | Bernoulli, Poisson or sub-Gaussian increments |
 
 pub mod ar_paths;
 pub mod count_dp;
+pub mod count_law;
 pub mod exact;
 pub mod hodges_lehmann;
 pub mod lan_demets;

@@ -1,1 +1,215 @@
-//! store
+//! Ports: what davy keeps, and how it is asked for.
+//!
+//! Owns the shape of what is kept (readable analyses, their events, their recordings, the webhook
+//! outbox) and the traits behind which it is kept. It must not know where: [`memory`] keeps it in
+//! this process; a database keeps it behind the same traits. Everything one input caused is
+//! written by one [`Store::commit`], so that a verdict and its notifications exist together or
+//! not at all. Next: [`memory`], [`watch`].
+
+pub mod memory;
+pub mod watch;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::engine::{AnalysisView, Event};
+use crate::model::{Outcome, Timestamp};
+
+/// Largest page of a list.
+pub const PAGE_MAX: usize = 200;
+/// Events kept for each analysis: who resumes from further back learns that some are gone.
+pub const EVENTS_KEPT_MAX: usize = 256;
+/// Dead letters kept over all endpoints.
+pub const DEAD_LETTERS_MAX: usize = 1_000;
+
+/// Something that may take a while and may fail.
+pub type Pending<'s, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 's>>;
+
+/// The store could not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the store failed: {message}")]
+pub struct StoreError {
+    /// For the log, never for a caller.
+    pub message: String,
+}
+
+/// Everything that one or several inputs caused, in the order it happened.
+#[derive(Debug, Default)]
+pub struct Commit {
+    /// What to write.
+    pub writes: Vec<Write>,
+}
+
+/// One thing to write.
+#[derive(Debug)]
+pub enum Write {
+    /// The readable state of an analysis: replaces the one before.
+    View(Box<AnalysisView>),
+    /// An event of an analysis.
+    Event(Event),
+    /// A line of an analysis' recording, without its newline.
+    Record {
+        /// Id of the analysis.
+        analysis: String,
+        /// The line.
+        line: String,
+    },
+    /// A notification to be sent.
+    Deliver(Delivery),
+    /// Forget an analysis with its events and its recording. Deliveries are kept.
+    Forget(String),
+}
+
+/// Which analyses a list holds. Empty fields do not filter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// `change.service`.
+    pub service: Option<String>,
+    /// Name of the plan.
+    pub plan: Option<String>,
+    /// Verdict.
+    pub verdict: Option<Outcome>,
+    /// Started at or after this instant.
+    pub started_from: Option<Timestamp>,
+    /// Started before this instant.
+    pub started_before: Option<Timestamp>,
+}
+
+/// A place in the list, newest first: start time and id of the last analysis of a page.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    /// Start of the analysis.
+    pub started_at: i64,
+    /// Its id.
+    pub id: String,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// Newest first.
+    pub analyses: Vec<Arc<AnalysisView>>,
+    /// Where the next page begins; `None` on the last one.
+    pub next: Option<Cursor>,
+}
+
+/// Events after a place.
+#[derive(Debug, Clone, Default)]
+pub struct EventsAfter {
+    /// In order.
+    pub events: Vec<Event>,
+    /// Events between the place and the first one here are gone.
+    pub gap: bool,
+}
+
+/// The recording of an analysis.
+#[derive(Debug, Clone, Default)]
+pub struct Recording {
+    /// In order, without newlines.
+    pub lines: Vec<Arc<str>>,
+    /// Lines past this many bytes were not kept; `None` when it is whole.
+    pub truncated_at_bytes: Option<u64>,
+}
+
+/// One notification on its way to one endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivery {
+    /// Stable over retries and restarts: the receiver may drop a second one.
+    pub id: String,
+    /// Name of the endpoint.
+    pub endpoint: String,
+    /// Deliveries of one analysis to one endpoint are sent in order.
+    pub analysis: String,
+    /// Such as `verdict.final`.
+    pub event_type: &'static str,
+    /// When the event happened.
+    pub at: Timestamp,
+    /// The verdict body, as JSON.
+    pub body: Arc<str>,
+    /// Attempts made so far.
+    pub attempts: u32,
+    /// Not to be tried before this.
+    pub due: Timestamp,
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settlement {
+    /// The endpoint took it.
+    Delivered,
+    /// To be tried again.
+    Retry {
+        /// Not before this.
+        due: Timestamp,
+    },
+    /// Given up.
+    Dead {
+        /// Why, for the operator.
+        error: String,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// A delivery that was given up.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DeadLetter {
+    /// Id of the delivery.
+    pub id: String,
+    /// Name of the endpoint.
+    pub endpoint: String,
+    /// Id of the analysis.
+    pub analysis: String,
+    /// Such as `verdict.final`.
+    pub event_type: &'static str,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Why it was given up.
+    pub error: String,
+    /// When, unix milliseconds.
+    pub at: i64,
+}
+
+/// What readers and the engine's loop ask of a store.
+pub trait Store: Send + Sync {
+    /// Writes everything, or nothing. Returns the deliveries that found no room in the outbox;
+    /// they are among the dead letters.
+    fn commit(&self, commit: Commit) -> Pending<'_, Vec<DeadLetter>>;
+    /// One analysis.
+    fn analysis<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Arc<AnalysisView>>>;
+    /// Analyses, newest first, after `cursor`, at most `limit` (to [`PAGE_MAX`]).
+    fn list<'s>(
+        &'s self,
+        filter: &'s Filter,
+        cursor: Option<&'s Cursor>,
+        limit: usize,
+    ) -> Pending<'s, Page>;
+    /// Events of an analysis with a sequence number above `after`; `None` for an unknown one.
+    fn events_after<'s>(&'s self, id: &'s str, after: u64) -> Pending<'s, Option<EventsAfter>>;
+    /// The recording of an analysis.
+    fn recording<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Recording>>;
+}
+
+/// What the webhook worker asks of a store.
+pub trait Outbox: Send + Sync {
+    /// Takes due deliveries of an endpoint, the first of each analysis only, and leases them: no
+    /// other claim sees them until `lease_until`, so a worker that died is made up for.
+    fn claim<'s>(
+        &'s self,
+        endpoint: &'s str,
+        now: Timestamp,
+        lease_until: Timestamp,
+        limit: usize,
+    ) -> Pending<'s, Vec<Delivery>>;
+    /// Says what became of a claimed delivery.
+    fn settle<'s>(&'s self, id: &'s str, settlement: Settlement) -> Pending<'s, ()>;
+    /// When the endpoint's next delivery is due.
+    fn next_due<'s>(&'s self, endpoint: &'s str) -> Pending<'s, Option<Timestamp>>;
+    /// Deliveries waiting, over all endpoints.
+    fn depth(&self) -> Pending<'_, usize>;
+    /// The newest dead letters, newest first.
+    fn dead_letters(&self, limit: usize) -> Pending<'_, Vec<DeadLetter>>;
+}

@@ -1,1 +1,14 @@
-//! webhook
+//! Tells other systems what happened: signed, retried, in order.
+//!
+//! Owns the way of a notification from an event to an endpoint: which endpoints want it
+//! ([`endpoint`]), what is sent ([`template`], [`sign`]), where it may go ([`guard`]), and when it
+//! is tried again ([`worker`]). It must not know how verdicts come about. Delivery is at least
+//! once: the id is stable, so a receiver can drop a second one.
+
+pub mod endpoint;
+pub mod guard;
+pub mod sign;
+pub mod template;
+pub mod worker;
+
+pub use endpoint::Endpoint;

@@ -3,6 +3,10 @@
 //! One binary links once, where a file each under `tests/` would link as often as there are files.
 
 mod architecture;
+mod backtest;
+mod calibration;
+mod compare;
 mod config;
+mod mann_whitney;
 mod plans;
 mod support;

@@ -14,6 +14,7 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::OutputForm;
 use crate::cli::exit::Exit;
 use crate::model::{Outcome, Reason};
 use crate::stats::hodges_lehmann::{Bound, Differences};
@@ -38,8 +39,8 @@ pub struct CompareArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "canary"])]
     pub csv: Option<PathBuf>,
     /// How to print the answer
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    pub output: Output,
+    #[arg(long, value_enum, default_value_t = OutputForm::Text)]
+    pub output: OutputForm,
     /// Confidence of the intervals for shift and ratio, between 0 and 1
     #[arg(long, default_value = "0.95", value_parser = parse_confidence)]
     pub confidence: f64,
@@ -59,15 +60,6 @@ pub struct CompareArgs {
     /// Exit 0 on pass, 1 on fail, 2 on inconclusive; without it, 0 whatever the verdict
     #[arg(long)]
     pub exit_code: bool,
-}
-
-/// The form of the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// A table and a sentence
-    Text,
-    /// One JSON object on one line
-    Json,
 }
 
 /// Which direction is worse.
@@ -160,6 +152,13 @@ pub(crate) struct ArmSize {
     pub missing: u64,
 }
 
+impl ArmSize {
+    pub fn too_many_missing(self) -> bool {
+        let all = self.missing as f64 + self.values as f64;
+        self.missing as f64 > MISSING_SHARE_MAX * all
+    }
+}
+
 /// An estimate with its confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Estimate {
@@ -174,16 +173,20 @@ pub(crate) struct Estimate {
 pub fn run(args: &CompareArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let arms = match (&args.csv, &args.baseline, &args.canary) {
         (Some(csv), ..) => read::csv_file(csv)?,
-        (None, Some(baseline), Some(canary)) => Arms {
-            baseline: read::number_file(baseline)?,
-            canary: read::number_file(canary)?,
-        },
+        (None, Some(baseline), Some(canary)) => {
+            let (baseline, canary) =
+                at_once(|| read::number_file(baseline), || read::number_file(canary));
+            Arms {
+                baseline: baseline?,
+                canary: canary?,
+            }
+        }
         _ => anyhow::bail!("nothing to compare; name two files, or one with --csv"),
     };
     let comparison = compare(args, &arms);
     match args.output {
-        Output::Json => report::write_json(&comparison, args, out)?,
-        Output::Text => report::write_text(&comparison, args, out)?,
+        OutputForm::Json => report::write_json(&comparison, args, out)?,
+        OutputForm::Text => report::write_text(&comparison, args, out)?,
     }
     Ok(match (args.exit_code, comparison.verdict) {
         (false, _) | (true, Outcome::Pass) => Exit::Pass,
@@ -195,20 +198,27 @@ pub fn run(args: &CompareArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
 fn compare(args: &CompareArgs, arms: &Arms) -> Comparison {
     let (baseline, canary) = (&arms.baseline.values, &arms.canary.values);
     let boundary = |value: f64| args.tolerance.boundary(value, args.worse);
-    let plain = mann_whitney(canary, baseline, |value| value, Choice::Auto);
-    let at_boundary = mann_whitney(canary, baseline, boundary, Choice::Auto);
     let estimate = |differences: Differences| Estimate {
         estimate: differences.median(),
         interval: differences.interval(args.confidence, Bound::Auto),
     };
-    let ratio = Differences::of_logs(canary, baseline).map(estimate);
+    let ((plain, at_boundary, shift), ratio) = at_once(
+        || {
+            (
+                mann_whitney(canary, baseline, |value| value, Choice::Auto),
+                mann_whitney(canary, baseline, boundary, Choice::Auto),
+                Differences::new(canary, baseline).map(estimate),
+            )
+        },
+        || Differences::of_logs(canary, baseline).map(estimate),
+    );
     let (verdict, reason) = judge(args, arms, at_boundary.as_ref());
     Comparison {
         baseline: size(&arms.baseline),
         canary: size(&arms.canary),
         plain,
         at_boundary,
-        shift: Differences::new(canary, baseline).map(estimate),
+        shift,
         ratio: ratio.map(|logs| Estimate {
             estimate: libm::exp(logs.estimate),
             interval: logs.interval.map(libm::exp),
@@ -216,6 +226,20 @@ fn compare(args: &CompareArgs, arms: &Arms) -> Comparison {
         verdict,
         reason,
     }
+}
+
+/// Both results, computed side by side: a person waits for them.
+fn at_once<T, U: Send>(first: impl FnOnce() -> T, second: impl FnOnce() -> U + Send) -> (T, U) {
+    std::thread::scope(|scope| {
+        let second = scope.spawn(second);
+        let first = first();
+        (
+            first,
+            second
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        )
+    })
 }
 
 fn size(arm: &ArmValues) -> ArmSize {
@@ -248,11 +272,7 @@ fn judge(args: &CompareArgs, arms: &Arms, at_boundary: Option<&MannWhitney>) -> 
 
 /// What makes the values unfit to be judged, if anything does.
 fn trouble_with_data(tolerance: Allowance, arms: &Arms) -> Option<Reason> {
-    let missing_too_much = |arm: &ArmValues| {
-        let all = arm.missing as f64 + arm.values.total() as f64;
-        arm.missing as f64 > MISSING_SHARE_MAX * all
-    };
-    if missing_too_much(&arms.baseline) || missing_too_much(&arms.canary) {
+    if size(&arms.baseline).too_many_missing() || size(&arms.canary).too_many_missing() {
         return Some(Reason::BadData);
     }
     match (

@@ -41,6 +41,8 @@ pub fn number_file(path: &Path) -> anyhow::Result<ArmValues> {
 
 /// The numbers of a whole file; the error names the line and quotes it.
 fn numbers(bytes: &[u8]) -> Result<ArmValues, String> {
+    // Editors on Windows put a byte order mark first.
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     // Six characters and a line end are common; too small a guess only costs a reallocation.
     let mut values = Vec::with_capacity(bytes.len() / 8);
     let mut missing = 0;
@@ -64,8 +66,11 @@ fn numbers(bytes: &[u8]) -> Result<ArmValues, String> {
     ranked(values, None, missing)
 }
 
+/// A number; one too large for a double, such as `1e999`, is none, while `inf` is meant.
 fn number(text: &[u8]) -> Option<f64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    let overflowed = value.is_infinite() && text.iter().any(u8::is_ascii_digit);
+    (!overflowed).then_some(value)
 }
 
 fn ranked(values: Vec<f64>, weights: Option<Vec<u64>>, missing: u64) -> Result<ArmValues, String> {
@@ -103,10 +108,11 @@ struct Header {
     role: usize,
     value: usize,
     weight: Option<usize>,
+    metric: Option<usize>,
 }
 
 /// Reads a CSV with a header that names at least `role` and `value`. An empty value or `NaN` counts
-/// as missing; an empty weight is 1.
+/// as missing; an empty weight is 1. A column `metric`, if there, must hold one name throughout.
 ///
 /// # Errors
 /// When the file cannot be read, a column is missing, or a row is not understood: with file and line.
@@ -128,15 +134,18 @@ pub fn csv_file(path: &Path) -> anyhow::Result<Arms> {
         role,
         value,
         weight: column("weight"),
+        metric: column("metric"),
     };
     let (mut baseline, mut canary) = (Column::default(), Column::default());
+    let mut metric: Option<String> = None;
     let mut record = csv::StringRecord::new();
     while reader
         .read_record(&mut record)
         .with_context(|| format!("cannot read {shown}"))?
     {
         let line = record.position().map_or(0, csv::Position::line);
-        read_row(&record, &header, &mut baseline, &mut canary)
+        one_metric(&record, &header, &mut metric)
+            .and_then(|()| read_row(&record, &header, &mut baseline, &mut canary))
             .map_err(|bad| anyhow::anyhow!("{shown}:{line}: {bad}"))?;
     }
     let finish = |column: Column| column.finish().map_err(anyhow::Error::msg);
@@ -144,6 +153,29 @@ pub fn csv_file(path: &Path) -> anyhow::Result<Arms> {
         baseline: finish(baseline)?,
         canary: finish(canary)?,
     })
+}
+
+/// Pooling two metrics would compare milliseconds with bytes.
+fn one_metric(
+    record: &csv::StringRecord,
+    header: &Header,
+    metric: &mut Option<String>,
+) -> Result<(), String> {
+    let Some(found) = header.metric.and_then(|column| record.get(column)) else {
+        return Ok(());
+    };
+    match metric {
+        None => *metric = Some(found.to_owned()),
+        Some(first) if first == found => {}
+        Some(first) => {
+            return Err(format!(
+                "metric {} after {}; keep one metric a file",
+                quoted(found),
+                quoted(first)
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn read_row(
@@ -204,6 +236,13 @@ mod tests {
         let long = [b"x".repeat(500), b"\xff\n".to_vec()].concat();
         let message = numbers(&long).expect_err("no number");
         assert!(message.len() < 150, "{message}");
+    }
+
+    #[test]
+    fn numbers_too_large_are_refused_but_infinity_is_meant() {
+        assert!(numbers(b"1e999").is_err() && numbers(b"-1e400").is_err());
+        let found = numbers(b"\xEF\xBB\xBFinfinity\n-inf\n").expect("readable");
+        assert_eq!(found.values.values(), [f64::NEG_INFINITY, f64::INFINITY]);
     }
 
     #[test]

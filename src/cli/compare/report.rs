@@ -167,8 +167,11 @@ fn sentence(found: &Comparison, args: &CompareArgs) -> String {
         Reason::BaselineMissing => "the baseline has no values to compare with.".to_owned(),
         Reason::CanaryMissing => "the canary has no values.".to_owned(),
         Reason::NoTraffic => "there are no values at all.".to_owned(),
-        Reason::BadData if found.baseline.missing + found.canary.missing > 0 => {
-            "too many values are missing, or negative under a relative tolerance.".to_owned()
+        Reason::BadData if found.baseline.too_many_missing() => {
+            "too many values of the baseline are missing.".to_owned()
+        }
+        Reason::BadData if found.canary.too_many_missing() => {
+            "too many values of the canary are missing.".to_owned()
         }
         Reason::BadData => {
             "a relative tolerance has no meaning for negative values; give an absolute one, such \

@@ -9,6 +9,8 @@ use crate::stats::rank::{Sorted, from_order_key, order_key};
 
 /// Brackets with at most this many pairs are enumerated even where the samples are smaller.
 const CANDIDATES_MIN: u128 = 4_096;
+/// Otherwise at most one pair for this many values: fresh memory costs more than one more pass.
+const VALUES_PER_CANDIDATE: usize = 8;
 /// Size of the regular subsample of each arm that predicts where a rank lies.
 const SUBSAMPLE_LEN: usize = 512;
 /// Every this many probes the bracket is halved over the integer images instead of interpolated,
@@ -176,7 +178,8 @@ impl Bracket {
 
 /// The `k`-th smallest difference, `k` from 1 to the product of the totals.
 pub fn kth(x: &Axis, y: &Axis, k: u128) -> f64 {
-    let candidates_max = CANDIDATES_MIN.max((x.values.len() + y.values.len()) as u128);
+    let values = x.values.len() + y.values.len();
+    let candidates_max = CANDIDATES_MIN.max((values / VALUES_PER_CANDIDATE) as u128);
     let mut bracket = Bracket::new(x, y);
     let large = 4 * SUBSAMPLE_LEN;
     if x.values.len() > large && y.values.len() > large && bracket.pairs() > candidates_max {
@@ -297,23 +300,55 @@ fn count_unweighted(x: &[f64], y: &[f64], mu: f64) -> u64 {
 
 /// Forms the differences inside the bracket and picks rank `k` among them.
 fn select(x: &Axis, y: &Axis, k: u128, bracket: &Bracket) -> f64 {
+    let rank = k - bracket.below.weight;
+    let capacity = bracket.pairs() as usize;
+    if x.suffix.is_empty() && y.suffix.is_empty() {
+        let mut inside: Vec<u64> = Vec::with_capacity(capacity);
+        each_inside(x, y, bracket, |i, range| {
+            inside.extend(
+                y.values[range]
+                    .iter()
+                    .map(|&to| order_key(x.values[i] - to)),
+            );
+        });
+        let (_, &mut key, _) = inside.select_nth_unstable(rank as usize - 1);
+        return from_order_key(key);
+    }
+    let mut inside: Vec<(u64, u128)> = Vec::with_capacity(capacity);
+    each_inside(x, y, bracket, |i, range| {
+        let weight = u128::from(x.weight(i));
+        inside.extend(range.map(|j| {
+            (
+                order_key(x.values[i] - y.values[j]),
+                weight * u128::from(y.weight(j)),
+            )
+        }));
+    });
+    pick(&mut inside, rank)
+}
+
+/// For each x in turn, the range of y whose differences lie inside the bracket, where there is any.
+fn each_inside(
+    x: &Axis,
+    y: &Axis,
+    bracket: &Bracket,
+    mut visit: impl FnMut(usize, std::ops::Range<usize>),
+) {
     let (low, high) = (from_order_key(bracket.low), from_order_key(bracket.high));
-    let mut inside: Vec<(u64, u128)> = Vec::with_capacity(bracket.pairs() as usize);
-    let (mut first, mut end) = (0, 0);
+    let mut first = 0;
     for (i, &from) in x.values.iter().enumerate() {
         while first < y.values.len() && from - y.values[first] > high {
             first += 1;
         }
-        end = end.max(first);
+        // Walked anew for each x: brackets hold few pairs, and the walk is over those only.
+        let mut end = first;
         while end < y.values.len() && from - y.values[end] >= low {
             end += 1;
         }
-        let weight = u128::from(x.weight(i));
-        for (j, &to) in y.values.iter().enumerate().take(end).skip(first) {
-            inside.push((order_key(from - to), weight * u128::from(y.weight(j))));
+        if first < end {
+            visit(i, first..end);
         }
     }
-    pick(&mut inside, k - bracket.below.weight)
 }
 
 /// The key at cumulative weight `rank`, by repeated partitioning.

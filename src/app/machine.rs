@@ -1,0 +1,226 @@
+//! The engine's thread: the one place where analyses change.
+//!
+//! Owns the loop: take an input or let time pass, apply it, write what it caused, wake who waits,
+//! answer. Nothing is answered before it is written. It must not decide anything: what an input
+//! means is the engine's, what a notification says is the webhooks'.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::engine::{self, Effect, EventKind, Input, State};
+use crate::http::link::{Answer, Knock};
+use crate::judge::verdict::Status;
+use crate::model::Timestamp;
+use crate::store::watch::Watchers;
+use crate::store::{Commit, Store, Write};
+use crate::telemetry::Metrics;
+use crate::webhook::Endpoint;
+use crate::webhook::endpoint::deliveries;
+
+/// How often the engine is told that time passed.
+pub const TICK_EVERY: Duration = Duration::from_millis(250);
+
+/// Everything the thread needs.
+pub struct Machine {
+    /// The analyses.
+    pub state: State,
+    /// Where inputs come from.
+    pub inputs: Receiver<Knock>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where everything is written.
+    pub store: Arc<dyn Store>,
+    /// Who waits for what.
+    pub watchers: Arc<Watchers>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Who is notified.
+    pub endpoints: Vec<Arc<Endpoint>>,
+    /// The bells of the endpoints' workers, by name.
+    pub bells: HashMap<String, Arc<Notify>>,
+    /// Where the store's futures run.
+    pub runtime: Handle,
+    /// Ids of analyses that are not final, for the metric.
+    pub running: BTreeSet<String>,
+}
+
+// === impl Machine ===
+
+impl Machine {
+    /// Runs until every sender of inputs is gone.
+    pub fn run(mut self) {
+        let mut last_tick = self.clock.now();
+        loop {
+            match self.inputs.recv_timeout(TICK_EVERY) {
+                Ok(knock) => {
+                    self.metrics.engine_queue_depth.dec();
+                    self.perform(knock);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            // Inputs that never pause must not keep time from passing. A clock that was set back
+            // starts the quarter second anew.
+            let now = self.clock.now();
+            let since = now.since(last_tick);
+            if !(0..TICK_EVERY.as_millis() as i64).contains(&since) {
+                last_tick = now;
+                self.perform(Knock {
+                    input: Input::Tick,
+                    reply: None,
+                });
+            }
+        }
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "times an input for its metric; decides nothing"
+    )]
+    fn perform(&mut self, knock: Knock) {
+        let now = self.clock.now();
+        let kind = kind_of(&knock.input);
+        let begun = Instant::now();
+        let effects = engine::apply(&mut self.state, knock.input, now);
+        let took = begun.elapsed().as_secs_f64();
+        self.metrics
+            .engine_input_duration
+            .with_label_values(&[kind])
+            .observe(took);
+        let answer = self.write(effects, now);
+        if let Some(reply) = knock.reply {
+            // Who asked may have gone; what was asked is done all the same.
+            let _ = reply.send(answer);
+        }
+    }
+
+    /// Writes everything, then wakes and answers.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "times the store for its metric; decides nothing"
+    )]
+    fn write(&mut self, effects: Vec<Effect>, now: Timestamp) -> Answer {
+        let mut answer = Answer::Done;
+        let mut commit = Commit::default();
+        let mut touched = BTreeSet::new();
+        let mut forgotten = Vec::new();
+        let mut wake = BTreeSet::new();
+        for effect in effects {
+            match effect {
+                Effect::Started { analysis, existing } => {
+                    answer = Answer::Started { analysis, existing };
+                }
+                Effect::Refused(refusal) => answer = Answer::Refused(refusal),
+                Effect::Ingested(ingested) => answer = Answer::Ingested(ingested),
+                Effect::Changed(view) => {
+                    touched.insert(view.id.clone());
+                    match view.status {
+                        Status::Final => self.running.remove(&view.id),
+                        _ => self.running.insert(view.id.clone()),
+                    };
+                    commit.writes.push(Write::View(view));
+                }
+                Effect::Event(event) => {
+                    self.count(&event);
+                    touched.insert(event.analysis.clone());
+                    for delivery in deliveries(&self.endpoints, &event) {
+                        wake.insert(delivery.endpoint.clone());
+                        commit.writes.push(Write::Deliver(delivery));
+                    }
+                    commit.writes.push(Write::Event(event));
+                }
+                Effect::Record { analysis, line } => {
+                    commit.writes.push(Write::Record { analysis, line });
+                }
+                Effect::Forgotten { analysis } => {
+                    self.running.remove(&analysis);
+                    forgotten.push(analysis.clone());
+                    commit.writes.push(Write::Forget(analysis));
+                }
+            }
+        }
+        if commit.writes.is_empty() {
+            return answer;
+        }
+        let begun = Instant::now();
+        let written = self.runtime.block_on(self.store.commit(commit));
+        self.metrics
+            .commit_duration
+            .observe(begun.elapsed().as_secs_f64());
+        self.metrics.analyses_running.set(self.running.len() as i64);
+        match written {
+            Ok(refused) => {
+                for letter in refused {
+                    self.metrics.limit("webhook_queue");
+                    tracing::error!(delivery = letter.id, "the outbox is full; given up");
+                }
+            }
+            // The memory store cannot fail. A durable one must stop the daemon here rather than
+            // answer what is not written; until there is one, this is loud.
+            Err(error) => tracing::error!(%error, at = now.millis(), "nothing was written"),
+        }
+        self.wake(&touched, &forgotten, &wake);
+        answer
+    }
+
+    fn wake(&self, touched: &BTreeSet<String>, forgotten: &[String], endpoints: &BTreeSet<String>) {
+        for analysis in touched {
+            self.watchers.ring(analysis);
+        }
+        for analysis in forgotten {
+            self.watchers.forget(analysis);
+        }
+        for name in endpoints {
+            if let Some(bell) = self.bells.get(name) {
+                bell.notify_one();
+            }
+        }
+    }
+
+    fn count(&self, event: &engine::Event) {
+        let body = &event.body;
+        let plan = self.metrics.plan_label(&body.plan);
+        match event.kind {
+            EventKind::Started => self
+                .metrics
+                .analyses_started
+                .with_label_values(&[plan])
+                .inc(),
+            EventKind::Look => self.metrics.looks.inc(),
+            EventKind::VerdictChanged => {}
+            EventKind::VerdictFinal => {
+                let verdict = match body.verdict {
+                    crate::model::Outcome::Pass => "pass",
+                    crate::model::Outcome::Fail => "fail",
+                    crate::model::Outcome::Inconclusive => "inconclusive",
+                };
+                let labels = [plan, verdict, body.reason.as_str()];
+                self.metrics.verdicts.with_label_values(&labels).inc();
+                tracing::info!(
+                    analysis = event.analysis,
+                    plan = body.plan,
+                    verdict,
+                    reason = body.reason.as_str(),
+                    "analysis is final"
+                );
+            }
+        }
+    }
+}
+
+fn kind_of(input: &Input) -> &'static str {
+    match input {
+        Input::Start(_) => "start",
+        Input::Samples(_) => "samples",
+        Input::Tick => "tick",
+        Input::Step { .. } => "step",
+        Input::Cancel { .. } => "cancel",
+        Input::Asked { .. } => "asked",
+    }
+}

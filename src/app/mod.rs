@@ -1,0 +1,327 @@
+//! The daemon as a whole: built from a checked configuration, run, and brought to an end.
+//!
+//! Owns the order of things. Nothing listens before everything that can be wrong was checked;
+//! `ready` is said once, when everything listens; the end comes with a deadline. What the parts do
+//! is theirs. Next: [`machine`], the engine's thread.
+
+pub mod machine;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum_server::Handle;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::backoff::Backoff;
+use crate::clock::{Clock, SystemClock};
+use crate::codec;
+use crate::config::{Config, daemon};
+use crate::engine::{self, State};
+use crate::http::link::EngineLink;
+use crate::http::listen::SocketBounds;
+use crate::http::{Bounds, Shared, listen, openapi, router};
+use crate::model::Millis;
+use crate::plan::Plan;
+use crate::store::memory::{self, MemoryStore};
+use crate::store::watch::Watchers;
+use crate::store::{Outbox, Store};
+use crate::telemetry::Metrics;
+use crate::webhook::endpoint::Endpoint;
+use crate::webhook::worker::{Policy, Worker, client};
+use machine::Machine;
+
+/// How much longer each wait between webhook attempts is than the one before.
+const BACKOFF_FACTOR: f64 = 2.0;
+/// Bytes of a webhook's secret file.
+const SECRET_FILE_BYTES_MAX: u64 = 4_096;
+
+/// A daemon that is checked and bound, but answers nobody yet.
+pub struct Daemon {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    machine: Machine,
+    workers: Vec<Worker>,
+    socket: SocketBounds,
+    shutdown_deadline: Duration,
+}
+
+/// Builds everything a configuration asks for and binds the socket.
+///
+/// # Errors
+/// What is wrong with the configuration, the webhooks or the address; nothing listens then.
+pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Result<Daemon> {
+    let address = listen_address(&config.server)?;
+    let endpoints = endpoints(&config.webhooks)?;
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))?);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = Arc::new(MemoryStore::new(memory::Bounds {
+        recording_bytes_max: config.limits.recording_bytes_max,
+        outbox_max: size(config.webhook.queue_max),
+    }));
+    let watchers = Arc::new(Watchers::default());
+    let (link, inputs) = EngineLink::new(metrics.clone());
+    let bells: HashMap<String, Arc<Notify>> = endpoints
+        .iter()
+        .map(|endpoint| (endpoint.name.clone(), Arc::default()))
+        .collect();
+    let workers = workers(config, &endpoints, &bells, &store, &clock, &metrics)?;
+    let listener = TcpListener::bind(address).with_context(|| {
+        format!("cannot listen on {address} (server.listen_address, server.port)")
+    })?;
+    let shared = Arc::new(Shared {
+        link,
+        store: store.clone(),
+        watchers: watchers.clone(),
+        metrics: metrics.clone(),
+        plans,
+        bounds: bounds(config),
+        streams: Arc::new(Semaphore::new(size(config.limits.sse_clients_max))),
+        stopping: CancellationToken::new(),
+        openapi: serde_json::to_vec_pretty(&openapi::document())?.into(),
+    });
+    let machine = Machine {
+        state: State::new(engine_limits(&config.limits)),
+        inputs,
+        clock,
+        store: store as Arc<dyn Store>,
+        watchers,
+        metrics,
+        endpoints,
+        bells,
+        runtime: tokio::runtime::Handle::current(),
+        running: BTreeSet::new(),
+    };
+    Ok(Daemon {
+        listener,
+        shared,
+        machine,
+        workers,
+        socket: SocketBounds {
+            connections_max: size(config.server.connections_max),
+            header_read_timeout: Duration::from_secs(config.server.header_read_timeout_secs),
+        },
+        shutdown_deadline: Duration::from_secs(config.server.shutdown_deadline_secs),
+    })
+}
+
+// === impl Daemon ===
+
+impl Daemon {
+    /// The address it listens on: with port 0, the one the system chose.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop`, then drains: no new connections, streams and long polls end, requests
+    /// under way finish, waiting notifications are tried once more. All within the deadline.
+    ///
+    /// # Errors
+    /// When the socket fails or the engine's thread cannot be started.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let address = self.address()?;
+        let Daemon {
+            listener,
+            shared,
+            machine,
+            workers,
+            socket,
+            shutdown_deadline,
+        } = self;
+        let engine = std::thread::Builder::new()
+            .name("davy-engine".into())
+            .spawn(move || machine.run())
+            .context("cannot start the engine's thread")?;
+        let delivering = TaskTracker::new();
+        let workers_stop = CancellationToken::new();
+        for worker in workers {
+            delivering.spawn(worker.run(workers_stop.clone()));
+        }
+        delivering.close();
+        let handle = Handle::new();
+        let metrics = shared.metrics.clone();
+        let stopping = shared.stopping.clone();
+        let router = router(shared);
+        let ending = {
+            let (handle, stop) = (handle.clone(), stop.clone());
+            async move {
+                stop.cancelled().await;
+                tracing::info!(deadline_secs = shutdown_deadline.as_secs(), "stopping");
+                stopping.cancel();
+                handle.graceful_shutdown(Some(shutdown_deadline));
+            }
+        };
+        tracing::info!(%address, "ready");
+        let serving = listen::serve(listener, router, &socket, metrics, handle);
+        let (served, ()) = tokio::join!(
+            async {
+                let served = serving.await;
+                // A socket that failed ends the daemon too.
+                stop.cancel();
+                served
+            },
+            ending
+        );
+        served.context("serving failed")?;
+        workers_stop.cancel();
+        if tokio::time::timeout(shutdown_deadline, delivering.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("webhooks were still waiting at the deadline");
+        }
+        // The router is gone and with it every sender, so the engine's thread ends by itself.
+        let ended = tokio::task::spawn_blocking(move || engine.join());
+        match tokio::time::timeout(shutdown_deadline, ended).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(_) => bail!("the engine's thread panicked"),
+            Err(_) => tracing::warn!("the engine was still busy at the deadline"),
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Only loopback without tokens: whoever reaches davy can make it say pass.
+fn listen_address(server: &daemon::Server) -> anyhow::Result<SocketAddr> {
+    let text = &server.listen_address;
+    let ip: IpAddr = text.parse().with_context(|| {
+        format!("server.listen_address {text:?} is no IP address; give 127.0.0.1, ::1 or 0.0.0.0")
+    })?;
+    if !ip.is_loopback() {
+        if !server.allow_unauthenticated {
+            bail!(
+                "server.listen_address {ip} can be reached from other machines, and this version \
+                 of davy does not ask who calls; listen on 127.0.0.1 behind something that does, \
+                 or set server.allow_unauthenticated = true"
+            );
+        }
+        tracing::warn!(%ip, "whoever reaches this address can start, feed and cancel analyses");
+    }
+    Ok(SocketAddr::new(ip, server.port))
+}
+
+fn endpoints(entries: &[daemon::Webhook]) -> anyhow::Result<Vec<Arc<Endpoint>>> {
+    let mut checked = Vec::new();
+    let mut problems = Vec::new();
+    for entry in entries {
+        match Endpoint::build(entry, read_secret) {
+            Ok(endpoint) => checked.push(Arc::new(endpoint)),
+            Err(found) => problems.extend(found.into_iter().map(|problem| {
+                let (name, key) = (&entry.name, problem.key);
+                format!(
+                    "webhook {name:?}: {key}: {}\n  help: {}",
+                    problem.message, problem.help
+                )
+            })),
+        }
+    }
+    if !problems.is_empty() {
+        bail!("{}", problems.join("\n"));
+    }
+    Ok(checked)
+}
+
+fn read_secret(entry: &daemon::Webhook) -> Option<Result<String, String>> {
+    if let Some(name) = &entry.secret_env {
+        return Some(std::env::var(name).map_err(|error| format!("{name}: {error}")));
+    }
+    let path = entry.secret_file.as_ref()?;
+    let explain = |error: std::io::Error| format!("{}: {error}", path.display());
+    let bytes = match std::fs::metadata(path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) => return Some(Err(explain(error))),
+    };
+    if bytes > SECRET_FILE_BYTES_MAX {
+        return Some(Err(format!(
+            "{}: {bytes} bytes are too many for a secret",
+            path.display()
+        )));
+    }
+    Some(std::fs::read_to_string(path).map_err(explain))
+}
+
+fn workers(
+    config: &Config,
+    endpoints: &[Arc<Endpoint>],
+    bells: &HashMap<String, Arc<Notify>>,
+    store: &Arc<MemoryStore>,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Vec<Worker>> {
+    if endpoints.is_empty() {
+        return Ok(Vec::new());
+    }
+    let settings = &config.webhook;
+    let backoff = Backoff::new(
+        Duration::from_millis(settings.backoff_initial_ms),
+        Duration::from_millis(settings.backoff_max_ms),
+        BACKOFF_FACTOR,
+    )
+    .context("webhook.backoff_initial_ms and webhook.backoff_max_ms make no sense")?;
+    let client = client().context("cannot set up the webhooks' HTTP client")?;
+    let policy = Policy {
+        backoff,
+        age_max: Duration::from_secs(settings.attempts_age_secs_max),
+        response_bytes_max: size(settings.response_bytes_max),
+    };
+    let worker = |endpoint: &Arc<Endpoint>| Worker {
+        endpoint: endpoint.clone(),
+        outbox: store.clone() as Arc<dyn Outbox>,
+        policy: policy.clone(),
+        clock: clock.clone(),
+        chance,
+        metrics: metrics.clone(),
+        bell: bells[&endpoint.name].clone(),
+        client: client.clone(),
+    };
+    Ok(endpoints.iter().map(worker).collect())
+}
+
+/// A number in `[0, 1)`: the random bits of a version 7 UUID.
+fn chance() -> f64 {
+    const BITS: u32 = 53;
+    let random = uuid::Uuid::now_v7().as_u128() & ((1 << BITS) - 1);
+    random as f64 / (1_u64 << BITS) as f64
+}
+
+fn bounds(config: &Config) -> Bounds {
+    let (server, limits) = (&config.server, &config.limits);
+    Bounds {
+        request_body_bytes_max: server.request_body_bytes_max,
+        decoded_body_bytes_max: server.decoded_body_bytes_max,
+        request_timeout: Duration::from_secs(server.request_timeout_secs),
+        long_poll_max: Duration::from_secs(server.long_poll_secs_max),
+        codec: codec::Limits {
+            samples_per_request_max: size(limits.samples_per_request_max),
+            label_count_max: size(limits.label_count_max),
+            label_bytes_max: size(limits.label_bytes_max),
+            ..codec::Limits::default()
+        },
+    }
+}
+
+fn engine_limits(limits: &daemon::Limits) -> engine::Limits {
+    let millis = |secs: u64| Millis::try_from(secs.saturating_mul(1000)).unwrap_or(Millis::MAX);
+    engine::Limits {
+        analyses_max: size(limits.analyses_max),
+        retained_analyses_max: size(limits.retained_analyses_max),
+        tick_values_max: size(limits.tick_values_max),
+        future_skew: millis(limits.future_skew_secs_max),
+        dedupe_ids_max: size(limits.dedupe_ids_max),
+        abandoned_after: millis(limits.abandoned_after_secs),
+        ..engine::Limits::default()
+    }
+}
+
+/// A number of the configuration as a size; its ranges keep it far below what a machine can count.
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,80 @@
+//! `davy export`: fetches the recording of an analysis from a daemon.
+//!
+//! Owns the request and what becomes of its answer. `davy replay` reads what it writes.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use crate::cli::exit::Exit;
+use crate::http::analyses::TRUNCATED;
+
+/// How long the connection may take; the recording itself may take longer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Arguments of `davy export`.
+#[derive(Debug, Clone, Args)]
+pub struct ExportArgs {
+    /// Id of the analysis
+    pub analysis: String,
+    /// Address of the daemon
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "DAVY_URL",
+        default_value = "http://127.0.0.1:8088"
+    )]
+    pub server: String,
+}
+
+/// Runs the command: the recording goes to standard output.
+///
+/// # Errors
+/// When the daemon cannot be reached, or answers something else than a recording.
+pub fn run(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(fetch(args, out))
+}
+
+async fn fetch(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let mut url = reqwest::Url::parse(&args.server)
+        .with_context(|| format!("--server {:?} is no address", args.server))?;
+    match url.path_segments_mut() {
+        Ok(mut path) => {
+            path.pop_if_empty()
+                .extend(["v1", "analyses", &args.analysis, "recording"]);
+        }
+        Err(()) => bail!("--server {:?} is no http address", args.server),
+    }
+    let mut builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
+    if matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost")) {
+        builder = builder.no_proxy();
+    }
+    let request = builder.build()?.get(url.clone());
+    let mut response = request
+        .send()
+        .await
+        .with_context(|| format!("cannot reach {url}"))?;
+    if response.status() != reqwest::StatusCode::OK {
+        let status = response.status();
+        let problem: serde_json::Value = response.json().await.unwrap_or_default();
+        let detail = problem["detail"].as_str().unwrap_or("no explanation");
+        bail!("{url} answered {status}: {detail}");
+    }
+    let cut = response
+        .headers()
+        .get(TRUNCATED)
+        .and_then(|value| value.to_str().ok());
+    let cut = cut.map(str::to_string);
+    while let Some(chunk) = response.chunk().await.context("the recording broke off")? {
+        out.write_all(&chunk)?;
+    }
+    if let Some(bytes) = cut {
+        bail!("the recording is cut after {bytes} bytes; raise limits.recording_bytes_max");
+    }
+    Ok(Exit::Pass)
+}

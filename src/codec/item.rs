@@ -1,0 +1,356 @@
+//! One sample as a JSON object.
+//!
+//! Owns the keys of a sample, what each may hold and which go together. It must not know how
+//! items follow each other: that is [`super::json`].
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+
+use super::number::{Counts, EventTime, Number, Problem, Value, whole};
+use super::{Limits, METRIC_BYTES_MAX, UNIT_BYTES_MAX};
+use crate::model::{Address, Arm, Labels, Reading, Sample, Timestamp};
+
+/// Every key a sample may have.
+const KEYS: [&str; 11] = [
+    "ts", "metric", "labels", "value", "values", "weight", "weights", "unit", "id", "analysis",
+    "arm",
+];
+
+/// Reads one item.
+///
+/// # Errors
+/// [`Problem`] with a stable code and what to do.
+pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Sample, Problem> {
+    if bytes.first() != Some(&b'{') {
+        let message = "a sample is a JSON object such as {\"ts\":1764000000000,\"metric\":\"latency\",\"value\":12.5}";
+        return Err(Problem::new(
+            bare_word(bytes).unwrap_or("not_an_object"),
+            message,
+        ));
+    }
+    let raw: RawItem = serde_json::from_slice(bytes).map_err(|error| syntax(bytes, &error))?;
+    raw.into_sample(limits)
+}
+
+/// Turns the reader's error into a code and a sentence with the place inside the item.
+fn syntax(bytes: &[u8], error: &serde_json::Error) -> Problem {
+    use serde_json::error::Category;
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or(&text);
+    let place = match error.line() {
+        0 | 1 => format!("at column {}", error.column()),
+        line => format!("at line {line} column {} of the item", error.column()),
+    };
+    if what.starts_with("number out of range") {
+        let message = format!(
+            "a number {place} does not fit a double; write \"+Inf\" or \"-Inf\" where infinite is meant"
+        );
+        return Problem::new("number_out_of_range", message);
+    }
+    if error.line() == 1 {
+        // The reader stops at the first byte it cannot use, or one past it.
+        let near = error.column().saturating_sub(2).min(bytes.len());
+        let rest = &bytes[near..];
+        let found = (0..rest.len().min(3)).find_map(|skip| bare_word(&rest[skip..]));
+        if let Some(code) = found {
+            let message = format!(
+                "NaN and Infinity are not JSON ({place}); write null or \"NaN\" for a missing value, \"+Inf\" or \"-Inf\" in quotes"
+            );
+            return Problem::new(code, message);
+        }
+    }
+    match error.classify() {
+        Category::Data => Problem::new("wrong_type", format!("{what}, {place}")),
+        _ => Problem::new("malformed_json", format!("{what}, {place}")),
+    }
+}
+
+fn bare_word(bytes: &[u8]) -> Option<&'static str> {
+    let words: [&[u8]; 5] = [b"NaN", b"nan", b"Infinity", b"-Infinity", b"-NaN"];
+    words
+        .iter()
+        .any(|word| bytes.starts_with(word))
+        .then_some("bare_nan")
+}
+
+/// What was found under each key; at most once each.
+#[derive(Default)]
+struct RawItem {
+    ts: Option<EventTime>,
+    metric: Option<String>,
+    labels: Labels,
+    value: Option<Value>,
+    values: Option<Vec<Number>>,
+    weight: Option<Number>,
+    weights: Option<Vec<Number>>,
+    unit: Option<String>,
+    id: Option<String>,
+    analysis: Option<String>,
+    arm: Option<String>,
+    problem: Option<Problem>,
+}
+
+impl<'de> Deserialize<'de> for RawItem {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<RawItem, D::Error> {
+        from.deserialize_map(ItemVisitor)
+    }
+}
+
+struct ItemVisitor;
+
+impl<'de> Visitor<'de> for ItemVisitor {
+    type Value = RawItem;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sample")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawItem, A::Error> {
+        let mut item = RawItem::default();
+        let mut seen = [false; KEYS.len()];
+        while let Some(key) = map.next_key::<String>()? {
+            let Some(position) = KEYS.iter().position(|known| *known == key) else {
+                map.next_value::<IgnoredAny>()?;
+                item.problem.get_or_insert_with(|| unknown_key(&key));
+                continue;
+            };
+            if std::mem::replace(&mut seen[position], true) {
+                map.next_value::<IgnoredAny>()?;
+                let message = format!("`{key}` is given twice; give it once");
+                item.problem
+                    .get_or_insert(Problem::new("duplicate_key", message));
+                continue;
+            }
+            match KEYS[position] {
+                "ts" => item.ts = Some(map.next_value()?),
+                "metric" => item.metric = Some(map.next_value()?),
+                "labels" => item.labels = map.next_value::<Option<_>>()?.unwrap_or_default(),
+                "value" => item.value = Some(map.next_value()?),
+                "values" => item.values = Some(map.next_value()?),
+                "weight" => item.weight = Some(map.next_value()?),
+                "weights" => item.weights = Some(map.next_value()?),
+                "unit" => item.unit = map.next_value()?,
+                "id" => item.id = map.next_value()?,
+                "analysis" => item.analysis = map.next_value()?,
+                _ => item.arm = map.next_value()?,
+            }
+        }
+        Ok(item)
+    }
+}
+
+fn unknown_key(key: &str) -> Problem {
+    let nearest = KEYS
+        .iter()
+        .min_by_key(|known| strsim::damerau_levenshtein(known, key));
+    let advice = match nearest {
+        Some(known) if strsim::damerau_levenshtein(known, key) <= 2 => {
+            format!("did you mean `{known}`?")
+        }
+        _ => format!("the keys of a sample are {}", KEYS.join(", ")),
+    };
+    let key = super::number::quoted(key);
+    Problem::new("unknown_key", format!("unknown key {key}; {advice}"))
+}
+
+// === impl RawItem ===
+
+impl RawItem {
+    fn into_sample(mut self, limits: &Limits) -> Result<Sample, Problem> {
+        if let Some(problem) = self.problem.take() {
+            return Err(problem);
+        }
+        let missing = |what: &str| Problem::new("missing_key", format!("`{what}` is missing"));
+        let ts = self.ts.take().ok_or_else(|| missing("ts"))?.0?;
+        let metric = self.metric.take().ok_or_else(|| missing("metric"))?;
+        if metric.is_empty() || metric.len() > METRIC_BYTES_MAX {
+            let message = format!("`metric` must have 1 to {METRIC_BYTES_MAX} bytes");
+            return Err(Problem::new("bad_metric_name", message));
+        }
+        self.check_labels(limits)?;
+        for (name, text) in [
+            ("unit", &self.unit),
+            ("id", &self.id),
+            ("analysis", &self.analysis),
+        ] {
+            if text
+                .as_ref()
+                .is_some_and(|t| t.is_empty() || t.len() > UNIT_BYTES_MAX)
+            {
+                let message = format!("`{name}` must have 1 to {UNIT_BYTES_MAX} bytes");
+                return Err(Problem::new("bad_identifier", message));
+            }
+        }
+        let address = self.address()?;
+        let (reading, missing_values) = self.reading(limits)?;
+        Ok(Sample {
+            ts: Timestamp(ts),
+            metric,
+            labels: self.labels,
+            reading,
+            unit: self.unit,
+            id: self.id,
+            address,
+            missing: missing_values,
+        })
+    }
+
+    fn check_labels(&self, limits: &Limits) -> Result<(), Problem> {
+        let (count, count_max) = (self.labels.len(), limits.label_count_max);
+        if count > count_max {
+            let message = format!("{count} labels; at most {count_max} are allowed");
+            return Err(Problem::new("too_many_labels", message));
+        }
+        let bytes: usize = self
+            .labels
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
+        if bytes > limits.label_bytes_max {
+            let bytes_max = limits.label_bytes_max;
+            let message = format!("labels of {bytes} bytes; at most {bytes_max} are allowed");
+            return Err(Problem::new("labels_too_long", message));
+        }
+        Ok(())
+    }
+
+    fn address(&mut self) -> Result<Option<Address>, Problem> {
+        match (self.analysis.take(), self.arm.take()) {
+            (None, None) => Ok(None),
+            (Some(analysis), Some(arm)) => {
+                let Some(arm) = Arm::BOTH.into_iter().find(|known| known.as_str() == arm) else {
+                    let arm = super::number::quoted(&arm);
+                    let message = format!("unknown arm {arm}; the arms are baseline and canary");
+                    return Err(Problem::new("unknown_arm", message));
+                };
+                Ok(Some(Address { analysis, arm }))
+            }
+            _ => Err(Problem::new(
+                "half_addressed",
+                "`analysis` and `arm` go together; give both, or neither and let labels decide",
+            )),
+        }
+    }
+
+    fn reading(&mut self, limits: &Limits) -> Result<(Reading, u32), Problem> {
+        match (self.value.take(), self.values.take()) {
+            (Some(Value::Counts(counts)), None) => {
+                if self.weight.is_some() || self.weights.is_some() {
+                    let message = "counts carry their own weight; leave `weight` out";
+                    return Err(Problem::new("weight_with_counts", message));
+                }
+                Ok((counted(counts)?, 0))
+            }
+            (Some(Value::Number(number)), None) => {
+                if self.weights.is_some() {
+                    let message = "`weights` belongs to `values`; with `value` give `weight`";
+                    return Err(Problem::new("weights_mismatch", message));
+                }
+                let weights = self.weight.take().map(|weight| vec![weight]);
+                measured(vec![number], weights)
+            }
+            (None, Some(values)) => {
+                if self.weight.is_some() {
+                    let message = "`weight` belongs to `value`; with `values` give `weights`";
+                    return Err(Problem::new("weights_mismatch", message));
+                }
+                let (count, count_max) = (values.len(), limits.values_per_sample_max);
+                if count == 0 || count > count_max {
+                    let message = format!("`values` holds {count} values; give 1 to {count_max}");
+                    return Err(Problem::new("bad_value_count", message));
+                }
+                measured(values, self.weights.take())
+            }
+            (Some(_), Some(_)) => Err(Problem::new(
+                "two_values",
+                "give `value` or `values`, not both",
+            )),
+            (None, None) => Err(Problem::new(
+                "missing_key",
+                "`value` is missing; give `value` or `values`",
+            )),
+        }
+    }
+}
+
+fn counted(counts: Counts) -> Result<Reading, Problem> {
+    if let Some(problem) = counts.problem {
+        return Err(problem);
+    }
+    match (counts.bad, counts.total, counts.events, counts.exposure) {
+        (Some(bad), Some(total), None, None) => {
+            let (bad, total) = (whole(&bad, "bad")?, whole(&total, "total")?);
+            if bad > total {
+                let message = format!("`bad` is {bad} of `total` {total}; it cannot be more");
+                return Err(Problem::new("bad_above_total", message));
+            }
+            Ok(Reading::Ratio { bad, total })
+        }
+        (None, None, Some(events), Some(exposure)) => {
+            let events = whole(&events, "events")?;
+            match exposure {
+                Number::Value(exposure) if exposure > 0.0 && exposure.is_finite() => {
+                    Ok(Reading::Rate { events, exposure })
+                }
+                Number::Bad(problem) => Err(problem),
+                _ => {
+                    let message = "`exposure` must be above 0 and finite";
+                    Err(Problem::new("bad_exposure", message))
+                }
+            }
+        }
+        _ => Err(Problem::new(
+            "bad_counts",
+            "counts are {\"bad\":..,\"total\":..} or {\"events\":..,\"exposure\":..}",
+        )),
+    }
+}
+
+/// Values with their weights; what could not be measured is counted, by weight.
+fn measured(numbers: Vec<Number>, weights: Option<Vec<Number>>) -> Result<(Reading, u32), Problem> {
+    if let Some(weights) = &weights
+        && weights.len() != numbers.len()
+    {
+        let (given, expected) = (weights.len(), numbers.len());
+        let message = format!("{given} weights for {expected} values; give one for each");
+        return Err(Problem::new("weights_mismatch", message));
+    }
+    let mut values = Vec::with_capacity(numbers.len());
+    let mut kept = Vec::new();
+    let mut missing = 0_u32;
+    for (position, number) in numbers.into_iter().enumerate() {
+        let weight = match weights.as_ref().map(|weights| &weights[position]) {
+            None => 1,
+            Some(weight) => match whole(weight, "weight")? {
+                0 => {
+                    return Err(Problem::new(
+                        "bad_weight",
+                        "weights are whole numbers from 1 up",
+                    ));
+                }
+                weight => weight,
+            },
+        };
+        match number {
+            Number::Value(value) => {
+                values.push(value);
+                kept.push(weight);
+            }
+            Number::Missing => {
+                missing = missing.saturating_add(u32::try_from(weight).unwrap_or(u32::MAX));
+            }
+            Number::Bad(problem) => return Err(problem),
+        }
+    }
+    if kept.iter().all(|weight| *weight == 1) {
+        kept.clear();
+    }
+    Ok((
+        Reading::Values {
+            values,
+            weights: kept,
+        },
+        missing,
+    ))
+}

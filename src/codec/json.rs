@@ -1,0 +1,246 @@
+//! Samples as NDJSON, as a JSON array, or as `{"batch": [...]}`.
+//!
+//! Owns how items follow each other in a request, and how each is numbered. What an item may hold
+//! is in `item`; where one ends inside an array is in `split`.
+
+use super::split::{BadArray, skip_space, split_array};
+use super::{Decoded, ItemRefusal, Limits, Origin, Unreadable, UnreadableCode, item};
+
+/// The forms a request may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// One object a line.
+    Lines,
+    /// One JSON document: an array, `{"batch": [...]}`, or a single sample.
+    Document,
+    /// Whatever the first bytes look like.
+    Sniff,
+}
+
+impl Form {
+    /// The form a content type names (parameters are ignored).
+    ///
+    /// # Errors
+    /// [`Unreadable`] for a type that is certainly something else.
+    pub fn of_content_type(content_type: Option<&str>) -> Result<Form, Unreadable> {
+        let Some(given) = content_type else {
+            return Ok(Form::Sniff);
+        };
+        let essence = given
+            .split(';')
+            .next()
+            .unwrap_or("")
+            .trim()
+            .to_ascii_lowercase();
+        match essence.as_str() {
+            "application/x-ndjson"
+            | "application/ndjson"
+            | "application/jsonl"
+            | "application/x-jsonlines"
+            | "application/jsonlines" => Ok(Form::Lines),
+            // `curl --data` says form-urlencoded unless told otherwise.
+            ""
+            | "application/json"
+            | "text/plain"
+            | "text/json"
+            | "application/octet-stream"
+            | "application/x-www-form-urlencoded" => Ok(Form::Sniff),
+            _ => Err(Unreadable {
+                code: UnreadableCode::UnsupportedMediaType,
+                message: format!("samples of type {essence} cannot be read"),
+                help: "send application/x-ndjson or application/json".into(),
+            }),
+        }
+    }
+}
+
+/// Decodes a request.
+///
+/// # Errors
+/// [`Unreadable`] when not even its items can be told apart, or there are too many of them.
+pub fn decode(body: &[u8], form: Form, limits: &Limits) -> Result<Decoded, Unreadable> {
+    // A byte order mark is no sample.
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let start = skip_space(body, 0);
+    if start == body.len() {
+        return Err(Unreadable {
+            code: UnreadableCode::EmptyBody,
+            message: "the body is empty".into(),
+            help: "send one sample a line, or a JSON array of samples".into(),
+        });
+    }
+    if form == Form::Lines {
+        return decode_lines(body, limits);
+    }
+    match body[start] {
+        b'[' => {
+            let end = decode_array_end(body, start)?;
+            decode_array(body, end.0, end.1, limits)
+        }
+        b'{' => match batch_start(body, start) {
+            Some(array) => {
+                let (items, end) = decode_array_end(body, array)?;
+                let end = skip_space(body, end);
+                if body.get(end) != Some(&b'}') {
+                    return Err(malformed(body, end, "`batch` must be the only key"));
+                }
+                decode_array(body, items, end + 1, limits)
+            }
+            None if form == Form::Document || is_single_document(body) => {
+                let mut decoded = Decoded::default();
+                push(
+                    &mut decoded,
+                    body.trim_ascii(),
+                    Origin {
+                        index: 0,
+                        line: None,
+                    },
+                    limits,
+                );
+                Ok(decoded)
+            }
+            None => decode_lines(body, limits),
+        },
+        _ => decode_lines(body, limits),
+    }
+}
+
+fn decode_lines(body: &[u8], limits: &Limits) -> Result<Decoded, Unreadable> {
+    let lines = body.split(|byte| *byte == b'\n').enumerate();
+    let items = lines
+        .map(|(at, line)| (at + 1, line.trim_ascii()))
+        .filter(|l| !l.1.is_empty());
+    let mut decoded = Decoded::default();
+    for (index, (line, text)) in items.enumerate() {
+        if index == limits.samples_per_request_max {
+            return Err(too_many(limits));
+        }
+        push(
+            &mut decoded,
+            text,
+            Origin {
+                index,
+                line: Some(line),
+            },
+            limits,
+        );
+    }
+    let only_refusal = match decoded.refusals.as_slice() {
+        [first, ..] if decoded.samples.is_empty() => Some(first),
+        _ => None,
+    };
+    if let Some(first) = only_refusal
+        && decoded
+            .refusals
+            .iter()
+            .all(|r| matches!(r.code, "malformed_json" | "not_an_object"))
+    {
+        return Err(Unreadable {
+            code: UnreadableCode::MalformedJson,
+            message: format!(
+                "no line of the body is a JSON object; line {}: {}",
+                first.line.unwrap_or(1),
+                first.message
+            ),
+            help: "send one JSON object a line, or a JSON array of samples".into(),
+        });
+    }
+    Ok(decoded)
+}
+
+type Items = Vec<std::ops::Range<usize>>;
+
+fn decode_array_end(body: &[u8], start: usize) -> Result<(Items, usize), Unreadable> {
+    split_array(body, start)
+        .map_err(|BadArray { offset, message }| malformed(body, offset, message))
+}
+
+fn decode_array(
+    body: &[u8],
+    items: Items,
+    end: usize,
+    limits: &Limits,
+) -> Result<Decoded, Unreadable> {
+    let rest = skip_space(body, end);
+    if rest < body.len() {
+        return Err(malformed(
+            body,
+            rest,
+            "something follows the end of the samples",
+        ));
+    }
+    if items.len() > limits.samples_per_request_max {
+        return Err(too_many(limits));
+    }
+    let mut decoded = Decoded::default();
+    for (index, range) in items.into_iter().enumerate() {
+        push(
+            &mut decoded,
+            &body[range],
+            Origin { index, line: None },
+            limits,
+        );
+    }
+    Ok(decoded)
+}
+
+fn push(decoded: &mut Decoded, bytes: &[u8], origin: Origin, limits: &Limits) {
+    match item::read(bytes, limits) {
+        Ok(sample) => {
+            decoded.samples.push(sample);
+            decoded.origins.push(origin);
+        }
+        Err(problem) => decoded.refusals.push(ItemRefusal {
+            index: origin.index,
+            line: origin.line,
+            code: problem.code,
+            message: problem.message,
+        }),
+    }
+}
+
+/// Offset of the `[` of `{"batch": [`, where the object at `start` begins so.
+fn batch_start(body: &[u8], start: usize) -> Option<usize> {
+    let key = skip_space(body, start + 1);
+    let rest = body[key..].strip_prefix(b"\"batch\"")?;
+    let colon = skip_space(body, body.len() - rest.len());
+    (body.get(colon) == Some(&b':')).then_some(())?;
+    let array = skip_space(body, colon + 1);
+    (body.get(array) == Some(&b'[')).then_some(array)
+}
+
+/// Whether the body is one JSON value, perhaps over several lines, and not one object a line.
+fn is_single_document(body: &[u8]) -> bool {
+    serde_json::from_slice::<&serde_json::value::RawValue>(body).is_ok()
+}
+
+fn malformed(body: &[u8], offset: usize, message: &str) -> Unreadable {
+    let before = &body[..offset.min(body.len())];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = before
+        .iter()
+        .rev()
+        .take_while(|byte| **byte != b'\n')
+        .count()
+        + 1;
+    Unreadable {
+        code: UnreadableCode::MalformedJson,
+        message: format!("{message}, at line {line} column {column}"),
+        help: "nothing of the request was taken; as NDJSON, one object a line, only the bad line would be lost".into(),
+    }
+}
+
+fn too_many(limits: &Limits) -> Unreadable {
+    Unreadable {
+        code: UnreadableCode::TooManySamples,
+        message: format!(
+            "more than {} samples in one request",
+            limits.samples_per_request_max
+        ),
+        help: "send them in several requests".into(),
+    }
+}
+
+#[cfg(test)]
+#[path = "json_tests.rs"]
+mod tests;

@@ -1,0 +1,151 @@
+//! Cuts a JSON array into its items without reading them.
+//!
+//! Owns the boundaries between items and nothing else: it looks at strings, brackets and commas
+//! only, so that an item that is not JSON (`NaN`, `1e`) costs itself and not its neighbours.
+
+/// Why an array could not be cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BadArray {
+    /// Where, in bytes from the start.
+    pub offset: usize,
+    /// What is wrong.
+    pub message: &'static str,
+}
+
+/// First byte at or after `at` that is not JSON white space.
+pub(super) fn skip_space(bytes: &[u8], at: usize) -> usize {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    at + bytes[at..].iter().take_while(|b| is_space(b)).count()
+}
+
+/// Cuts the array whose `[` stands at `start`: the items' ranges and the offset past its `]`.
+///
+/// # Errors
+/// [`BadArray`] when the brackets do not close or an item is empty.
+pub(super) fn split_array(
+    bytes: &[u8],
+    start: usize,
+) -> Result<(Vec<std::ops::Range<usize>>, usize), BadArray> {
+    let mut items = Vec::new();
+    let mut at = skip_space(bytes, start + 1);
+    if bytes.get(at) == Some(&b']') {
+        return Ok((items, at + 1));
+    }
+    loop {
+        let begin = skip_space(bytes, at);
+        let end = item_end(bytes, begin)?;
+        let trimmed = bytes[begin..end].trim_ascii_end().len();
+        if trimmed == 0 {
+            let message = "an item is missing before this place";
+            return Err(BadArray {
+                offset: end,
+                message,
+            });
+        }
+        items.push(begin..begin + trimmed);
+        if bytes[end] == b']' {
+            return Ok((items, end + 1));
+        }
+        at = end + 1;
+    }
+}
+
+/// Offset of the `,` or `]` that ends the item at `begin`.
+fn item_end(bytes: &[u8], begin: usize) -> Result<usize, BadArray> {
+    let mut depth = 0_usize;
+    let mut at = begin;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'"' => at = string_end(bytes, at)?,
+            b'{' | b'[' => depth += 1,
+            b',' | b']' if depth == 0 => return Ok(at),
+            b'}' if depth == 0 => {
+                let message = "a closing brace without its opening one";
+                return Err(BadArray {
+                    offset: at,
+                    message,
+                });
+            }
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    Err(BadArray {
+        offset: bytes.len(),
+        message: "the array is not closed",
+    })
+}
+
+/// Offset of the quote that closes the string opened at `open`.
+fn string_end(bytes: &[u8], open: usize) -> Result<usize, BadArray> {
+    let mut at = open + 1;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'"' => return Ok(at),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    Err(BadArray {
+        offset: open,
+        message: "a string is not closed",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn items(text: &str) -> Vec<&str> {
+        let (ranges, end) = split_array(text.as_bytes(), 0).expect("closed");
+        assert_eq!(end, text.trim_end().len());
+        ranges.into_iter().map(|range| &text[range]).collect()
+    }
+
+    #[test]
+    fn items_are_cut_at_top_level_commas_only() {
+        assert_eq!(items("[]"), Vec::<&str>::new());
+        assert_eq!(items("[ ]"), Vec::<&str>::new());
+        assert_eq!(
+            items(r#"[1, {"a":[2,3]} ,"x,]\"" ]"#),
+            ["1", r#"{"a":[2,3]}"#, r#""x,]\"""#]
+        );
+        assert_eq!(items("[NaN,1e]"), ["NaN", "1e"]);
+    }
+
+    #[test]
+    fn what_does_not_close_is_refused_with_its_place() {
+        for (text, offset) in [("[1", 2), ("[\"a", 1), ("[1,]", 3), ("[,1]", 1), ("[1}", 2)] {
+            assert_eq!(
+                split_array(text.as_bytes(), 0).expect_err(text).offset,
+                offset,
+                "{text}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn cutting_agrees_with_a_json_reader(values in proptest::collection::vec(
+            proptest::sample::select(vec!["1", "null", "\"a,b\"", "{\"k\":[1,{}]}", "[]", "\"\\\\\""]),
+            0..8,
+        )) {
+            let text = format!("[{}]", values.join(" ,\n"));
+            let whole: Vec<serde_json::Value> = serde_json::from_str(&text).expect("valid");
+            prop_assert_eq!(whole.len(), items(&text).len());
+            prop_assert_eq!(items(&text), values);
+        }
+
+        #[test]
+        fn any_bytes_are_cut_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let mut text = vec![b'['];
+            text.extend(bytes);
+            if let Ok((ranges, end)) = split_array(&text, 0) {
+                prop_assert!(end <= text.len());
+                prop_assert!(ranges.iter().all(|r| !r.is_empty() && r.end < end));
+            }
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Analyses: start, list, read, step, cancel, recording.
+//!
+//! Owns what callers send and get about an analysis as a whole. Its verdict is in
+//! [`super::verdicts`], its events in [`super::events`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use super::Shared;
+use super::link::Answer;
+use super::problem::Problem;
+use super::query::{self, Parameters};
+use super::samples::unexpected;
+use super::start;
+use crate::engine::{AnalysisView, Input};
+use crate::model::Outcome;
+use crate::store::{Filter, PAGE_MAX};
+
+/// Analyses on a page unless the caller says otherwise.
+pub const PAGE_DEFAULT: usize = 50;
+/// Bytes of a step's name, an actor or a reason.
+pub const WORDS_BYTES_MAX: usize = 256;
+
+/// An analysis as callers read it.
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+pub struct AnalysisAnswer {
+    /// The analysis.
+    #[serde(flatten)]
+    pub view: AnalysisView,
+    /// Where to read on.
+    pub links: BTreeMap<&'static str, String>,
+}
+
+/// A page of analyses, newest first.
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+pub struct AnalysesAnswer {
+    /// At most as many as asked for.
+    pub analyses: Vec<AnalysisAnswer>,
+    /// Give it as `cursor` to get the next page; `null` on the last one.
+    pub next: Option<String>,
+}
+
+/// Enters a step of a rollout.
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StepRequest {
+    /// Such as `50%`.
+    pub name: String,
+    /// Traffic weight of the canary, percent.
+    pub weight: Option<f64>,
+}
+
+/// Ends an analysis.
+#[derive(Debug, Clone, Default, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CancelRequest {
+    /// Who.
+    pub actor: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+impl From<&AnalysisView> for AnalysisAnswer {
+    fn from(view: &AnalysisView) -> AnalysisAnswer {
+        let base = format!("/v1/analyses/{}", view.id);
+        AnalysisAnswer {
+            view: view.clone(),
+            links: BTreeMap::from([
+                ("events", format!("{base}/events")),
+                ("recording", format!("{base}/recording")),
+                ("self", base.clone()),
+                ("verdict", format!("{base}/verdict")),
+            ]),
+        }
+    }
+}
+
+/// `POST /v1/analyses`
+pub async fn create(
+    State(shared): State<Arc<Shared>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    Parameters::read(&uri, &[])?;
+    let request = start::read(&shared, &headers, body).await?;
+    let (id, existing) = match shared.link.ask(Input::Start(request)).await? {
+        Answer::Started { analysis, existing } => (analysis, existing),
+        Answer::Refused(refusal) => return Err(refusal.into()),
+        other => return Err(unexpected(&other)),
+    };
+    let view = find(&shared, &id).await?;
+    let answer = AnalysisAnswer::from(&*view);
+    let status = if existing {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
+    let mut response = (status, Json(&answer)).into_response();
+    if let Ok(location) = HeaderValue::from_str(&answer.links["self"]) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// `GET /v1/analyses`
+pub async fn list(
+    State(shared): State<Arc<Shared>>,
+    uri: Uri,
+) -> Result<Json<AnalysesAnswer>, Problem> {
+    let given = Parameters::read(
+        &uri,
+        &[
+            "service",
+            "plan",
+            "verdict",
+            "started_from",
+            "started_before",
+            "limit",
+            "cursor",
+        ],
+    )?;
+    let time = "an RFC 3339 time or unix milliseconds";
+    let filter = Filter {
+        service: given.text("service").map(str::to_string),
+        plan: given.text("plan").map(str::to_string),
+        verdict: given.parse("verdict", "pass, fail or inconclusive", |text| match text {
+            "pass" => Some(Outcome::Pass),
+            "fail" => Some(Outcome::Fail),
+            "inconclusive" => Some(Outcome::Inconclusive),
+            _ => None,
+        })?,
+        started_from: given.parse("started_from", time, query::instant)?,
+        started_before: given.parse("started_before", time, query::instant)?,
+    };
+    let limit = given.parse("limit", &format!("a number from 1 to {PAGE_MAX}"), |text| {
+        text.parse()
+            .ok()
+            .filter(|limit| (1..=PAGE_MAX).contains(limit))
+    })?;
+    let cursor = given.parse("cursor", "the `next` of an earlier page", query::cursor)?;
+    let limit = limit.unwrap_or(PAGE_DEFAULT);
+    let page = shared.store.list(&filter, cursor.as_ref(), limit).await?;
+    Ok(Json(AnalysesAnswer {
+        analyses: page
+            .analyses
+            .iter()
+            .map(|view| AnalysisAnswer::from(&**view))
+            .collect(),
+        next: page.next.as_ref().map(query::cursor_text),
+    }))
+}
+
+/// `GET /v1/analyses/{id}`
+pub async fn read(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Json<AnalysisAnswer>, Problem> {
+    Parameters::read(&uri, &[])?;
+    Ok(Json(AnalysisAnswer::from(&*find(&shared, &id).await?)))
+}
+
+/// `POST /v1/analyses/{id}/steps`
+pub async fn step(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<AnalysisAnswer>, Problem> {
+    let step: StepRequest = start::read_json(&shared, &headers, body, None).await?;
+    within("name", Some(&step.name))?;
+    if step
+        .weight
+        .is_some_and(|weight| !(0.0..=100.0).contains(&weight))
+    {
+        return Err(
+            Problem::new("invalid_request", "`weight` is not between 0 and 100")
+                .help("give the canary's share of traffic in percent"),
+        );
+    }
+    let StepRequest { name, weight } = step;
+    order(
+        &shared,
+        Input::Step {
+            analysis: id.clone(),
+            name,
+            weight,
+        },
+    )
+    .await?;
+    Ok(Json(AnalysisAnswer::from(&*find(&shared, &id).await?)))
+}
+
+/// `POST /v1/analyses/{id}/cancel`
+pub async fn cancel(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<AnalysisAnswer>, Problem> {
+    let given: CancelRequest =
+        start::read_json(&shared, &headers, body, Some(CancelRequest::default())).await?;
+    within("actor", given.actor.as_deref())?;
+    within("reason", given.reason.as_deref())?;
+    let CancelRequest { actor, reason } = given;
+    order(
+        &shared,
+        Input::Cancel {
+            analysis: id.clone(),
+            actor,
+            reason,
+        },
+    )
+    .await?;
+    Ok(Json(AnalysisAnswer::from(&*find(&shared, &id).await?)))
+}
+
+/// `GET /v1/analyses/{id}/recording`
+pub async fn recording(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    Parameters::read(&uri, &[])?;
+    let found = shared.store.recording(&id).await?;
+    let recording = found.ok_or_else(|| Problem::analysis_not_found(&id))?;
+    let bytes: usize = recording.lines.iter().map(|line| line.len() + 1).sum();
+    let mut text = String::with_capacity(bytes);
+    for line in &recording.lines {
+        text.push_str(line);
+        text.push('\n');
+    }
+    let ndjson = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    let mut response = (ndjson, text).into_response();
+    if let Some(bytes_max) = recording.truncated_at_bytes {
+        // A header, not a line: a replay must not take the mark for an input.
+        response
+            .headers_mut()
+            .insert(TRUNCATED, HeaderValue::from(bytes_max));
+    }
+    Ok(response)
+}
+
+/// Header of a recording that is not whole: the bytes after which lines were not kept.
+pub const TRUNCATED: header::HeaderName =
+    header::HeaderName::from_static("davy-truncated-at-bytes");
+
+/// The readable state of an analysis.
+///
+/// # Errors
+/// `analysis_not_found`.
+pub async fn find(shared: &Shared, id: &str) -> Result<Arc<AnalysisView>, Problem> {
+    let found = shared.store.analysis(id).await?;
+    found.ok_or_else(|| Problem::analysis_not_found(id))
+}
+
+async fn order(shared: &Shared, input: Input) -> Result<(), Problem> {
+    match shared.link.ask(input).await? {
+        Answer::Refused(refusal) => Err(refusal.into()),
+        _ => Ok(()),
+    }
+}
+
+fn within(name: &str, text: Option<&str>) -> Result<(), Problem> {
+    if text.is_some_and(|text| text.is_empty() || text.len() > WORDS_BYTES_MAX) {
+        let detail = format!("`{name}` must have 1 to {WORDS_BYTES_MAX} bytes");
+        return Err(Problem::new("invalid_request", detail));
+    }
+    Ok(())
+}

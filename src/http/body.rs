@@ -1,0 +1,149 @@
+//! Reads bodies within bounds.
+//!
+//! Owns the two limits of a body: bytes on the wire and bytes once decompressed. The first is
+//! checked against the stated length before anything is read and again while reading; the second
+//! while decompressing, so that a small body cannot become a large one in memory.
+
+use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
+use async_compression::zstd::DParameter;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, header};
+use futures_util::StreamExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::Shared;
+use super::problem::Problem;
+
+/// Window of a zstd frame, log2 bytes: 8 MiB, as RFC 8878 recommends decoders to support.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+/// Bytes of a JSON request that is not samples; a plan alone may have 256 KiB.
+pub const REQUEST_BYTES_MAX: u64 = 512 * 1024;
+
+/// How a body is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// Not at all.
+    Plain,
+    /// gzip, RFC 1952.
+    Gzip,
+    /// Zstandard, RFC 8878.
+    Zstd,
+}
+
+impl Packing {
+    /// From the header `content-encoding`.
+    ///
+    /// # Errors
+    /// A problem for any other encoding, or more than one.
+    pub fn of(headers: &HeaderMap) -> Result<Packing, Problem> {
+        let Some(given) = headers.get(header::CONTENT_ENCODING) else {
+            return Ok(Packing::Plain);
+        };
+        match given
+            .to_str()
+            .unwrap_or("?")
+            .trim()
+            .to_ascii_lowercase()
+            .as_str()
+        {
+            "" | "identity" => Ok(Packing::Plain),
+            "gzip" | "x-gzip" => Ok(Packing::Gzip),
+            "zstd" => Ok(Packing::Zstd),
+            other => Err(Problem::new(
+                "unsupported_encoding",
+                format!("content-encoding {other:?} cannot be read"),
+            )
+            .help("send gzip, zstd or nothing of the kind")),
+        }
+    }
+}
+
+/// Reads at most `bytes_max` bytes.
+///
+/// # Errors
+/// `body_too_large`, or `incomplete_body` when the sender broke off.
+pub async fn read(
+    shared: &Shared,
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: u64,
+) -> Result<Bytes, Problem> {
+    let stated = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok());
+    let stated: Option<u64> = stated.and_then(|text| text.parse().ok());
+    if stated.is_some_and(|bytes| bytes > bytes_max) {
+        return Err(too_large(shared, "request_body_bytes", bytes_max));
+    }
+    let mut stream = body.into_data_stream();
+    let mut read: Vec<u8> = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|error| {
+            Problem::new("incomplete_body", format!("the body broke off: {error}"))
+                .help("send the whole body, as long as content-length says")
+        })?;
+        if read.len() as u64 + chunk.len() as u64 > bytes_max {
+            return Err(too_large(shared, "request_body_bytes", bytes_max));
+        }
+        read.extend_from_slice(&chunk);
+    }
+    Ok(read.into())
+}
+
+/// Unpacks to at most `bytes_max` bytes.
+///
+/// # Errors
+/// `body_too_large`, or `invalid_encoding` for bytes that cannot be unpacked.
+pub async fn unpack(
+    shared: &Shared,
+    packing: Packing,
+    packed: Bytes,
+    bytes_max: u64,
+) -> Result<Bytes, Problem> {
+    let unpacked = match packing {
+        Packing::Plain if packed.len() as u64 > bytes_max => None,
+        Packing::Plain => return Ok(packed),
+        Packing::Gzip => {
+            let mut decoder = GzipDecoder::new(packed.as_ref());
+            decoder.multiple_members(true);
+            bounded(decoder, bytes_max).await?
+        }
+        Packing::Zstd => {
+            let window = [DParameter::window_log_max(ZSTD_WINDOW_LOG_MAX)];
+            let mut decoder = ZstdDecoder::with_params(packed.as_ref(), &window);
+            decoder.multiple_members(true);
+            bounded(decoder, bytes_max).await?
+        }
+    };
+    unpacked
+        .map(Bytes::from)
+        .ok_or_else(|| too_large(shared, "decoded_body_bytes", bytes_max))
+}
+
+/// Everything `from` gives, or `None` when that is more than `bytes_max`.
+async fn bounded(from: impl AsyncRead + Unpin, bytes_max: u64) -> Result<Option<Vec<u8>>, Problem> {
+    let mut out = Vec::new();
+    let read = from.take(bytes_max + 1).read_to_end(&mut out).await;
+    read.map_err(|error| {
+        Problem::new(
+            "invalid_encoding",
+            format!("the body cannot be unpacked: {error}"),
+        )
+        .help("check that content-encoding names what the body is")
+    })?;
+    Ok((out.len() as u64 <= bytes_max).then_some(out))
+}
+
+fn too_large(shared: &Shared, limit: &str, bytes_max: u64) -> Problem {
+    shared.metrics.limit(limit);
+    let what = if limit == "decoded_body_bytes" {
+        "unpacked"
+    } else {
+        "on the wire"
+    };
+    Problem::new(
+        "body_too_large",
+        format!("the body has more than {bytes_max} bytes {what}"),
+    )
+    .help(format!("send less at once, or raise server.{limit}_max"))
+}

@@ -1,0 +1,130 @@
+//! The door to the engine, which runs on a thread of its own.
+//!
+//! Owns the bounded queue of inputs and how an answer comes back. It must not wait for room: a
+//! full queue is an answer. The other end is in `app::machine`.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use tokio::sync::oneshot;
+
+use crate::engine::{Ingested, Input, Refusal};
+use crate::telemetry::Metrics;
+
+/// Inputs that may wait for the engine. One holds at most one request's samples.
+pub const QUEUE_MAX: usize = 256;
+
+/// An input and who waits for its answer.
+#[derive(Debug)]
+pub struct Knock {
+    /// What happened.
+    pub input: Input,
+    /// Who wants to know what came of it.
+    pub reply: Option<oneshot::Sender<Answer>>,
+}
+
+/// What came of an input, once everything it caused is stored.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// Done, with nothing more to say.
+    Done,
+    /// An analysis runs.
+    Started {
+        /// Its id.
+        analysis: String,
+        /// It did before.
+        existing: bool,
+    },
+    /// Samples were taken.
+    Ingested(Ingested),
+    /// The input was refused.
+    Refused(Refusal),
+}
+
+/// Why an input did not reach the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// The queue is full.
+    #[error("the queue of inputs is full")]
+    Full,
+    /// The engine stopped.
+    #[error("the engine takes no more inputs")]
+    Stopped,
+}
+
+/// The sending end; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct EngineLink {
+    sender: SyncSender<Knock>,
+    metrics: Arc<Metrics>,
+}
+
+// === impl EngineLink ===
+
+impl EngineLink {
+    /// Both ends.
+    pub fn new(metrics: Arc<Metrics>) -> (EngineLink, Receiver<Knock>) {
+        let (sender, receiver) = sync_channel(QUEUE_MAX);
+        (EngineLink { sender, metrics }, receiver)
+    }
+
+    /// Hands an input over and waits for its answer.
+    ///
+    /// # Errors
+    /// [`LinkError`]; after `Stopped` the input may or may not have been applied.
+    pub async fn ask(&self, input: Input) -> Result<Answer, LinkError> {
+        let (reply, answer) = oneshot::channel();
+        self.push(Knock {
+            input,
+            reply: Some(reply),
+        })?;
+        answer.await.map_err(|_| LinkError::Stopped)
+    }
+
+    /// Hands an input over whose answer nobody needs. One that finds no room is dropped.
+    pub fn tell(&self, input: Input) {
+        // Only notes of interest come this way; the next one replaces a lost one.
+        let _ = self.push(Knock { input, reply: None });
+    }
+
+    fn push(&self, knock: Knock) -> Result<(), LinkError> {
+        // Counted before it is there, or the engine could take it before it is counted.
+        self.metrics.engine_queue_depth.inc();
+        let pushed = self.sender.try_send(knock);
+        pushed.map_err(|error| {
+            self.metrics.engine_queue_depth.dec();
+            match error {
+                TrySendError::Full(_) => {
+                    self.metrics.limit("engine_queue");
+                    LinkError::Full
+                }
+                TrySendError::Disconnected(_) => LinkError::Stopped,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_queue_and_a_stopped_engine_are_told_apart() {
+        let metrics = Arc::new(Metrics::new("0").expect("names are unique"));
+        let (link, receiver) = EngineLink::new(metrics.clone());
+        for _ in 0..QUEUE_MAX {
+            link.tell(Input::Tick);
+        }
+        assert_eq!(metrics.engine_queue_depth.get(), QUEUE_MAX as i64);
+        assert_eq!(link.ask(Input::Tick).await.err(), Some(LinkError::Full));
+        assert_eq!(
+            metrics
+                .limit_reached
+                .with_label_values(&["engine_queue"])
+                .get(),
+            1
+        );
+        drop(receiver);
+        assert_eq!(link.ask(Input::Tick).await.err(), Some(LinkError::Stopped));
+    }
+}

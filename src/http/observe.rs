@@ -1,0 +1,111 @@
+//! What happens around every request: an id, a time limit, a metric, a line in the log.
+//!
+//! Owns the outer layers. It must not know what a request asks.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use uuid::Uuid;
+
+use super::Shared;
+use super::problem::Problem;
+
+/// The header that carries a request's id both ways.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Bytes of an id that a caller may choose.
+const REQUEST_ID_BYTES_MAX: usize = 64;
+/// The route of requests that match none, so that addresses cannot become labels.
+const NO_ROUTE: &str = "none";
+
+/// Gives the request an id, counts and times it, and logs it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "times a request for its metric; decides nothing"
+)]
+pub async fn observe(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let id = request_id(&request);
+    let method = request.method().clone();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or(NO_ROUTE, |path| path.as_str());
+    let begun = Instant::now();
+    let mut response = next.run(request).await;
+    let took = begun.elapsed();
+    let status = response.status();
+    let metrics = &shared.metrics;
+    let labels = [route, method_label(&method), status.as_str()];
+    metrics.http_requests.with_label_values(&labels).inc();
+    metrics
+        .http_duration
+        .with_label_values(&[route])
+        .observe(took.as_secs_f64());
+    tracing::debug!(%method, route, status = status.as_u16(), took_ms = took.as_millis(), request = %id, "answered");
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+/// The caller's id if it is fit for a log, a fresh one otherwise.
+fn request_id(request: &Request) -> String {
+    let given = request
+        .headers()
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok());
+    let fit = |id: &&str| {
+        (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
+            && id
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    given
+        .filter(fit)
+        .map_or_else(|| Uuid::now_v7().to_string(), str::to_string)
+}
+
+/// Methods are invented freely; labels are not.
+fn method_label(method: &axum::http::Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "POST" => "POST",
+        "HEAD" => "HEAD",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        _ => "other",
+    }
+}
+
+/// Ends a request that takes too long. Not for streams and long polls, which end themselves.
+pub async fn time_limit(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let limit = shared.bounds.request_timeout;
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            shared.metrics.limit("request_timeout_secs");
+            let detail = format!("no answer within {} s", limit.as_secs());
+            Problem::new("request_timeout", detail)
+                .help("send less at once, or faster")
+                .into_response()
+        }
+    }
+}
+
+/// What a panic becomes.
+pub fn panicked(cause: Box<dyn Any + Send>) -> Response {
+    let text = cause.downcast_ref::<String>().map(String::as_str);
+    let text = text
+        .or_else(|| cause.downcast_ref::<&str>().copied())
+        .unwrap_or("no text");
+    tracing::error!(panic = text, "a request panicked");
+    Problem::new("internal", "this should not have happened")
+        .help("please report it with the request's x-request-id")
+        .into_response()
+}

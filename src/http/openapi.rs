@@ -1,0 +1,105 @@
+//! The OpenAPI 3.1 document.
+//!
+//! Owns its assembly from the table of [`super::routes`]; schemas come from the types themselves.
+//! The document is checked in as `docs/openapi.json`, and a test compares the two.
+
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+use super::problem::{CODES, Problem};
+use super::routes::{Route, routes};
+
+/// Problems any route may answer.
+const GENERAL: [&str; 3] = ["internal", "request_timeout", "stopping"];
+
+/// The document.
+pub fn document() -> Value {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.definitions_path = "/components/schemas".into();
+    let mut generator = settings.into_generator();
+    let problem = generator.subschema_for::<Problem>();
+    let mut paths: Map<String, Value> = Map::new();
+    for route in routes() {
+        let operation = operation(&route, &mut generator);
+        let entry = paths.entry(route.path).or_insert_with(|| json!({}));
+        entry[route.method] = operation;
+    }
+    let mut responses = Map::new();
+    let content = json!({ "application/problem+json": { "schema": problem } });
+    for (code, status, title) in CODES {
+        let described = json!({ "description": format!("{status} {title}"), "content": content });
+        responses.insert(code.to_string(), described);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "davy",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Tells a deployment controller, while a canary runs, whether it is worse than its baseline. Every error is an RFC 9457 problem with a stable code.",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "paths": paths,
+        "components": { "schemas": generator.take_definitions(true), "responses": responses },
+    })
+}
+
+fn operation(route: &Route, generator: &mut schemars::SchemaGenerator) -> Value {
+    let mut answers = Map::new();
+    for (status, content_type, schema) in route.answers {
+        let mut answer = json!({ "description": route.summary });
+        if !content_type.is_empty() {
+            answer["content"] = json!({ *content_type: { "schema": schema(generator) } });
+        }
+        answers.insert(status.to_string(), answer);
+    }
+    // Several codes may share a status: OpenAPI knows one answer a status, so it lists the codes.
+    for code in route.problems.iter().chain(&GENERAL) {
+        let Some((_, status, _)) = CODES.iter().find(|(known, ..)| known == code) else {
+            continue;
+        };
+        let entry = answers.entry(status.to_string()).or_insert_with(|| {
+            json!({
+                "description": "",
+                "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+            })
+        });
+        let codes = entry["description"].as_str().unwrap_or("");
+        let separator = if codes.is_empty() { "codes: " } else { ", " };
+        entry["description"] = format!("{codes}{separator}{code}").into();
+    }
+    let mut operation = json!({
+        "operationId": route.operation,
+        "summary": route.summary,
+        "parameters": parameters(route),
+        "responses": answers,
+    });
+    if let Some((content_types, schema)) = route.request {
+        let schema = schema(generator);
+        let content: Map<String, Value> = content_types
+            .iter()
+            .map(|kind| (kind.to_string(), json!({ "schema": schema })))
+            .collect();
+        operation["requestBody"] = json!({ "required": true, "content": content });
+    }
+    operation
+}
+
+fn parameters(route: &Route) -> Vec<Value> {
+    let in_path = route
+        .path
+        .split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let text = json!({ "type": "string" });
+    let in_path =
+        in_path.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": text }));
+    let given = |place: &'static str, list: &'static [(&'static str, &'static str)]| {
+        let text = text.clone();
+        list.iter().map(move |(name, meaning)| {
+            json!({ "name": name, "in": place, "required": false, "description": meaning, "schema": text })
+        })
+    };
+    in_path
+        .chain(given("query", route.query))
+        .chain(given("header", route.headers))
+        .collect()
+}

@@ -1,0 +1,306 @@
+//! Errors as callers read them: RFC 9457 problem bodies.
+//!
+//! Owns the table from codes to statuses, and the body. Every answer that is not what was asked
+//! for comes from here, those of the framework included. It must not hold what only the operator
+//! may read: that goes to the log where the problem is made.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::codec::{Unreadable, UnreadableCode};
+use crate::config::problem::Problems;
+use crate::engine::{Refusal, RefusalCode};
+use crate::http::link::LinkError;
+use crate::store::StoreError;
+
+/// Seconds a caller should wait when davy is too busy.
+pub const BUSY_RETRY_SECS: u64 = 1;
+/// Seconds a caller should wait when a limit on running things is reached.
+pub const LIMIT_RETRY_SECS: u64 = 30;
+
+/// A problem body.
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+pub struct Problem {
+    /// `urn:davy:problem:` and the code.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What the code means, the same for every occurrence.
+    pub title: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong this time.
+    pub detail: String,
+    /// Stable code, snake_case.
+    pub code: &'static str,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+    /// For plans: everything that is wrong, each with its place.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub problems: Vec<PlacedProblem>,
+    #[serde(skip)]
+    retry_after_secs: Option<u64>,
+}
+
+/// One thing wrong with a plan.
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+pub struct PlacedProblem {
+    /// Line, from 1; 0 where the plan was given as an object.
+    pub line: usize,
+    /// Column, from 1; 0 where the plan was given as an object.
+    pub column: usize,
+    /// Path, such as `checks[1].tolerance`.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+/// Every code with its status and title: the one table.
+pub const CODES: [(&str, u16, &str); 28] = [
+    ("malformed_json", 400, "the body is not JSON"),
+    ("empty_body", 400, "the body is empty"),
+    (
+        "invalid_parameter",
+        400,
+        "a parameter of the address cannot be used",
+    ),
+    ("invalid_header", 400, "a header cannot be used"),
+    (
+        "invalid_encoding",
+        400,
+        "the body is not what its content-encoding says",
+    ),
+    ("incomplete_body", 400, "the body ended early"),
+    ("analysis_not_found", 404, "no analysis has this id"),
+    ("plan_not_found", 404, "no plan has this name"),
+    ("route_not_found", 404, "nothing is here"),
+    (
+        "method_not_allowed",
+        405,
+        "this address takes other methods",
+    ),
+    ("request_timeout", 408, "the request took too long"),
+    ("analysis_final", 409, "the analysis is final"),
+    (
+        "idempotency_mismatch",
+        409,
+        "the idempotency key belongs to another request",
+    ),
+    ("body_too_large", 413, "the body is too large"),
+    (
+        "too_many_samples",
+        413,
+        "the request holds too many samples",
+    ),
+    (
+        "unsupported_media_type",
+        415,
+        "the content type is not accepted",
+    ),
+    (
+        "unsupported_encoding",
+        415,
+        "the content encoding is not accepted",
+    ),
+    ("invalid_request", 422, "the request makes no sense"),
+    ("invalid_plan", 422, "the plan has problems"),
+    (
+        "change_incomplete",
+        422,
+        "a required field of the change is missing",
+    ),
+    (
+        "arm_variable_missing",
+        422,
+        "a variable of the plan's arm selectors was not given",
+    ),
+    ("too_many_steps", 422, "the analysis has too many steps"),
+    ("too_many_analyses", 429, "too many analyses run"),
+    ("too_many_streams", 429, "too many event streams are open"),
+    ("internal", 500, "davy failed"),
+    ("busy", 503, "davy is too busy"),
+    ("stopping", 503, "davy is stopping"),
+    ("store_failed", 503, "the store failed"),
+];
+
+// === impl Problem ===
+
+impl Problem {
+    /// A problem of one of [`CODES`].
+    pub fn new(code: &'static str, detail: impl Into<String>) -> Problem {
+        let known = CODES.iter().find(|(known, ..)| *known == code);
+        let (status, title) = known.map_or((500, "davy failed"), |(_, s, t)| (*s, *t));
+        Problem {
+            kind: format!("urn:davy:problem:{code}"),
+            title,
+            status,
+            detail: detail.into(),
+            code,
+            help: None,
+            problems: Vec::new(),
+            retry_after_secs: None,
+        }
+    }
+
+    /// The same with what to do about it.
+    pub fn help(self, help: impl Into<String>) -> Problem {
+        Problem {
+            help: Some(help.into()),
+            ..self
+        }
+    }
+
+    /// The same with a `Retry-After`.
+    pub fn retry_after(self, secs: u64) -> Problem {
+        Problem {
+            retry_after_secs: Some(secs),
+            ..self
+        }
+    }
+
+    /// No analysis has this id.
+    pub fn analysis_not_found(id: &str) -> Problem {
+        let shown: String = id.chars().take(80).collect();
+        Problem::new(
+            "analysis_not_found",
+            format!("no analysis has the id {shown:?}"),
+        )
+        .help("GET /v1/analyses lists those that are kept; the oldest final ones are forgotten")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after_secs = self.retry_after_secs;
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        let problem_json = HeaderValue::from_static("application/problem+json");
+        headers.insert(header::CONTENT_TYPE, problem_json);
+        if let Some(secs) = retry_after_secs {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
+        }
+        response
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        let code = match refusal.code {
+            RefusalCode::AnalysisNotFound => "analysis_not_found",
+            RefusalCode::AnalysisFinal => "analysis_final",
+            RefusalCode::IdempotencyMismatch => "idempotency_mismatch",
+            RefusalCode::ChangeIncomplete => "change_incomplete",
+            RefusalCode::ArmVariableMissing => "arm_variable_missing",
+            RefusalCode::TooManyAnalyses => "too_many_analyses",
+            RefusalCode::TooManySteps => "too_many_steps",
+        };
+        let problem = Problem {
+            help: refusal.help,
+            ..Problem::new(code, refusal.message)
+        };
+        match refusal.code {
+            RefusalCode::TooManyAnalyses => problem.retry_after(LIMIT_RETRY_SECS),
+            _ => problem,
+        }
+    }
+}
+
+impl From<Unreadable> for Problem {
+    fn from(unreadable: Unreadable) -> Problem {
+        let code = match unreadable.code {
+            UnreadableCode::EmptyBody => "empty_body",
+            UnreadableCode::MalformedJson => "malformed_json",
+            UnreadableCode::TooManySamples => "too_many_samples",
+            UnreadableCode::UnsupportedMediaType => "unsupported_media_type",
+        };
+        Problem::new(code, unreadable.message).help(unreadable.help)
+    }
+}
+
+impl From<LinkError> for Problem {
+    fn from(error: LinkError) -> Problem {
+        match error {
+            LinkError::Full => Problem::new("busy", "the queue of inputs is full")
+                .help("send the same request again after the stated time")
+                .retry_after(BUSY_RETRY_SECS),
+            LinkError::Stopped => Problem::new("stopping", "davy takes no more inputs")
+                .help("send the same request to the next instance")
+                .retry_after(LIMIT_RETRY_SECS),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Problem {
+        tracing::error!(%error, "a request failed on the store");
+        Problem::new("store_failed", "the store did not answer").retry_after(BUSY_RETRY_SECS)
+    }
+}
+
+impl From<Problems> for Problem {
+    fn from(problems: Problems) -> Problem {
+        let placed: Vec<PlacedProblem> = problems
+            .items
+            .into_iter()
+            .map(|problem| PlacedProblem {
+                line: problem.line,
+                column: problem.column,
+                path: problem.path,
+                message: problem.message,
+                help: problem.help,
+            })
+            .collect();
+        let detail = match placed.first() {
+            Some(first) => format!("{} problems; the first: {}", placed.len(), first.message),
+            None => "the plan cannot be used".into(),
+        };
+        Problem {
+            problems: placed,
+            ..Problem::new("invalid_plan", detail)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_errors() {
+        for (at, (code, status, _)) in CODES.iter().enumerate() {
+            assert!((400..600).contains(status), "{code}");
+            assert!(
+                CODES[..at].iter().all(|(other, ..)| other != code),
+                "{code} twice"
+            );
+        }
+    }
+
+    #[test]
+    fn every_code_in_the_sources_is_in_the_table() {
+        let codes = [
+            LinkError::Full.into(),
+            LinkError::Stopped.into(),
+            Problem::from(StoreError {
+                message: "x".into(),
+            }),
+            Problem::analysis_not_found("x"),
+            Problem::from(Problems::default()),
+        ];
+        for problem in codes {
+            assert!(
+                CODES.iter().any(|(code, ..)| *code == problem.code),
+                "{}",
+                problem.code
+            );
+            assert!(problem.kind.ends_with(problem.code));
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Every route with its handler and its description, in one table.
+//!
+//! Owns the list from which both the router and the OpenAPI document are made, so that neither
+//! can have what the other lacks.
+
+use std::sync::Arc;
+
+use axum::routing::{MethodRouter, get, post};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::Value;
+
+use super::analyses::{AnalysesAnswer, AnalysisAnswer, CancelRequest, StepRequest};
+use super::samples::SamplesAnswer;
+use super::service::{HealthAnswer, PlansAnswer};
+use super::start::StartRequest;
+use super::{Shared, analyses, events, samples, service, verdicts};
+use crate::judge::verdict::VerdictBody;
+
+type MakeSchema = fn(&mut SchemaGenerator) -> Schema;
+
+/// One route.
+pub struct Route {
+    /// In axum's and OpenAPI's common form, such as `/v1/analyses/{id}`.
+    pub path: &'static str,
+    /// `get` or `post`.
+    pub method: &'static str,
+    /// Unique name of the operation.
+    pub operation: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// Name and meaning of each parameter in the query.
+    pub query: &'static [(&'static str, &'static str)],
+    /// Name and meaning of each header.
+    pub headers: &'static [(&'static str, &'static str)],
+    /// Content types and schema of the body.
+    pub request: Option<(&'static [&'static str], MakeSchema)>,
+    /// Status, content type and schema of each answer that is not a problem.
+    pub answers: &'static [(u16, &'static str, MakeSchema)],
+    /// Codes of problems it may answer beside the general ones.
+    pub problems: &'static [&'static str],
+    /// Whether [`super::observe::time_limit`] applies.
+    pub timed: bool,
+    /// What answers.
+    pub handler: MethodRouter<Arc<Shared>>,
+}
+
+fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+fn text(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({ "type": "string" })
+}
+
+fn object(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({ "type": "object" })
+}
+
+/// A sample; written by hand because its reader is.
+fn sample(_: &mut SchemaGenerator) -> Schema {
+    let document: Value = serde_json::from_str(include_str!("sample.schema.json"))
+        .expect("sample.schema.json is JSON, as a test sees");
+    Schema::try_from(document).expect("and an object")
+}
+
+const JSON: &str = "application/json";
+const JSON_BODY: &[&str] = &[JSON];
+const READING: &[&str] = &["analysis_not_found"];
+
+/// All routes.
+pub fn routes() -> Vec<Route> {
+    let mut all = analysis_routes();
+    all.extend(observing_routes());
+    all.extend(service_routes());
+    all
+}
+
+fn analysis_routes() -> Vec<Route> {
+    vec![
+        Route {
+            path: "/v1/analyses",
+            method: "post",
+            operation: "startAnalysis",
+            summary: "Start an analysis of a change",
+            query: &[],
+            headers: &[(
+                "Idempotency-Key",
+                "a repeated start with the same key and the same request answers 200 with the first analysis",
+            )],
+            request: Some((JSON_BODY, schema::<StartRequest>)),
+            answers: &[
+                (201, JSON, schema::<AnalysisAnswer>),
+                (200, JSON, schema::<AnalysisAnswer>),
+            ],
+            problems: &[
+                "malformed_json",
+                "invalid_request",
+                "invalid_plan",
+                "plan_not_found",
+                "change_incomplete",
+                "arm_variable_missing",
+                "idempotency_mismatch",
+                "too_many_analyses",
+                "unsupported_media_type",
+            ],
+            timed: true,
+            handler: post(analyses::create),
+        },
+        Route {
+            path: "/v1/analyses",
+            method: "get",
+            operation: "listAnalyses",
+            summary: "List analyses, newest first",
+            query: &[
+                ("service", "only of this service"),
+                ("plan", "only on this plan"),
+                ("verdict", "pass, fail or inconclusive"),
+                (
+                    "started_from",
+                    "started at or after: RFC 3339 or unix milliseconds",
+                ),
+                (
+                    "started_before",
+                    "started before: RFC 3339 or unix milliseconds",
+                ),
+                ("limit", "analyses on a page, 1 to 200; 50 unless given"),
+                ("cursor", "`next` of the page before"),
+            ],
+            headers: &[],
+            request: None,
+            answers: &[(200, JSON, schema::<AnalysesAnswer>)],
+            problems: &["invalid_parameter"],
+            timed: true,
+            handler: get(analyses::list),
+        },
+        Route {
+            path: "/v1/analyses/{id}",
+            method: "get",
+            operation: "readAnalysis",
+            summary: "Read an analysis",
+            query: &[],
+            headers: &[],
+            request: None,
+            answers: &[(200, JSON, schema::<AnalysisAnswer>)],
+            problems: READING,
+            timed: true,
+            handler: get(analyses::read),
+        },
+        Route {
+            path: "/v1/analyses/{id}/cancel",
+            method: "post",
+            operation: "cancelAnalysis",
+            summary: "End an analysis: inconclusive, cancelled, hold",
+            query: &[],
+            headers: &[],
+            request: Some((JSON_BODY, schema::<CancelRequest>)),
+            answers: &[(200, JSON, schema::<AnalysisAnswer>)],
+            problems: &[
+                "analysis_not_found",
+                "analysis_final",
+                "invalid_request",
+                "malformed_json",
+            ],
+            timed: true,
+            handler: post(analyses::cancel),
+        },
+        Route {
+            path: "/v1/analyses/{id}/steps",
+            method: "post",
+            operation: "enterStep",
+            summary: "Enter a step of the rollout",
+            query: &[],
+            headers: &[],
+            request: Some((JSON_BODY, schema::<StepRequest>)),
+            answers: &[(200, JSON, schema::<AnalysisAnswer>)],
+            problems: &[
+                "analysis_not_found",
+                "analysis_final",
+                "too_many_steps",
+                "invalid_request",
+                "malformed_json",
+            ],
+            timed: true,
+            handler: post(analyses::step),
+        },
+    ]
+}
+
+fn observing_routes() -> Vec<Route> {
+    vec![
+        Route {
+            path: "/v1/analyses/{id}/verdict",
+            method: "get",
+            operation: "readVerdict",
+            summary: "Read the verdict, or wait for it to change",
+            query: &[
+                (
+                    "wait",
+                    "answer when verdict, decision or gate change, at the latest after this long (such as 30s); at once when final or the gate is open",
+                ),
+                (
+                    "gate",
+                    "final (default): may the change be promoted; step: may the rollout go on",
+                ),
+            ],
+            headers: &[],
+            request: None,
+            answers: &[(200, JSON, schema::<VerdictBody>)],
+            problems: READING,
+            timed: false,
+            handler: get(verdicts::read),
+        },
+        Route {
+            path: "/v1/analyses/{id}/events",
+            method: "get",
+            operation: "watchEvents",
+            summary: "Follow an analysis as server-sent events; each carries a verdict body",
+            query: &[("after", "begin after this event")],
+            headers: &[("Last-Event-ID", "begin after this event; wins over `after`")],
+            request: None,
+            answers: &[(200, "text/event-stream", text), (204, "", text)],
+            problems: &["analysis_not_found", "too_many_streams", "invalid_header"],
+            timed: false,
+            handler: get(events::stream),
+        },
+        Route {
+            path: "/v1/analyses/{id}/recording",
+            method: "get",
+            operation: "readRecording",
+            summary: "Every accepted input of an analysis; `davy replay` reads it",
+            query: &[],
+            headers: &[],
+            request: None,
+            answers: &[(200, "application/x-ndjson", text)],
+            problems: READING,
+            timed: true,
+            handler: get(analyses::recording),
+        },
+        Route {
+            path: "/v1/samples",
+            method: "post",
+            operation: "sendSamples",
+            summary: "Send samples; each bad one is refused by itself",
+            query: &[],
+            headers: &[("Content-Encoding", "gzip or zstd")],
+            request: Some((&["application/x-ndjson", JSON], sample)),
+            answers: &[(200, JSON, schema::<SamplesAnswer>)],
+            problems: &[
+                "empty_body",
+                "malformed_json",
+                "incomplete_body",
+                "invalid_encoding",
+                "body_too_large",
+                "too_many_samples",
+                "unsupported_media_type",
+                "unsupported_encoding",
+                "busy",
+            ],
+            timed: true,
+            handler: post(samples::take),
+        },
+    ]
+}
+
+fn service_routes() -> Vec<Route> {
+    let get_json = |path, operation, summary, answers, handler| Route {
+        path,
+        method: "get",
+        operation,
+        summary,
+        query: &[],
+        headers: &[],
+        request: None,
+        answers,
+        problems: &[],
+        timed: true,
+        handler,
+    };
+    vec![
+        get_json(
+            "/v1/plans",
+            "listPlans",
+            "List the plans the daemon has loaded",
+            &[(200, JSON, schema::<PlansAnswer>)],
+            get(service::plans),
+        ),
+        Route {
+            problems: &["plan_not_found"],
+            ..get_json(
+                "/v1/plans/{name}",
+                "readPlan",
+                "Read a plan with its defaults filled in",
+                &[(200, JSON, object)],
+                get(service::plan),
+            )
+        },
+        get_json(
+            "/v1/openapi.json",
+            "readOpenapi",
+            "This document",
+            &[(200, JSON, object)],
+            get(service::openapi),
+        ),
+        get_json(
+            "/metrics",
+            "readMetrics",
+            "Metrics in the Prometheus text format",
+            &[(200, "text/plain", text)],
+            get(service::metrics),
+        ),
+        get_json(
+            "/healthz",
+            "readHealth",
+            "Whether the process answers",
+            &[(200, JSON, schema::<HealthAnswer>)],
+            get(service::healthz),
+        ),
+        Route {
+            problems: &["stopping"],
+            ..get_json(
+                "/readyz",
+                "readReadiness",
+                "Whether the process takes work",
+                &[(200, JSON, schema::<HealthAnswer>)],
+                get(service::readyz),
+            )
+        },
+    ]
+}

@@ -1,0 +1,178 @@
+//! `POST /v1/samples`: takes samples in.
+//!
+//! Owns the way from a body to the engine and back: limits, unpacking, decoding, and the answer
+//! that counts what became of every item. It must not judge samples: the codec refuses what is
+//! malformed, the engine what makes no sense.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri, header};
+use serde::Serialize;
+
+use super::Shared;
+use super::body::{self, Packing};
+use super::link::Answer;
+use super::problem::Problem;
+use super::query::Parameters;
+use crate::codec::json::{Form, decode};
+use crate::codec::{Decoded, ItemRefusal};
+use crate::engine::{Ingested, Input};
+
+/// Refusals that an answer spells out; the others are counted only.
+pub const REFUSALS_SHOWN_MAX: usize = 100;
+/// Bodies above this are decoded off the threads that answer requests: it takes over a millisecond.
+const INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// What became of a request's samples.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct SamplesAnswer {
+    /// Samples that reached at least one analysis.
+    pub accepted: u64,
+    /// Samples that no running analysis asks for.
+    pub unmatched: u64,
+    /// Samples whose labels match both arms of an analysis.
+    pub ambiguous: u64,
+    /// Samples for ticks that are closed.
+    pub late: u64,
+    /// Samples whose id was seen before.
+    pub duplicate: u64,
+    /// Items that were refused.
+    pub refused: u64,
+    /// The first refused items, each with its reason.
+    pub refusals: Vec<RefusalShown>,
+}
+
+/// One refused item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct RefusalShown {
+    /// Number of the item in the request, from 0.
+    pub index: usize,
+    /// Line of the request, from 1, where items have lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// Stable code, snake_case.
+    pub code: &'static str,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// The handler.
+pub async fn take(
+    State(shared): State<Arc<Shared>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<SamplesAnswer>, Problem> {
+    Parameters::read(&uri, &[])?;
+    let packing = Packing::of(&headers)?;
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let form = Form::of_content_type(content_type)?;
+    let bounds = &shared.bounds;
+    let packed = body::read(&shared, &headers, body, bounds.request_body_bytes_max).await?;
+    shared.metrics.ingest_wire_bytes.inc_by(packed.len() as u64);
+    let plain = body::unpack(&shared, packing, packed, bounds.decoded_body_bytes_max).await?;
+    shared
+        .metrics
+        .ingest_decoded_bytes
+        .inc_by(plain.len() as u64);
+    let mut decoded = decode_bytes(&shared, plain, form).await?;
+    let samples = std::mem::take(&mut decoded.samples);
+    let ingested = if samples.is_empty() {
+        Ingested::default()
+    } else {
+        match shared.link.ask(Input::Samples(samples)).await? {
+            Answer::Ingested(ingested) => ingested,
+            Answer::Refused(refusal) => return Err(refusal.into()),
+            other => return Err(unexpected(&other)),
+        }
+    };
+    let answer = summary(decoded, ingested);
+    count(&shared, &answer);
+    Ok(Json(answer))
+}
+
+/// An answer that does not belong to the question: a mistake in davy.
+pub fn unexpected(answer: &Answer) -> Problem {
+    tracing::error!(?answer, "the engine answered another question");
+    Problem::new("internal", "this should not have happened")
+}
+
+async fn decode_bytes(shared: &Arc<Shared>, body: Bytes, form: Form) -> Result<Decoded, Problem> {
+    let decoded = if body.len() <= INLINE_BYTES_MAX {
+        decode(&body, form, &shared.bounds.codec)
+    } else {
+        let limits = shared.bounds.codec.clone();
+        let task = tokio::task::spawn_blocking(move || decode(&body, form, &limits));
+        task.await.map_err(|error| {
+            tracing::error!(%error, "decoding failed");
+            Problem::new("internal", "this should not have happened")
+        })?
+    };
+    Ok(decoded?)
+}
+
+/// Puts the codec's refusals and the engine's together, in the order of the request.
+fn summary(decoded: Decoded, ingested: Ingested) -> SamplesAnswer {
+    let Decoded {
+        origins, refusals, ..
+    } = decoded;
+    let refused = (refusals.len() + ingested.refused.len()) as u64;
+    let by_codec = refusals.into_iter().map(
+        |ItemRefusal {
+             index,
+             line,
+             code,
+             message,
+         }| {
+            RefusalShown {
+                index,
+                line,
+                code,
+                message,
+            }
+        },
+    );
+    let by_engine = ingested.refused.into_iter().map(|sample| {
+        let origin = origins.get(sample.index);
+        RefusalShown {
+            index: origin.map_or(sample.index, |origin| origin.index),
+            line: origin.and_then(|origin| origin.line),
+            code: sample.code,
+            message: sample.message,
+        }
+    });
+    let mut shown: Vec<RefusalShown> = by_codec.chain(by_engine).collect();
+    shown.sort_by_key(|refusal| refusal.index);
+    shown.truncate(REFUSALS_SHOWN_MAX);
+    SamplesAnswer {
+        accepted: ingested.accepted,
+        unmatched: ingested.unmatched,
+        ambiguous: ingested.ambiguous,
+        late: ingested.late,
+        duplicate: ingested.duplicate,
+        refused,
+        refusals: shown,
+    }
+}
+
+fn count(shared: &Shared, answer: &SamplesAnswer) {
+    for (outcome, number) in [
+        ("accepted", answer.accepted),
+        ("unmatched", answer.unmatched),
+        ("ambiguous", answer.ambiguous),
+        ("late", answer.late),
+        ("duplicate", answer.duplicate),
+        ("refused", answer.refused),
+    ] {
+        shared
+            .metrics
+            .samples
+            .with_label_values(&[outcome])
+            .inc_by(number);
+    }
+}

@@ -1,0 +1,115 @@
+//! What operators and machines ask of the daemon itself: health, readiness, metrics, plans, API.
+//!
+//! Owns no state of its own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::Shared;
+use super::problem::Problem;
+use super::start::plan_not_found;
+use crate::plan::Plan;
+
+/// How the daemon is.
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+pub struct HealthAnswer {
+    /// `ok` or `ready`.
+    pub status: &'static str,
+    /// The running version.
+    pub version: &'static str,
+}
+
+/// The plans the daemon has loaded.
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+pub struct PlansAnswer {
+    /// Sorted by name.
+    pub plans: Vec<PlanSummary>,
+}
+
+/// A plan in a list.
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+pub struct PlanSummary {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub plan_hash: String,
+    /// Free text.
+    pub description: String,
+    /// Looks from the start to the horizon.
+    pub looks: usize,
+    /// Where to read on.
+    pub links: BTreeMap<&'static str, String>,
+}
+
+/// `GET /healthz`: the process answers.
+pub async fn healthz() -> Json<HealthAnswer> {
+    Json(HealthAnswer {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+    })
+}
+
+/// `GET /readyz`: the process takes work.
+pub async fn readyz(State(shared): State<Arc<Shared>>) -> Result<Json<HealthAnswer>, Problem> {
+    if shared.stopping.is_cancelled() {
+        return Err(Problem::new("stopping", "davy is stopping"));
+    }
+    Ok(Json(HealthAnswer {
+        status: "ready",
+        version: env!("CARGO_PKG_VERSION"),
+    }))
+}
+
+/// `GET /metrics`
+pub async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
+    let text = shared.metrics.render().map_err(|error| {
+        tracing::error!(%error, "the metrics cannot be written");
+        Problem::new("internal", "the metrics cannot be written")
+    })?;
+    let kind = [(
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    )];
+    Ok((StatusCode::OK, kind, text).into_response())
+}
+
+/// `GET /v1/openapi.json`
+pub async fn openapi(State(shared): State<Arc<Shared>>) -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (kind, shared.openapi.clone()).into_response()
+}
+
+/// `GET /v1/plans`
+pub async fn plans(State(shared): State<Arc<Shared>>) -> Json<PlansAnswer> {
+    let summary = |plan: &Arc<Plan>| PlanSummary {
+        name: plan.name.clone(),
+        plan_hash: plan.hash(),
+        description: plan.description.clone(),
+        looks: plan.looks(),
+        links: BTreeMap::from([("self", format!("/v1/plans/{}", plan.name))]),
+    };
+    Json(PlansAnswer {
+        plans: shared.plans.values().map(summary).collect(),
+    })
+}
+
+/// `GET /v1/plans/{name}`: the plan with its defaults filled in, as it is hashed.
+pub async fn plan(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+) -> Result<Json<serde_json::Value>, Problem> {
+    let plan = shared
+        .plans
+        .get(&name)
+        .ok_or_else(|| plan_not_found(&shared, &name))?;
+    let spelled_out = serde_json::to_value(&**plan).expect("a plan is plain data");
+    Ok(Json(
+        serde_json::json!({ "plan_hash": plan.hash(), "plan": spelled_out }),
+    ))
+}

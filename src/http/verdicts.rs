@@ -1,0 +1,76 @@
+//! `GET /v1/analyses/{id}/verdict`: the answer controllers come for.
+//!
+//! Owns the long poll. The body is always a whole verdict, JSON and 200; whatever is not a
+//! verdict is not a 2xx, because there are controllers that take any 2xx for a success.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::Uri;
+
+use super::Shared;
+use super::analyses::find;
+use super::problem::Problem;
+use super::query::{self, Parameters};
+use crate::engine::{AnalysisView, Input};
+use crate::judge::verdict::{GateKind, VerdictBody};
+
+/// The handler.
+pub async fn read(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Json<VerdictBody>, Problem> {
+    let given = Parameters::read(&uri, &["wait", "gate"])?;
+    let wait = given
+        .parse("wait", "a duration such as 30s", query::duration)?
+        .unwrap_or_default();
+    let gate = given.parse("gate", "final or step", |text| match text {
+        "final" => Some(GateKind::Final),
+        "step" => Some(GateKind::Step),
+        _ => None,
+    })?;
+    let gate = gate.unwrap_or(GateKind::Final);
+    // Subscribed before the first look, so that no change falls between.
+    let mut bell = shared.watchers.subscribe(&id);
+    let first = body_of(&*find(&shared, &id).await?, gate);
+    shared.link.tell(Input::Asked {
+        analysis: id.clone(),
+    });
+    let wait = wait.min(shared.bounds.long_poll_max);
+    if wait == Duration::ZERO || first.is_final || first.gate.open {
+        return Ok(Json((*first).clone()));
+    }
+    let changed = async {
+        while bell.changed().await.is_ok() {
+            let Ok(Some(view)) = shared.store.analysis(&id).await else {
+                return;
+            };
+            if differs(&first, &body_of(&view, gate)) {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = changed => {}
+        () = tokio::time::sleep(wait) => {}
+        () = shared.stopping.cancelled() => {}
+    }
+    let last = body_of(&*find(&shared, &id).await?, gate);
+    Ok(Json((*last).clone()))
+}
+
+fn body_of(view: &AnalysisView, gate: GateKind) -> Arc<VerdictBody> {
+    match gate {
+        GateKind::Final => view.body.clone(),
+        GateKind::Step => view.step_body.clone(),
+    }
+}
+
+/// Whether a controller would act otherwise on `now` than on `before`.
+fn differs(before: &VerdictBody, now: &VerdictBody) -> bool {
+    let acts = |body: &VerdictBody| (body.verdict, body.is_final, body.decision, body.gate.open);
+    acts(before) != acts(now) || before.gate.step != now.gate.step
+}

@@ -1,0 +1,44 @@
+//! What a plan's guarantee rests on, in words.
+//!
+//! Owns the sentences under `guarantee.assumes` of a verdict. It decides nothing.
+
+use std::collections::BTreeSet;
+
+use crate::plan::{Dispersion, Lifetime, MetricKind, Plan, Question};
+
+/// What the guarantee of a plan rests on, in words.
+pub fn of_plan(plan: &Plan) -> Vec<String> {
+    let mut assumes = BTreeSet::new();
+    for check in plan.checks.iter().filter(|check| check.gating) {
+        let metric = &plan.metrics[check.metric];
+        let text = match (&check.question, &metric.cluster) {
+            (question, _) if !question.spends_alpha() => {
+                format!("{}: an alarm rule, which promises nothing", check.name)
+            }
+            (Question::Compare { dispersion, .. }, _) if metric.kind == MetricKind::Gauge => {
+                match dispersion {
+                    Dispersion::Iid => format!("{}: ticks are independent", check.name),
+                    Dispersion::Envelope => {
+                        format!(
+                            "{}: first-order autocorrelation of ticks up to 0.8",
+                            check.name
+                        )
+                    }
+                }
+            }
+            (_, Some(cluster)) => {
+                let life = match cluster.lifetime {
+                    Lifetime::Tick => "within a tick",
+                    Lifetime::Run => "over the run",
+                };
+                format!(
+                    "{}: units ({}) are independent {life}",
+                    check.name, cluster.by
+                )
+            }
+            (_, None) => format!("{}: samples of a tick are independent", check.name),
+        };
+        assumes.insert(text);
+    }
+    assumes.into_iter().collect()
+}

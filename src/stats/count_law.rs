@@ -1,0 +1,207 @@
+//! Laws of counts, exact while they are narrow.
+//!
+//! Owns the choice between a law enumerated number by number and its mean and variance alone.
+//! Beyond a variance of [`EXACT_VARIANCE_MAX`] the Gaussian increment is as good (the skewness of
+//! a Poisson count is then below .02), and enumerating would let one sample with a total of 10^15
+//! take all memory. Next: `law`, the enumerated laws.
+
+use crate::stats::law::Lattice;
+
+/// Variance, in steps of the lattice, up to which a law is enumerated.
+pub const EXACT_VARIANCE_MAX: f64 = 2_500.0;
+/// The same where tied values make the steps sixteenths, and enumerating is quadratic.
+const TIED_VARIANCE_MAX: f64 = 400.0;
+
+/// The law of a count.
+#[derive(Debug, Clone)]
+pub enum CountLaw {
+    /// Every probability.
+    Exact(Lattice),
+    /// Mean and variance of the score.
+    Wide {
+        /// Mean, in the score's own scale.
+        mean: f64,
+        /// Variance, in the score's own scale.
+        variance: f64,
+        /// What one step of the count is worth.
+        unit: f64,
+    },
+}
+
+// === impl CountLaw ===
+
+impl CountLaw {
+    /// Events out of `trials`, each with probability `p`.
+    pub fn binomial(trials: u64, p: f64) -> CountLaw {
+        let n = trials as f64;
+        let variance = n * p * (1.0 - p);
+        if variance <= EXACT_VARIANCE_MAX {
+            CountLaw::Exact(Lattice::binomial(trials, p))
+        } else {
+            CountLaw::Wide {
+                mean: n * p,
+                variance,
+                unit: 1.0,
+            }
+        }
+    }
+
+    /// Events of a Poisson law with this mean.
+    pub fn poisson(mean: f64) -> CountLaw {
+        if mean <= EXACT_VARIANCE_MAX {
+            CountLaw::Exact(Lattice::poisson(mean))
+        } else {
+            CountLaw::Wide {
+                mean,
+                variance: mean,
+                unit: 1.0,
+            }
+        }
+    }
+
+    /// The canary's share of `events` at this odds ratio; see
+    /// [`Lattice::fisher_noncentral_hypergeometric`]. A wide law has Cornfield's (1956) mean, the
+    /// root of odds (m - x)(t - x) = x (n - t + x), and the variance that belongs to it.
+    pub fn fisher_noncentral_hypergeometric(
+        canary: u64,
+        baseline: u64,
+        events: u64,
+        odds: f64,
+    ) -> CountLaw {
+        let (m, n, t) = (canary as f64, baseline as f64, events as f64);
+        let mean = cornfield_mean(m, n, t, odds);
+        let cells = [mean, m - mean, t - mean, n - t + mean];
+        let narrow = cells.iter().any(|&cell| cell <= 0.0);
+        let variance = 1.0 / cells.iter().map(|cell| 1.0 / cell).sum::<f64>();
+        if narrow || variance <= EXACT_VARIANCE_MAX {
+            CountLaw::Exact(Lattice::fisher_noncentral_hypergeometric(
+                canary, baseline, events, odds,
+            ))
+        } else {
+            CountLaw::Wide {
+                mean,
+                variance,
+                unit: 1.0,
+            }
+        }
+    }
+
+    /// Sum of the canary's scores; see [`Lattice::permutation_scores`].
+    pub fn permutation_scores(
+        canary: u64,
+        baseline: u64,
+        beyond: u64,
+        tied: u64,
+        tied_sixteenths: u8,
+    ) -> CountLaw {
+        let (m, n) = (canary as f64, baseline as f64);
+        let all = m + n;
+        let weight = f64::from(tied_sixteenths) / 16.0;
+        let (ones, ties) = (beyond as f64, tied as f64);
+        let sum = ones + weight * ties;
+        let squares = ones + weight * weight * ties - sum * sum / all;
+        let variance = m * n / (all * (all - 1.0).max(1.0)) * squares.max(0.0);
+        let limit = if tied > 0 {
+            TIED_VARIANCE_MAX
+        } else {
+            EXACT_VARIANCE_MAX
+        };
+        // Tied values alone can spread over many sixteenths however small their weight.
+        let spread = m * n / (all * all) * ties;
+        if variance <= limit && (tied == 0 || spread <= limit) {
+            return CountLaw::Exact(Lattice::permutation_scores(
+                canary,
+                baseline,
+                beyond,
+                tied,
+                tied_sixteenths,
+            ));
+        }
+        let unit = if tied > 0 { 1.0 / 16.0 } else { 1.0 };
+        CountLaw::Wide {
+            mean: m * sum / all,
+            variance,
+            unit,
+        }
+    }
+
+    /// The law of the negated count.
+    pub fn negated(self) -> CountLaw {
+        match self {
+            CountLaw::Exact(lattice) => CountLaw::Exact(lattice.negated()),
+            CountLaw::Wide {
+                mean,
+                variance,
+                unit,
+            } => CountLaw::Wide {
+                mean: -mean,
+                variance,
+                unit,
+            },
+        }
+    }
+
+    /// Mean of the score.
+    pub fn mean(&self) -> f64 {
+        match self {
+            CountLaw::Exact(lattice) => lattice.mean(),
+            CountLaw::Wide { mean, .. } => *mean,
+        }
+    }
+
+    /// Variance of the score.
+    pub fn variance(&self) -> f64 {
+        match self {
+            CountLaw::Exact(lattice) => lattice.variance(),
+            CountLaw::Wide { variance, .. } => *variance,
+        }
+    }
+}
+
+/// The root of odds (m - x)(t - x) = x (n - t + x) between both ends of the range.
+fn cornfield_mean(m: f64, n: f64, t: f64, odds: f64) -> f64 {
+    let (mut low, mut high) = ((t - n).max(0.0), t.min(m));
+    for _ in 0..100 {
+        let x = 0.5 * (low + high);
+        if odds * (m - x) * (t - x) > x * (n - t + x) {
+            low = x
+        } else {
+            high = x
+        }
+    }
+    0.5 * (low + high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_laws_have_the_moments_of_the_exact_ones() {
+        let exact = Lattice::fisher_noncentral_hypergeometric(60_000, 90_000, 24_000, 1.2);
+        let wide = CountLaw::fisher_noncentral_hypergeometric(60_000, 90_000, 24_000, 1.2);
+        assert!(matches!(wide, CountLaw::Wide { .. }));
+        assert!((wide.mean() - exact.mean()).abs() < 0.5);
+        assert!((wide.variance() / exact.variance() - 1.0).abs() < 0.01);
+        let exact = Lattice::permutation_scores(9_000, 9_000, 100, 300, 5);
+        let wide = CountLaw::permutation_scores(900_000, 900_000, 10_000, 30_000, 5);
+        assert!(matches!(wide, CountLaw::Wide { .. }));
+        assert!((wide.mean() / exact.mean() / 100.0 - 1.0).abs() < 1e-3);
+        assert!((wide.variance() / exact.variance() / 100.0 - 1.0).abs() < 0.02);
+    }
+
+    #[test]
+    fn hostile_totals_take_no_memory() {
+        let huge = 9_007_199_254_740_992;
+        for law in [
+            CountLaw::binomial(huge, 0.5),
+            CountLaw::poisson(1e15),
+            CountLaw::fisher_noncentral_hypergeometric(huge, huge, huge, 1.5),
+            CountLaw::permutation_scores(huge, huge, huge / 2, huge / 4, 7),
+            CountLaw::permutation_scores(huge, huge, 0, huge / 4, 1),
+        ] {
+            assert!(matches!(law, CountLaw::Wide { .. }), "{law:?}");
+            assert!(law.variance().is_finite() && law.mean().is_finite());
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! Keeps everything in this process: fast, bounded, gone at the end.
+//!
+//! Owns the memory behind the traits of [`super`] and its bounds: events and recording bytes of
+//! each analysis, the outbox' length. How many analyses there are is the engine's to say, which
+//! forgets the oldest. It must not wait while it holds its lock.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{
+    Commit, Cursor, DEAD_LETTERS_MAX, DeadLetter, Delivery, EVENTS_KEPT_MAX, EventsAfter, Filter,
+    Outbox, PAGE_MAX, Page, Pending, Recording, Settlement, Store, Write,
+};
+use crate::engine::{AnalysisView, Event};
+use crate::model::Timestamp;
+
+/// Bounds of the memory.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Bytes of one analysis' recording.
+    pub recording_bytes_max: u64,
+    /// Deliveries waiting, over all endpoints.
+    pub outbox_max: usize,
+}
+
+/// A store in memory.
+#[derive(Debug)]
+pub struct MemoryStore {
+    bounds: Bounds,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    rooms: HashMap<String, Room>,
+    /// By start and id: the order of lists.
+    order: BTreeMap<(i64, String), ()>,
+    outbox: BTreeMap<u64, Waiting>,
+    /// Delivery id to its place in the outbox.
+    places: HashMap<String, u64>,
+    next_place: u64,
+    dead: VecDeque<DeadLetter>,
+}
+
+/// What is kept of one analysis.
+#[derive(Debug)]
+struct Room {
+    view: Arc<AnalysisView>,
+    events: VecDeque<Event>,
+    lines: Vec<Arc<str>>,
+    recording_bytes: u64,
+    truncated: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    delivery: Delivery,
+    leased_until: Timestamp,
+}
+
+// === impl MemoryStore ===
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new(bounds: Bounds) -> MemoryStore {
+        MemoryStore {
+            bounds,
+            kept: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A result that is there at once.
+fn ready<'s, T: Send + 's>(value: T) -> Pending<'s, T> {
+    Box::pin(std::future::ready(Ok(value)))
+}
+
+impl Store for MemoryStore {
+    fn commit(&self, commit: Commit) -> Pending<'_, Vec<DeadLetter>> {
+        let mut kept = self.lock();
+        let mut refused = Vec::new();
+        for write in commit.writes {
+            kept.write(write, &self.bounds, &mut refused);
+        }
+        ready(refused)
+    }
+
+    fn analysis<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Arc<AnalysisView>>> {
+        ready(self.lock().rooms.get(id).map(|room| room.view.clone()))
+    }
+
+    fn list<'s>(
+        &'s self,
+        filter: &'s Filter,
+        cursor: Option<&'s Cursor>,
+        limit: usize,
+    ) -> Pending<'s, Page> {
+        ready(self.lock().page(filter, cursor, limit.clamp(1, PAGE_MAX)))
+    }
+
+    fn events_after<'s>(&'s self, id: &'s str, after: u64) -> Pending<'s, Option<EventsAfter>> {
+        let kept = self.lock();
+        let found = kept.rooms.get(id).map(|room| {
+            let oldest = room
+                .events
+                .front()
+                .map_or(after + 1, |event| event.sequence);
+            EventsAfter {
+                gap: oldest > after + 1,
+                events: room
+                    .events
+                    .iter()
+                    .filter(|e| e.sequence > after)
+                    .cloned()
+                    .collect(),
+            }
+        });
+        drop(kept);
+        ready(found)
+    }
+
+    fn recording<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Recording>> {
+        let bytes_max = self.bounds.recording_bytes_max;
+        ready(self.lock().rooms.get(id).map(|room| Recording {
+            lines: room.lines.clone(),
+            truncated_at_bytes: room.truncated.then_some(bytes_max),
+        }))
+    }
+}
+
+impl Outbox for MemoryStore {
+    fn claim<'s>(
+        &'s self,
+        endpoint: &'s str,
+        now: Timestamp,
+        lease_until: Timestamp,
+        limit: usize,
+    ) -> Pending<'s, Vec<Delivery>> {
+        let mut kept = self.lock();
+        let mut claimed = Vec::new();
+        for place in kept.heads(endpoint) {
+            let Some(waiting) = kept.outbox.get_mut(&place) else {
+                continue;
+            };
+            if claimed.len() < limit && waiting.delivery.due <= now && waiting.leased_until <= now {
+                waiting.leased_until = lease_until;
+                claimed.push(waiting.delivery.clone());
+            }
+        }
+        drop(kept);
+        ready(claimed)
+    }
+
+    fn settle<'s>(&'s self, id: &'s str, settlement: Settlement) -> Pending<'s, ()> {
+        self.lock().settle(id, settlement);
+        ready(())
+    }
+
+    fn next_due<'s>(&'s self, endpoint: &'s str) -> Pending<'s, Option<Timestamp>> {
+        let kept = self.lock();
+        let heads = kept
+            .heads(endpoint)
+            .into_iter()
+            .filter_map(|place| kept.outbox.get(&place));
+        let due = heads
+            .map(|waiting| waiting.delivery.due.max(waiting.leased_until))
+            .min();
+        drop(kept);
+        ready(due)
+    }
+
+    fn depth(&self) -> Pending<'_, usize> {
+        ready(self.lock().outbox.len())
+    }
+
+    fn dead_letters(&self, limit: usize) -> Pending<'_, Vec<DeadLetter>> {
+        ready(self.lock().dead.iter().rev().take(limit).cloned().collect())
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    fn write(&mut self, write: Write, bounds: &Bounds, refused: &mut Vec<DeadLetter>) {
+        match write {
+            Write::View(view) => self.replace_view(*view),
+            Write::Event(event) => {
+                if let Some(room) = self.rooms.get_mut(&event.analysis) {
+                    if room.events.len() == EVENTS_KEPT_MAX {
+                        room.events.pop_front();
+                    }
+                    room.events.push_back(event);
+                }
+            }
+            Write::Record { analysis, line } => {
+                if let Some(room) = self.rooms.get_mut(&analysis) {
+                    room.record(line, bounds.recording_bytes_max);
+                }
+            }
+            Write::Deliver(delivery) => {
+                if self.outbox.len() >= bounds.outbox_max {
+                    let error = "the outbox is full".to_string();
+                    let letter = dead_letter(&delivery, error, delivery.at);
+                    refused.push(letter.clone());
+                    self.bury(letter);
+                } else if !self.places.contains_key(&delivery.id) {
+                    self.places.insert(delivery.id.clone(), self.next_place);
+                    let waiting = Waiting {
+                        delivery,
+                        leased_until: Timestamp(i64::MIN),
+                    };
+                    self.outbox.insert(self.next_place, waiting);
+                    self.next_place += 1;
+                }
+            }
+            Write::Forget(analysis) => {
+                if let Some(room) = self.rooms.remove(&analysis) {
+                    self.order.remove(&(room.view.started_at, analysis));
+                }
+            }
+        }
+    }
+
+    fn replace_view(&mut self, view: AnalysisView) {
+        let view = Arc::new(view);
+        match self.rooms.get_mut(&view.id) {
+            Some(room) => room.view = view,
+            None => {
+                self.order.insert((view.started_at, view.id.clone()), ());
+                let id = view.id.clone();
+                self.rooms.insert(id, Room::new(view));
+            }
+        }
+    }
+
+    fn page(&self, filter: &Filter, cursor: Option<&Cursor>, limit: usize) -> Page {
+        use std::ops::Bound;
+        let end = match cursor {
+            Some(cursor) => Bound::Excluded((cursor.started_at, cursor.id.clone())),
+            None => Bound::Unbounded,
+        };
+        let newest_first = self.order.range((Bound::Unbounded, end)).rev();
+        let mut page = Page::default();
+        for ((started_at, id), ()) in newest_first {
+            let Some(room) = self.rooms.get(id) else {
+                continue;
+            };
+            if filter
+                .started_from
+                .is_some_and(|from| *started_at < from.millis())
+            {
+                break;
+            }
+            if !admits(filter, &room.view) {
+                continue;
+            }
+            if page.analyses.len() == limit {
+                page.next = page.analyses.last().map(|last| Cursor {
+                    started_at: last.started_at,
+                    id: last.id.clone(),
+                });
+                break;
+            }
+            page.analyses.push(room.view.clone());
+        }
+        page
+    }
+
+    /// The oldest waiting delivery of each analysis to this endpoint.
+    fn heads(&self, endpoint: &str) -> Vec<u64> {
+        let mut seen = std::collections::HashSet::new();
+        let mut heads = Vec::new();
+        for (place, waiting) in &self.outbox {
+            let delivery = &waiting.delivery;
+            if delivery.endpoint == endpoint && seen.insert(delivery.analysis.as_str()) {
+                heads.push(*place);
+            }
+        }
+        heads
+    }
+
+    fn settle(&mut self, id: &str, settlement: Settlement) {
+        let Some(place) = self.places.get(id).copied() else {
+            return;
+        };
+        if let Settlement::Retry { due } = settlement {
+            if let Some(waiting) = self.outbox.get_mut(&place) {
+                waiting.delivery.attempts += 1;
+                waiting.delivery.due = due;
+                waiting.leased_until = Timestamp(i64::MIN);
+            }
+            return;
+        }
+        self.places.remove(id);
+        let settled = self.outbox.remove(&place);
+        if let (Some(mut waiting), Settlement::Dead { error, at }) = (settled, settlement) {
+            waiting.delivery.attempts += 1;
+            self.bury(dead_letter(&waiting.delivery, error, at));
+        }
+    }
+
+    fn bury(&mut self, letter: DeadLetter) {
+        if self.dead.len() == DEAD_LETTERS_MAX {
+            self.dead.pop_front();
+        }
+        self.dead.push_back(letter);
+    }
+}
+
+// === impl Room ===
+
+impl Room {
+    fn new(view: Arc<AnalysisView>) -> Room {
+        Room {
+            view,
+            events: VecDeque::new(),
+            lines: Vec::new(),
+            recording_bytes: 0,
+            truncated: false,
+        }
+    }
+
+    fn record(&mut self, line: String, bytes_max: u64) {
+        // Once a line is lost the rest is worth nothing for a replay, and would only mislead.
+        let bytes = line.len() as u64 + 1;
+        if self.truncated || self.recording_bytes + bytes > bytes_max {
+            self.truncated = true;
+            return;
+        }
+        self.recording_bytes += bytes;
+        self.lines.push(line.into());
+    }
+}
+
+fn admits(filter: &Filter, view: &AnalysisView) -> bool {
+    filter
+        .service
+        .as_ref()
+        .is_none_or(|service| view.change.service.as_ref() == Some(service))
+        && filter.plan.as_ref().is_none_or(|plan| view.plan == *plan)
+        && filter.verdict.is_none_or(|verdict| view.verdict == verdict)
+        && filter
+            .started_before
+            .is_none_or(|before| view.started_at < before.millis())
+}
+
+fn dead_letter(delivery: &Delivery, error: String, at: Timestamp) -> DeadLetter {
+    DeadLetter {
+        id: delivery.id.clone(),
+        endpoint: delivery.endpoint.clone(),
+        analysis: delivery.analysis.clone(),
+        event_type: delivery.event_type,
+        attempts: delivery.attempts,
+        error,
+        at: at.millis(),
+    }
+}
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;

@@ -1,0 +1,340 @@
+//! One endpoint: what it wants to hear, and the request it gets.
+//!
+//! Owns the reading of one `webhooks` entry of the configuration into something that can be sent
+//! to without surprises later: everything that can be wrong is found at start. It must not know
+//! when a request is made: that is [`super::worker`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Url};
+use serde_json::{Value, json};
+
+use super::guard;
+use super::sign::Secret;
+use super::template::{Place, Template};
+use crate::config::daemon::{self, WebhookDecision, WebhookEvent, WebhookMethod};
+use crate::engine::{Event, EventKind};
+use crate::model::{Decision, Timestamp};
+use crate::store::Delivery;
+
+/// What a template may begin a path with: the verdict body's fields, and `event`.
+pub const FIELDS: [&str; 18] = [
+    "event",
+    "analysis",
+    "plan",
+    "plan_hash",
+    "status",
+    "verdict",
+    "final",
+    "decision",
+    "reason",
+    "message",
+    "score",
+    "gate",
+    "elapsed_secs",
+    "guarantee",
+    "checks",
+    "change",
+    "links",
+    "engine_revision",
+];
+
+/// Something wrong with one entry of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointProblem {
+    /// The key inside the entry.
+    pub key: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: String,
+}
+
+/// A checked endpoint.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Its unique name.
+    pub name: String,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    url: Template,
+    method: Method,
+    headers: HeaderMap,
+    body: Option<Template>,
+    secret: Option<Secret>,
+    events: Vec<EventKind>,
+    services: Option<Vec<String>>,
+    plans: Option<Vec<String>>,
+    decisions: Option<Vec<WebhookDecision>>,
+}
+
+/// A request ready to be made.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// Such as POST.
+    pub method: Method,
+    /// Where to.
+    pub url: Url,
+    /// Everything but the content's length.
+    pub headers: HeaderMap,
+    /// The bytes that were signed.
+    pub body: Vec<u8>,
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// Checks one entry. `read_secret` gives the text of its secret, where it names one.
+    ///
+    /// # Errors
+    /// Every [`EndpointProblem`] at once.
+    pub fn build(
+        entry: &daemon::Webhook,
+        read_secret: impl FnOnce(&daemon::Webhook) -> Option<Result<String, String>>,
+    ) -> Result<Endpoint, Vec<EndpointProblem>> {
+        let mut problems = Vec::new();
+        let mut note = |key, result: Result<(), (String, String)>| {
+            if let Err((message, help)) = result {
+                problems.push(EndpointProblem { key, message, help });
+            }
+        };
+        let url = parse_url(&entry.url);
+        note("url", url.as_ref().map(|_| ()).map_err(Clone::clone));
+        let body = match &entry.body_template {
+            None => Ok(None),
+            Some(text) => Template::parse(text, &FIELDS)
+                .map(Some)
+                .map_err(|bad| (format!("{bad}, at byte {}", bad.offset), bad.help)),
+        };
+        note(
+            "body_template",
+            body.as_ref().map(|_| ()).map_err(Clone::clone),
+        );
+        let headers = parse_headers(entry);
+        note(
+            "headers",
+            headers.as_ref().map(|_| ()).map_err(Clone::clone),
+        );
+        let secret = read_secret(entry)
+            .transpose()
+            .map_err(|error| (error, "check the name and the permissions".to_string()));
+        let secret = secret.and_then(|text| {
+            let parsed = text.as_deref().map(Secret::parse).transpose();
+            parsed.map_err(|bad| (bad.to_string(), bad.help().to_string()))
+        });
+        note(
+            "secret_file",
+            secret.as_ref().map(|_| ()).map_err(Clone::clone),
+        );
+        match (url, body, headers, secret) {
+            (Ok(url), Ok(body), Ok(headers), Ok(secret)) => Ok(Endpoint {
+                name: entry.name.clone(),
+                timeout: Duration::from_secs(entry.timeout_secs),
+                url,
+                method: method(entry.method),
+                headers,
+                body,
+                secret,
+                events: entry
+                    .events
+                    .iter()
+                    .filter_map(|event| kind(*event))
+                    .collect(),
+                services: entry.services.clone(),
+                plans: entry.plans.clone(),
+                decisions: entry.decisions.clone(),
+            }),
+            _ => Err(problems),
+        }
+    }
+
+    /// Whether this endpoint wants to hear of an event. An absent list wants everything.
+    pub fn wants(&self, event: &Event) -> bool {
+        let body = &event.body;
+        let service = body.change.service.as_deref().unwrap_or("");
+        let listed = |list: &Option<Vec<String>>, name: &str| {
+            list.as_ref()
+                .is_none_or(|names| names.iter().any(|listed| listed == name))
+        };
+        let decides = |decisions: &Vec<WebhookDecision>| {
+            decisions
+                .iter()
+                .any(|wanted| decision(*wanted) == body.decision)
+        };
+        self.events.contains(&event.kind)
+            && listed(&self.services, service)
+            && listed(&self.plans, &body.plan)
+            && self.decisions.as_ref().is_none_or(decides)
+    }
+
+    /// The notification of an event. Its id is the same however often it is made.
+    pub fn delivery(&self, event: &Event) -> Delivery {
+        let body = serde_json::to_string(&*event.body).expect("a verdict body is plain data");
+        Delivery {
+            id: format!("{}-{}-{}", event.analysis, event.sequence, self.name),
+            endpoint: self.name.clone(),
+            analysis: event.analysis.clone(),
+            event_type: event.kind.as_str(),
+            at: event.at,
+            body: body.into(),
+            attempts: 0,
+            due: event.at,
+        }
+    }
+
+    /// The request of one attempt at `now`.
+    ///
+    /// # Errors
+    /// A sentence when the filled-in address is none, or is one that is refused.
+    pub fn prepare(&self, delivery: &Delivery, now: Timestamp) -> Result<Prepared, String> {
+        let verdict: Value = serde_json::from_str(&delivery.body).map_err(|e| e.to_string())?;
+        let event = json!({
+            "type": delivery.event_type,
+            "timestamp": rfc3339(delivery.at),
+            "id": delivery.id,
+        });
+        let body = match &self.body {
+            None => json!({
+                "type": event["type"], "timestamp": event["timestamp"], "data": verdict,
+            })
+            .to_string(),
+            Some(template) => template.render(&with_event(&verdict, &event), Place::Body),
+        };
+        let address = self
+            .url
+            .render(&with_event(&verdict, &event), Place::Address);
+        let url = Url::parse(&address).map_err(|error| format!("{address:?}: {error}"))?;
+        if guard::host_is_refused(&url) {
+            return Err(format!("{address:?} is an address of a metadata service"));
+        }
+        let mut headers = self.headers.clone();
+        let seconds = now.millis().div_euclid(1000);
+        let mut set = |name: &'static str, value: String| -> Result<(), String> {
+            let value = HeaderValue::from_str(&value).map_err(|e| format!("{name}: {e}"))?;
+            headers.insert(HeaderName::from_static(name), value);
+            Ok(())
+        };
+        set("webhook-id", delivery.id.clone())?;
+        set("webhook-timestamp", seconds.to_string())?;
+        if let Some(secret) = &self.secret {
+            set(
+                "webhook-signature",
+                secret.sign(&delivery.id, seconds, body.as_bytes()),
+            )?;
+        }
+        headers
+            .entry(CONTENT_TYPE)
+            .or_insert(HeaderValue::from_static("application/json"));
+        Ok(Prepared {
+            method: self.method.clone(),
+            url,
+            headers,
+            body: body.into_bytes(),
+        })
+    }
+}
+
+/// The notifications of an event, one an endpoint that wants it.
+pub fn deliveries(endpoints: &[Arc<Endpoint>], event: &Event) -> Vec<Delivery> {
+    let wanting = endpoints.iter().filter(|endpoint| endpoint.wants(event));
+    wanting.map(|endpoint| endpoint.delivery(event)).collect()
+}
+
+fn with_event(verdict: &Value, event: &Value) -> Value {
+    let mut data = verdict.clone();
+    if let Value::Object(fields) = &mut data {
+        fields.insert("event".into(), event.clone());
+    }
+    data
+}
+
+fn rfc3339(at: Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(at.millis())
+        .map(|time| time.to_string())
+        .unwrap_or_default()
+}
+
+type Checked<T> = Result<T, (String, String)>;
+
+fn parse_url(text: &str) -> Checked<Template> {
+    let help = "give http://host/path or https://host/path; placeholders may stand after the host";
+    let host_end = text.find("://").map(|at| at + 3).map(|start| {
+        start
+            + text[start..]
+                .find(['/', '?', '#'])
+                .unwrap_or(text.len() - start)
+    });
+    // Who answers must not depend on what is said: the host is fixed.
+    if host_end.is_none_or(|end| text[..end].contains("{{")) {
+        return Err((format!("{text:?} has no fixed host"), help.into()));
+    }
+    let template = Template::parse(text, &FIELDS)
+        .map_err(|bad| (format!("{bad}, at byte {}", bad.offset), bad.help))?;
+    let sample = template.render(&Value::Null, Place::Address);
+    let url = Url::parse(&sample).map_err(|error| (format!("{text:?}: {error}"), help.into()))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err((format!("{text:?} is not an http address"), help.into()));
+    }
+    if guard::host_is_refused(&url) {
+        let message = format!("{text:?} is an address of a metadata service");
+        return Err((
+            message,
+            "davy never sends there; give another address".into(),
+        ));
+    }
+    Ok(template)
+}
+
+fn parse_headers(entry: &daemon::Webhook) -> Checked<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &entry.headers {
+        let bad = |what: &str| {
+            (
+                format!("{name:?}: {what}"),
+                "give a plain header".to_string(),
+            )
+        };
+        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("no header name"))?;
+        if key.as_str().starts_with("webhook-") || key == "host" || key == "content-length" {
+            return Err(bad("davy sets this header itself"));
+        }
+        let mut value = HeaderValue::from_str(value).map_err(|_| bad("no header value"))?;
+        value.set_sensitive(true);
+        headers.insert(key, value);
+    }
+    Ok(headers)
+}
+
+fn method(method: WebhookMethod) -> Method {
+    match method {
+        WebhookMethod::Post => Method::POST,
+        WebhookMethod::Put => Method::PUT,
+        WebhookMethod::Patch => Method::PATCH,
+        WebhookMethod::Get => Method::GET,
+        WebhookMethod::Delete => Method::DELETE,
+    }
+}
+
+/// `None` for an event that this version never has.
+fn kind(event: WebhookEvent) -> Option<EventKind> {
+    match event {
+        WebhookEvent::AnalysisStarted => Some(EventKind::Started),
+        WebhookEvent::VerdictChanged => Some(EventKind::VerdictChanged),
+        WebhookEvent::VerdictFinal => Some(EventKind::VerdictFinal),
+        WebhookEvent::AnalysisOverridden => None,
+    }
+}
+
+fn decision(decision: WebhookDecision) -> Decision {
+    match decision {
+        WebhookDecision::Promote => Decision::Promote,
+        WebhookDecision::Rollback => Decision::Rollback,
+        WebhookDecision::Hold => Decision::Hold,
+    }
+}
+
+#[cfg(test)]
+#[path = "endpoint_tests.rs"]
+mod tests;

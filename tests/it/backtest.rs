@@ -1,0 +1,124 @@
+//! `davy backtest` on labelled recordings: its output contract, and the bounds on real ones.
+
+use std::io::Write as _;
+
+use clap::Parser;
+use davy::cli::backtest::{self, BacktestArgs};
+use serde_json::Value;
+
+use crate::support;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    args: BacktestArgs,
+}
+
+fn backtest(manifest: &std::path::Path) -> Value {
+    let manifest = manifest.to_str().expect("a path in UTF-8");
+    let line = Line::parse_from(["backtest", "--manifest", manifest, "--output", "json"]);
+    let mut out = Vec::new();
+    backtest::run(&line.args, &mut out).expect("the backtest runs");
+    serde_json::from_slice(&out).expect("one JSON object")
+}
+
+fn count(summary: &Value, group: &str, name: &str, verdict: &str) -> u64 {
+    summary[group][name][verdict].as_u64().unwrap_or(0)
+}
+
+#[test]
+fn a_small_manifest_gives_a_case_each_and_a_summary() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |name: &str, factor: f64| {
+        let mut file = std::fs::File::create(folder.path().join(name)).expect("a file");
+        writeln!(file, "role,value,t_rel").expect("a line");
+        for i in 0..600 {
+            let spread = f64::from(i * 7 % 101) / 10.0;
+            let secs = f64::from(i) / 10.0;
+            writeln!(file, "baseline,{},{secs}", 100.0 + spread).expect("a line");
+            writeln!(file, "canary,{},{secs}", (100.0 + spread) * factor).expect("a line");
+        }
+    };
+    write("same.csv", 1.0);
+    write("slow.csv", 1.5);
+    let case = |name: &str, truth: &str, verdict: &str| {
+        serde_json::json!({
+            "case": name, "file": format!("{name}.csv"), "truth": truth,
+            "metric_kind": "latency_ms", "direction": "higher_is_worse",
+            "stratum": "raw_latency", "traits": ["raw"], "acceptable_verdicts": [verdict],
+        })
+    };
+    let manifest = folder.path().join("manifest.json");
+    let cases = [
+        case("same", "healthy", "pass"),
+        case("slow", "degraded", "fail"),
+    ];
+    std::fs::write(&manifest, serde_json::json!({ "cases": cases }).to_string()).expect("a file");
+    let report = backtest(&manifest);
+    let verdicts: Vec<&str> = report["cases"]
+        .as_array()
+        .expect("cases")
+        .iter()
+        .map(|case| case["verdict"].as_str().expect("a verdict"))
+        .collect();
+    assert_eq!(verdicts, ["pass", "fail"]);
+    assert!(
+        report["cases"]
+            .as_array()
+            .expect("cases")
+            .iter()
+            .all(|case| case["acceptable"] == true)
+    );
+    let decided: Vec<f64> = report["cases"]
+        .as_array()
+        .expect("cases")
+        .iter()
+        .map(|case| case["decided_at"].as_f64().expect("seconds"))
+        .collect();
+    assert!(
+        decided[1] < 10.0,
+        "half as slow again is seen early, not after {} s",
+        decided[1]
+    );
+    assert!(
+        (decided[0] - 59.9).abs() < 1.1,
+        "a pass in a backtest comes at the end"
+    );
+    assert_eq!(report["summary"]["false_fails"], 0);
+}
+
+#[test]
+fn the_bounds_on_real_recordings_hold() {
+    let Some(manifest) = support::shared_file("corpus/manifest.dev.json") else {
+        return;
+    };
+    let report = backtest(&manifest);
+    let summary = &report["summary"];
+    let fails = |names: &[&str]| -> u64 {
+        names
+            .iter()
+            .map(|name| count(summary, "by_subtype", &format!("healthy {name}"), "fail"))
+            .sum()
+    };
+    assert_eq!(
+        fails(&["aa_exact", "aa_interleaved", "no_change", "improved"]),
+        0
+    );
+    assert!(fails(&["aa_replica", "aa_time"]) <= 1);
+    let strong = &summary["by_tier"]["strong"];
+    let (found, all) = (
+        strong["fail"].as_u64().expect("a count"),
+        strong["cases"].as_u64().expect("a count"),
+    );
+    assert!(found * 10 >= all * 8, "{found} of {all} strong cases found");
+    assert_eq!(count(summary, "by_tier", "tail_only", "pass"), 0);
+    let healthy = &summary["by_truth"]["healthy"];
+    let (pass, all) = (
+        healthy["pass"].as_u64().expect("a count"),
+        healthy["cases"].as_u64().expect("a count"),
+    );
+    assert!(
+        pass * 10 >= all * 6,
+        "always inconclusive is no answer: {pass} of {all} healthy cases pass"
+    );
+}
