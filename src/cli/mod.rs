@@ -36,7 +36,7 @@ pub struct CommandLine {
 pub enum Command {
     /// Run the daemon
     Serve(serve::ServeArgs),
-    /// Tell every problem of plans and configuration files
+    /// Check plans and configuration files: every problem at once, with its place
     Check(check::CheckArgs),
     /// Print the JSON Schema of plans or of the configuration
     Schema(schema::SchemaArgs),
@@ -46,7 +46,7 @@ pub enum Command {
     Replay(replay::ReplayArgs),
     /// Judge labelled deployments under a plan, and count mistakes
     Backtest(backtest::BacktestArgs),
-    /// Estimate false alarms and power of a plan from simulated traffic
+    /// Measure how often a verdict is wrong, on streams whose truth is known
     Simulate(simulate::SimulateArgs),
     /// Fetch the recording of an analysis from a daemon
     Export(export::ExportArgs),
