@@ -6,6 +6,7 @@ mod architecture;
 mod backtest;
 mod calibration;
 mod compare;
+mod config;
 mod daemon;
 mod http;
 mod ingest;
