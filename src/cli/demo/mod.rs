@@ -21,11 +21,13 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use indicatif::ProgressBar;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::cli::OutputForm;
 use crate::cli::exit::Exit;
+use crate::cli::progress;
 use client::{EventStream, StreamEvent};
 use report::{Ending, ServedAfter, Verdict};
 use stage::Stage;
@@ -37,7 +39,7 @@ const WEBHOOK_WITHIN: Duration = Duration::from_secs(15);
 /// How long the traffic is watched after it was moved.
 const AFTERMATH: Duration = Duration::from_secs(2);
 /// Where it is not a terminal, every so many looks have a line.
-const LOOKS_PER_LINE: u64 = 5;
+const LOOKS_PER_LINE: u64 = 2;
 
 /// Arguments of `davy demo`.
 #[derive(Debug, Clone, Args)]
@@ -181,17 +183,18 @@ struct Voice<'out> {
     out: &'out mut dyn Write,
     silent: bool,
     /// A terminal: the line of a look replaces the one before.
-    live: bool,
+    live: Option<ProgressBar>,
 }
 
 // === impl Voice ===
 
 impl<'out> Voice<'out> {
     fn new(form: OutputForm, out: &'out mut dyn Write) -> Voice<'out> {
+        let live = form == OutputForm::Text && std::io::stdout().is_terminal();
         Voice {
             out,
             silent: form == OutputForm::Json,
-            live: std::io::stdout().is_terminal(),
+            live: live.then(progress::line),
         }
     }
 
@@ -205,28 +208,22 @@ impl<'out> Voice<'out> {
 
     fn look(&mut self, verdict: &Verdict) -> std::io::Result<()> {
         let line = report::progress_line(verdict);
-        match (self.silent, self.live) {
-            (true, _) => Ok(()),
-            // Back to the first column, clear the line (ECMA-48 EL).
-            (false, true) => {
-                write!(self.out, "\r\x1b[K{line}")?;
-                self.out.flush()
-            }
-            (false, false) if verdict.guarantee.looks % LOOKS_PER_LINE == 0 => self.say(&line),
-            (false, false) => Ok(()),
+        match &self.live {
+            Some(live) => live.set_message(line),
+            None if verdict.guarantee.looks % LOOKS_PER_LINE == 0 => self.say(&line)?,
+            None => {}
         }
+        Ok(())
     }
 
     fn conclude(&mut self, verdict: &Verdict, ending: &Ending) -> std::io::Result<()> {
-        if self.live {
-            self.say("")?;
+        if let Some(live) = &self.live {
+            live.finish_and_clear();
         }
         let guarantee = &verdict.guarantee;
+        let (seconds, message) = (verdict.elapsed_secs, &verdict.message);
         self.say(&format!(
-            "\n{} after {:.0} s: {}\n",
-            verdict.verdict.to_uppercase(),
-            verdict.elapsed_secs,
-            verdict.message
+            "\nfinal verdict after {seconds:.0} s: {message}\n"
         ))?;
         self.say(&report::evidence(verdict))?;
         self.say(&format!(
