@@ -6,6 +6,7 @@ mod architecture;
 mod backtest;
 mod calibration;
 mod compare;
+mod demo;
 mod mann_whitney;
 mod plans;
 mod support;

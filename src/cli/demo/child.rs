@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,6 +51,8 @@ impl ChildProcess {
         }
         let mut child = command
             .args(arguments)
+            // A Ctrl-C is for the demo, which then ends its processes; not for all at once.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -86,7 +89,7 @@ impl ChildProcess {
 
 impl Drop for ChildProcess {
     fn drop(&mut self) {
-        // It may have ended by itself, at a Ctrl-C for instance, which the whole group gets.
+        // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

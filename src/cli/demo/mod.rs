@@ -38,8 +38,10 @@ const PLAY_WITHIN: Duration = Duration::from_secs(90);
 const WEBHOOK_WITHIN: Duration = Duration::from_secs(15);
 /// How long the traffic is watched after it was moved.
 const AFTERMATH: Duration = Duration::from_secs(2);
-/// Where it is not a terminal, every so many looks have a line.
-const LOOKS_PER_LINE: u64 = 2;
+/// Where it is not a terminal, the first looks have a line each ...
+const LOOKS_IN_FULL: u64 = 10;
+/// ... and of the later ones every fifth.
+const LOOKS_PER_LINE: u64 = 5;
 
 /// Arguments of `davy demo`.
 #[derive(Debug, Clone, Args)]
@@ -63,14 +65,17 @@ pub fn run(args: &DemoArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
         .enable_all()
         .build()?;
     let ending = runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        // Whichever comes first drops the other: every process ends with the play.
+        let mut hangup = signal(SignalKind::hangup())?;
+        // Whichever comes first drops the others: every process ends with the play.
         tokio::select! {
             ending = timeout(PLAY_WITHIN, play(args, out)) => {
                 ending.context("the demo did not end in time")?
             }
-            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+            _ = interrupt.recv() => bail!("interrupted"),
             _ = terminate.recv() => bail!("terminated"),
+            _ = hangup.recv() => bail!("the terminal is gone"),
         }
     })?;
     if args.output == OutputForm::Json {
@@ -208,9 +213,10 @@ impl<'out> Voice<'out> {
 
     fn look(&mut self, verdict: &Verdict) -> std::io::Result<()> {
         let line = report::progress_line(verdict);
+        let looks = verdict.guarantee.looks;
         match &self.live {
             Some(live) => live.set_message(line),
-            None if verdict.guarantee.looks % LOOKS_PER_LINE == 0 => self.say(&line)?,
+            None if looks <= LOOKS_IN_FULL || looks % LOOKS_PER_LINE == 0 => self.say(&line)?,
             None => {}
         }
         Ok(())
