@@ -97,7 +97,10 @@ fn an_interrupted_demo_leaves_nothing_behind() {
     let lines = BufReader::new(demo.stdout.take().expect("piped")).lines();
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for line in lines.map_while(Result::ok) {
-        addresses.extend(line.split_whitespace().filter_map(|word| word.parse().ok()));
+        addresses.extend(
+            line.split_whitespace()
+                .filter_map(|word| word.parse::<SocketAddr>().ok()),
+        );
         if line.contains("analysis an_") {
             break;
         }
