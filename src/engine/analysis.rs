@@ -13,7 +13,7 @@ use super::messages::*;
 use super::recording;
 use super::steps::Step;
 use crate::judge::check::Detail;
-use crate::judge::side::Scratch;
+use crate::judge::scratch::Scratch;
 use crate::judge::verdict::{self, Gate, GateKind, Guarantee, Status, VerdictBody};
 use crate::judge::{self, Judge, Judgement, assumptions, sentence};
 use crate::model::{Change, Decision, Millis, Outcome, Reason, Timestamp};

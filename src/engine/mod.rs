@@ -21,7 +21,7 @@ pub use analysis::Analysis;
 pub use messages::*;
 
 use crate::judge::check::Detail;
-use crate::judge::side::Scratch;
+use crate::judge::scratch::Scratch;
 use crate::model::{Millis, Reason, Timestamp};
 
 /// Bounds of the machine. Every one has a name in the daemon's configuration.

@@ -9,4 +9,5 @@ mod compare;
 mod demo;
 mod mann_whitney;
 mod plans;
+mod side;
 mod support;
