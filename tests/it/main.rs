@@ -8,6 +8,7 @@ mod calibration;
 mod compare;
 mod config;
 mod daemon;
+mod demo;
 mod http;
 mod ingest;
 mod mann_whitney;
