@@ -5,6 +5,7 @@
 mod architecture;
 mod calibration;
 mod compare;
+mod engine_reference;
 mod mann_whitney;
 mod plans;
 mod support;
