@@ -84,11 +84,23 @@ impl Adjust {
 }
 
 /// Scratch memory for null paths, shared by all checks of all analyses: it belongs to whoever
-/// used it last, and is rebuilt for the next one.
+/// used it last, and is rebuilt for the next one. Analyses of one plan share their seeds but not
+/// their laws, so the owner is a number given out with the paths and never the seed.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    owner: Option<([u8; 32], bool)>,
+    claims: u64,
     paths: Option<NullPaths>,
+}
+
+/// The claim under which a side's null paths lie in the scratch memory. A clone has none: its
+/// laws may part from the original's.
+#[derive(Debug, Default)]
+struct Claim(Option<u64>);
+
+impl Clone for Claim {
+    fn clone(&self) -> Claim {
+        Claim(None)
+    }
 }
 
 /// One look's answer.
@@ -122,6 +134,7 @@ pub struct Side {
     exact_counts: bool,
     fail_bounds: Vec<f64>,
     fail_bounds_gaussian: bool,
+    claim: Claim,
     pass_gaussian: PassGaussian,
     pass_counts: PassCounts,
     tail: CountTail,
@@ -163,6 +176,7 @@ impl Side {
             exact_counts: true,
             fail_bounds: Vec::new(),
             fail_bounds_gaussian: false,
+            claim: Claim::default(),
             pass_gaussian: PassGaussian::default(),
             pass_counts: PassCounts {
                 recursion: CountDp::lower(),
@@ -347,14 +361,16 @@ impl Side {
     }
 
     fn simulate_to(&mut self, look: usize, gaussian: bool, scratch: &mut Scratch) {
-        let planned = self.fail_spending.looks_planned;
-        let owner = Some((self.seed, gaussian));
-        let behind = scratch
-            .paths
-            .as_ref()
-            .is_none_or(|paths| paths.looks() > look);
-        if scratch.owner != owner || behind {
-            scratch.owner = owner;
+        if self.fail_bounds.len() >= look {
+            return;
+        }
+        // Paths go on only for the side that drew them, and only from where its bounds end.
+        let reached = scratch.paths.as_ref().map(NullPaths::looks);
+        let owned = self.claim.0 == Some(scratch.claims) && reached == Some(self.fail_bounds.len());
+        if !owned {
+            scratch.claims += 1;
+            self.claim = Claim(Some(scratch.claims));
+            let planned = self.fail_spending.looks_planned;
             scratch.paths = Some(NullPaths::new(self.seed, planned));
             self.fail_bounds.clear();
         }
@@ -371,7 +387,6 @@ impl Side {
                 }
                 law => paths.look(law, alpha),
             };
-            self.fail_bounds.truncate(next);
             self.fail_bounds.push(bound);
         }
     }

@@ -5,7 +5,9 @@
 mod architecture;
 mod calibration;
 mod compare;
+mod engine_life;
 mod engine_reference;
+mod machine;
 mod mann_whitney;
 mod plans;
 mod support;
