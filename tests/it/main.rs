@@ -15,4 +15,5 @@ mod openapi;
 mod plans;
 mod shutdown;
 mod support;
+mod walkthrough;
 mod webhook;
