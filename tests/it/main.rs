@@ -20,4 +20,5 @@ mod plans;
 mod shutdown;
 mod side;
 mod support;
+mod walkthrough;
 mod webhook;
