@@ -252,3 +252,34 @@ impl<'out> Voice<'out> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_right_verdict_carried_out_is_an_ending_as_it_should_be() {
+        let verdict = |verdict: &str, decision: &str| -> Verdict {
+            serde_json::from_value(serde_json::json!({
+                "verdict": verdict, "final": true, "decision": decision, "message": "",
+                "elapsed_secs": 10, "checks": [],
+                "guarantee": {"alpha": 0.01, "beta": 0.05, "spent": 0.001, "looks": 10},
+            }))
+            .expect("a verdict body")
+        };
+        let (failed, passed) = (verdict("fail", "rollback"), verdict("pass", "promote"));
+        let undecided = verdict("inconclusive", "hold");
+        assert!(as_expected(false, &failed, 0));
+        assert!(as_expected(true, &passed, 100));
+        for (healthy, verdict, canary_percent) in [
+            (false, &failed, 50),
+            (false, &passed, 100),
+            (false, &undecided, 50),
+            (true, &passed, 50),
+            (true, &failed, 0),
+            (true, &undecided, 50),
+        ] {
+            assert!(!as_expected(healthy, verdict, canary_percent));
+        }
+    }
+}
