@@ -22,7 +22,7 @@ const BLOCK: u8 = 10;
 const ITEMS: (u32, u32) = (8, 24);
 /// Pause between two requests in milliseconds: shortest and longest. It varies so that the load
 /// does not fall into step with anything periodic.
-const THINK_MILLIS: (u32, u32) = (1, 4);
+const THINK_MILLIS: (u32, u32) = (2, 6);
 /// How often what was measured is sent to davy.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// How long one request may take.

@@ -233,7 +233,7 @@ impl<'out> Voice<'out> {
         ))?;
         self.say(&report::evidence(verdict))?;
         self.say(&format!(
-            "promised: P(false fail) <= {} over the whole analysis, {:.4} of it spent in {} looks; \
+            "promised: P(false fail) <= {} over all looks, of which {:.4} is spent after look {}; \
              P(false pass) <= {} per check",
             guarantee.alpha, guarantee.spent, guarantee.looks, guarantee.beta
         ))?;
