@@ -216,7 +216,9 @@ impl<'out> Voice<'out> {
         let looks = verdict.guarantee.looks;
         match &self.live {
             Some(live) => live.set_message(line),
-            None if looks <= LOOKS_IN_FULL || looks % LOOKS_PER_LINE == 0 => self.say(&line)?,
+            None if looks <= LOOKS_IN_FULL || looks.is_multiple_of(LOOKS_PER_LINE) => {
+                self.say(&line)?
+            }
             None => {}
         }
         Ok(())
