@@ -366,5 +366,4 @@ fn dead_letter(delivery: &Delivery, error: String, at: Timestamp) -> DeadLetter 
 }
 
 #[cfg(test)]
-#[path = "memory_tests.rs"]
 mod tests;
