@@ -61,13 +61,17 @@ proptest! {
     fn negated_values_where_lower_is_worse_give_the_same_outcomes(ticks in latencies()) {
         let higher = one_check("kind: latency", "compare: m, worse: higher, tolerance: 5");
         let lower = one_check("kind: latency", "compare: m, worse: lower, tolerance: 5");
-        // The seeds of the null paths differ, so only what is exact is equal: the score.
+        // The null paths differ, and with them thresholds by a little; scores and estimates do not.
         let straight = judged(&higher, cells(&ticks));
         let turned = judged(&lower, cells(&mapped(&ticks, |value| -value)));
         for (straight, turned) in straight.iter().zip(&turned) {
             let (one, other) = (&straight.findings[0], &turned.findings[0]);
             let opposite = |a: Outcome, b: Outcome| worse_than(a).abs_diff(worse_than(b)) == 2;
             prop_assert!(!opposite(one.verdict, other.verdict));
+            if one.window_secs != other.window_secs {
+                // One has failed, on a window of its own; its threshold was drawn from other paths.
+                continue;
+            }
             let close = |x: f64, y: f64| (x - y).abs() <= 1e-9 * x.abs().max(1.0);
             let estimates = one.estimate.zip(other.estimate);
             prop_assert!(estimates.is_none_or(|(x, y)| close(x, -y)), "{estimates:?}");
