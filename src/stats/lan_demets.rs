@@ -16,6 +16,8 @@ pub const MIN_INFORMATION_STEP: f64 = 1e-3;
 const POINTS_PER_DEVIATION: f64 = 64.0;
 /// Standard deviations that the grid and the kernel reach.
 const REACH: f64 = 8.5;
+/// Entries of the kernel's table.
+const KERNEL_POINTS_MAX: i64 = 65_536;
 /// Newton steps for a boundary.
 const NEWTON_STEPS: u32 = 50;
 
@@ -140,6 +142,18 @@ impl LanDemets {
         let shift = boundary - self.boundary;
         let first = ((-REACH * step - shift) / h).floor() as i64;
         let last = ((REACH * step - shift) / h).ceil() as i64;
+        if last - first > KERNEL_POINTS_MAX {
+            // A step far wider than the region so far: pair by pair is cheaper than the table.
+            return (0..points)
+                .map(|i| {
+                    let w = boundary - (i * stride) as f64 * h;
+                    let from = |(j, mass): (usize, &f64)| {
+                        mass * normal_pdf((w - self.boundary + j as f64 * h) / step) / step
+                    };
+                    self.mass.iter().enumerate().map(from).sum()
+                })
+                .collect();
+        }
         let kernel: Vec<f64> = (first..=last)
             .map(|e| normal_pdf((shift + e as f64 * h) / step) / step)
             .collect();

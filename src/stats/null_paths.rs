@@ -7,7 +7,7 @@
 //! is then flagged with probability at most q/(na + 1), for any number of paths and any ties.
 //! Chunks of paths draw from streams of their own, so a split over threads changes nothing.
 
-use crate::stats::law::Law;
+use crate::stats::law::{Lattice, Law};
 use crate::stats::multiscale::{self, WHOLE_RUN_PENALTY};
 use crate::stats::sampler::Stream;
 
@@ -97,7 +97,12 @@ impl NullPaths {
         let (mean, variance) = match law {
             Law::Empty => (0.0, 0.0),
             Law::Gaussian { variance } => (0.0, *variance),
-            Law::Lattice(lattice) => (lattice.mean(), lattice.variance()),
+            // Counted from the whole step nearest to the mean, so that single precision holds
+            // long sums of large counts.
+            Law::Lattice(lattice) => (
+                lattice.mean() - lattice.unit() * centre(lattice) as f64,
+                lattice.variance(),
+            ),
         };
         self.mean.push(self.mean[last] + mean);
         self.variance.push(self.variance[last] + variance);
@@ -115,10 +120,10 @@ impl NullPaths {
                 }
             }
             Law::Lattice(lattice) => {
-                let unit = lattice.unit() as f32;
+                let (unit, centre) = (lattice.unit() as f32, centre(lattice));
                 for (chunk, stream) in next.chunks_mut(CHUNK).zip(&mut self.streams) {
                     for score in chunk {
-                        *score += unit * lattice.sample(stream.next_u32()) as f32;
+                        *score += unit * (lattice.sample(stream.next_u32()) - centre) as f32;
                     }
                 }
             }
@@ -183,10 +188,14 @@ impl NullPaths {
     }
 }
 
+/// The lattice step nearest to a law's mean.
+fn centre(lattice: &Lattice) -> i64 {
+    (lattice.mean() / lattice.unit()).round() as i64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::law::Lattice;
     use crate::stats::sampler::seed_from;
 
     /// Share of fresh paths under the same laws that cross at some look.
