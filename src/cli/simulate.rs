@@ -16,7 +16,7 @@ use crate::cli::exit::Exit;
 use crate::cli::{OutputForm, progress};
 use crate::judge::Judge;
 use crate::judge::check::Detail;
-use crate::judge::side::Scratch;
+use crate::judge::scratch::Scratch;
 use crate::model::Outcome;
 use crate::plan::{
     Check, Dispersion, Metric, MetricKind, OnInconclusive, OnNoData, Plan, Question, Selector,

@@ -13,7 +13,7 @@ use super::messages::*;
 use super::recording;
 use super::steps::Step;
 use crate::judge::check::Detail;
-use crate::judge::side::Scratch;
+use crate::judge::scratch::Scratch;
 use crate::judge::verdict::{self, Gate, GateKind, Guarantee, Status, VerdictBody};
 use crate::judge::{self, Judge, Judgement, assumptions, sentence};
 use crate::model::{Change, Decision, Millis, Outcome, Reason, Timestamp};
@@ -132,6 +132,7 @@ impl Analysis {
             &self.arms,
             &self.change,
             self.started_at,
+            self.window.tick_values_max(),
         );
         effects.push(Effect::Record {
             analysis: self.id.clone(),

@@ -27,7 +27,7 @@ const BISECTIONS: u32 = 60;
 const PREDICTION_TICKS_MAX: usize = 100_000;
 
 /// Both tests of the absolute part.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct AbsolutePart {
     kind: MetricKind,
     absolute: f64,

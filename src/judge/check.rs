@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::judge::side::{Scratch, Spending};
+use crate::judge::scratch::Scratch;
+use crate::judge::side::Spending;
 use crate::judge::verdict::Scale;
 use crate::model::{Millis, Reason};
 use crate::plan::{Check, Metric, Plan, Tolerance, Worse};

@@ -30,7 +30,7 @@ pub struct Tally {
 }
 
 /// The check of one ratio or rate.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct CountCheck {
     kind: MetricKind,
     worse: Worse,
@@ -44,7 +44,7 @@ pub struct CountCheck {
     inconsistent: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct OneSide {
     worse_is_lower: bool,
     relative: Option<Side>,

@@ -7,6 +7,7 @@
 //! to 0.8 under `envelope`. A plan with a single look is `series`' business. Next: `threshold`.
 
 use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
+use crate::judge::scratch::{Claim, Scratch};
 use crate::judge::series;
 use crate::judge::side::Spending;
 use crate::judge::verdict::Scale;
@@ -23,7 +24,7 @@ const GAUGE_PATHS: usize = 4_000;
 const THRESHOLD_SLACK: f64 = 1e-5;
 
 /// The gauge check of one metric.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct GaugeCheck {
     worse: Worse,
     tolerance: Tolerance,
@@ -35,7 +36,7 @@ pub struct GaugeCheck {
 }
 
 /// A studentised sequential test that paired numbers lie above zero, or below it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct PairedSide {
     seed: [u8; 32],
     kind: Kind,
@@ -44,6 +45,7 @@ pub struct PairedSide {
     /// Positive is worse; ticks without a number are `None`.
     numbers: Vec<Option<f64>>,
     failed: bool,
+    claims: [Option<Claim>; 2],
 }
 
 /// One look at paired numbers.
@@ -118,7 +120,7 @@ impl GaugeCheck {
     }
 
     /// Looks at the run so far.
-    pub fn find(&mut self, setting: &Setting<'_>, _at: &mut LookAt<'_>) -> Evidence {
+    pub fn find(&mut self, setting: &Setting<'_>, at: &mut LookAt<'_>) -> Evidence {
         if let Some([baseline, canary]) = &self.single {
             return series::judge(baseline, canary, self.worse, &self.tolerance, setting);
         }
@@ -138,7 +140,11 @@ impl GaugeCheck {
             evidence.wanting = Some(Reason::BadData);
             return evidence;
         }
-        let looks: Vec<PairedLook> = self.sides.iter_mut().map(PairedSide::look).collect();
+        let looks: Vec<PairedLook> = self
+            .sides
+            .iter_mut()
+            .map(|side| side.look(at.scratch))
+            .collect();
         evidence.fail = looks.iter().any(|look| look.fail);
         evidence.pass = looks.iter().all(|look| look.pass) && !evidence.fail;
         evidence.window = match looks
@@ -222,6 +228,7 @@ impl PairedSide {
             pass,
             numbers: Vec::new(),
             failed: false,
+            claims: [None, None],
         }
     }
 
@@ -231,7 +238,7 @@ impl PairedSide {
     }
 
     /// Looks at the numbers so far. Once a fail is shown it stays shown.
-    pub fn look(&mut self) -> PairedLook {
+    pub fn look(&mut self, scratch: &mut Scratch) -> PairedLook {
         let present: Vec<f64> = self.numbers.iter().flatten().copied().collect();
         let planned = self.fail.looks_planned;
         let peak = self.kind.peak(&present, planned);
@@ -240,13 +247,13 @@ impl PairedSide {
         let look = self.numbers.len();
         // A statistic at or below zero is below every threshold at levels under one half.
         if let Some(peak) = peak.filter(|peak| peak.statistic > 0.0) {
-            fail_bound = self.threshold(self.fail, true);
+            fail_bound = self.threshold(self.fail, true, scratch);
             self.failed |= peak.statistic >= fail_bound - THRESHOLD_SLACK;
         }
         let spent = self.pass.cumulative(look);
         let mut pass = false;
         if spent > 0.0 && -z_whole >= special::normal_quantile(1.0 - spent) {
-            pass_bound = self.threshold(self.pass, false);
+            pass_bound = self.threshold(self.pass, false, scratch);
             pass = -z_whole >= pass_bound - THRESHOLD_SLACK;
         }
         let fail = self.failed;
@@ -260,17 +267,24 @@ impl PairedSide {
         }
     }
 
-    fn threshold(&self, spending: Spending, multiscale: bool) -> f64 {
-        let mut paths = ArPaths::new(
-            self.seed,
-            spending.looks_planned,
-            self.kind,
-            multiscale,
-            GAUGE_PATHS,
-        );
+    /// The bound at the present tick, on paths that the scratch keeps from look to look.
+    fn threshold(&mut self, spending: Spending, multiscale: bool, scratch: &mut Scratch) -> f64 {
+        let index = usize::from(!multiscale);
+        let claim = match self.claims[index].filter(|claim| scratch.paired.holds(*claim)) {
+            Some(claim) => claim,
+            None => {
+                let planned = spending.looks_planned;
+                let fresh = ArPaths::new(self.seed, planned, self.kind, multiscale, GAUGE_PATHS);
+                scratch.paired.keep(fresh.bytes(), fresh)
+            }
+        };
+        self.claims[index] = Some(claim);
         let mut bound = f64::INFINITY;
-        for (tick, number) in self.numbers.iter().enumerate() {
-            bound = paths.look(number.is_some(), spending.cumulative(tick + 1));
+        if let Some(paths) = scratch.paired.get(claim) {
+            for tick in paths.ticks()..self.numbers.len() {
+                let present = self.numbers[tick].is_some();
+                bound = paths.look(present, spending.cumulative(tick + 1));
+            }
         }
         bound
     }

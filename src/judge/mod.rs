@@ -9,6 +9,7 @@
 pub mod assumptions;
 pub mod check;
 pub mod grid;
+pub mod scratch;
 pub mod sentence;
 pub mod side;
 pub mod units;
@@ -29,7 +30,7 @@ use crate::model::{Outcome, Reason};
 use crate::plan::{MetricKind, Plan, Question, ThresholdForm};
 use crate::window::{Cell, ClosedTick};
 use check::{Detail, Evidence, LookAt, Setting};
-use side::Scratch;
+use scratch::Scratch;
 use verdict::{Finding, Needs, PerArm};
 
 /// Revision of everything that can change a verdict's bytes: raise it with every such change.
@@ -45,7 +46,7 @@ const MISSING_SHARE_HALF: f64 = 0.5;
 const STALE_TICKS: usize = 4;
 
 /// The checks of one analysis and what they have seen.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Judge {
     plan: Arc<Plan>,
     detail: Detail,
@@ -78,7 +79,7 @@ pub struct Judgement {
     pub spent: f64,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum OneCheck {
     Rank(Box<rank::RankCheck>),
     Tail(Box<tail::TailCheck>),
@@ -164,7 +165,8 @@ impl Judge {
             .map(|index| setting(&self.plan, index, self.detail))
             .filter(|s| s.check.gating && s.check.question.spends_alpha() && self.ticks > 0)
             .map(|s| s.fail_spending(1.0).cumulative(self.ticks))
-            .sum()
+            // The sum of nothing would be minus zero.
+            .fold(0.0, |spent, share| spent + share)
     }
 
     fn received_anything(&self) -> bool {

@@ -21,7 +21,7 @@ use crate::window::Cell;
 const SHAPE_VALUES_MIN: f64 = 50.0;
 
 /// The rank check of one metric.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct RankCheck {
     worse: Worse,
     tolerance: Tolerance,
@@ -32,7 +32,7 @@ pub struct RankCheck {
     infinite: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct OneSide {
     worse_is_lower: bool,
     side: Side,

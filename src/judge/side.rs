@@ -12,6 +12,7 @@
 //! threshold, and only above it the null paths are rebuilt from the stored laws, in scratch
 //! memory that all checks share.
 
+use crate::judge::scratch::{Claim, Scratch};
 use crate::stats::count_dp::{CountDp, CountTail};
 use crate::stats::count_law::CountLaw;
 use crate::stats::lan_demets::{LanDemets, MIN_INFORMATION_STEP};
@@ -84,14 +85,6 @@ impl Adjust {
     }
 }
 
-/// Scratch memory for null paths, shared by all checks of all analyses: it belongs to whoever
-/// used it last, and is rebuilt for the next one.
-#[derive(Debug, Default)]
-pub struct Scratch {
-    owner: Option<([u8; 32], bool)>,
-    paths: Option<NullPaths>,
-}
-
 /// One look's answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Look {
@@ -110,7 +103,7 @@ pub struct Look {
 }
 
 /// A one-sided sequential test of a stream of scores.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Side {
     seed: [u8; 32],
     fail_spending: Spending,
@@ -123,6 +116,7 @@ pub struct Side {
     exact_counts: bool,
     fail_bounds: Vec<f64>,
     fail_bounds_gaussian: bool,
+    claim: Option<Claim>,
     pass_gaussian: PassGaussian,
     pass_counts: PassCounts,
     tail: CountTail,
@@ -164,6 +158,7 @@ impl Side {
             exact_counts: true,
             fail_bounds: Vec::new(),
             fail_bounds_gaussian: false,
+            claim: None,
             pass_gaussian: PassGaussian::default(),
             pass_counts: PassCounts {
                 recursion: CountDp::lower(),
@@ -317,6 +312,7 @@ impl Side {
         if self.fail_bounds_gaussian != gaussian {
             // A factor appeared: the laws mean something else now, so the path is drawn anew.
             self.fail_bounds.clear();
+            self.claim = None;
             self.fail_bounds_gaussian = gaussian;
         }
         if self.fail_bounds.len() < look && self.is_certainly_below(statistic, alpha, gaussian) {
@@ -358,18 +354,17 @@ impl Side {
     }
 
     fn simulate_to(&mut self, look: usize, gaussian: bool, scratch: &mut Scratch) {
-        let planned = self.fail_spending.looks_planned;
-        let owner = Some((self.seed, gaussian));
-        let behind = scratch
-            .paths
-            .as_ref()
-            .is_none_or(|paths| paths.looks() > look);
-        if scratch.owner != owner || behind {
-            scratch.owner = owner;
-            scratch.paths = Some(NullPaths::new(self.seed, planned));
-            self.fail_bounds.clear();
-        }
-        let Some(paths) = scratch.paths.as_mut() else {
+        let claim = match self.claim.filter(|claim| scratch.null.holds(*claim)) {
+            Some(claim) => claim,
+            None => {
+                let planned = self.fail_spending.looks_planned;
+                let fresh = NullPaths::new(self.seed, planned);
+                self.fail_bounds.clear();
+                scratch.null.keep(fresh.bytes(), fresh)
+            }
+        };
+        self.claim = Some(claim);
+        let Some(paths) = scratch.null.get(claim) else {
             return;
         };
         while paths.looks() < look {
@@ -442,7 +437,8 @@ impl Side {
             let information = self.prefix_v[state.looked];
             let step = information - state.information;
             let increment = spent - state.spent;
-            if increment <= 0.0 || step < MIN_INFORMATION_STEP * information {
+            let too_little = step <= 0.0 || step < MIN_INFORMATION_STEP * information;
+            if increment <= 0.0 || too_little {
                 // Too little news for a look of its own: its share of beta is carried over.
                 continue;
             }

@@ -24,7 +24,7 @@ const WARM_UP_BEYOND: f64 = 2.0;
 const REFERENCE_DISTINCT_MAX: usize = 16_384;
 
 /// The tail check of one metric.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct TailCheck {
     worse: Worse,
     tolerance: Tolerance,
@@ -36,7 +36,7 @@ pub struct TailCheck {
     negative: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct OneSide {
     worse_is_lower: bool,
     /// Level in the orientation where higher is worse.

@@ -23,7 +23,7 @@ use crate::window::{Cell, coarse};
 const SHOWN_DISTINCT_MAX: usize = 16_384;
 
 /// The limit check of one metric.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ThresholdCheck {
     kind: MetricKind,
     at: Option<Quantile>,
@@ -39,7 +39,7 @@ pub struct ThresholdCheck {
     ticks: usize,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Test {
     Count(Box<Side>),
     Mean(PairedSide),
@@ -170,7 +170,7 @@ impl ThresholdCheck {
                 }
             }
             Test::Mean(side) => {
-                let look = side.look();
+                let look = side.look(at.scratch);
                 (evidence.fail, evidence.pass) = (look.fail, look.pass);
                 (z_whole, fail_bound, pass_bound) =
                     (look.z_whole, look.fail_bound, look.pass_bound);

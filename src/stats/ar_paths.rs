@@ -14,6 +14,9 @@ const ENVELOPE: [f64; 7] = [0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8];
 /// Largest autocorrelation that the correction assumes.
 const CORRECTION_MAX: f64 = 0.95;
 
+/// Memory of all prefix sums; longer runs get fewer paths.
+const SCRATCH_BYTES_MAX: usize = 64 << 20;
+
 /// How dependence between ticks is allowed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -29,6 +32,7 @@ pub struct ArPaths {
     kind: Kind,
     looks_planned: usize,
     multiscale: bool,
+    ticks: usize,
     ensembles: Vec<Ensemble>,
 }
 
@@ -84,7 +88,7 @@ impl Kind {
 // === impl ArPaths ===
 
 impl ArPaths {
-    /// `paths` null paths for each autocorrelation of the kind, for the multiscale statistic or
+    /// `paths` null paths (or as many as memory allows) for each autocorrelation of the kind, for the multiscale statistic or
     /// for the whole run alone.
     pub fn new(
         seed: [u8; 32],
@@ -97,6 +101,8 @@ impl ArPaths {
             Kind::Independent => &[0.0],
             Kind::Envelope => &ENVELOPE,
         };
+        let per_path = (looks_planned + 1) * phis.len() * std::mem::size_of::<f64>();
+        let paths = paths.min(SCRATCH_BYTES_MAX / per_path).max(500);
         let ensembles = phis
             .iter()
             .enumerate()
@@ -117,13 +123,30 @@ impl ArPaths {
             kind,
             looks_planned,
             multiscale,
+            ticks: 0,
             ensembles,
         }
+    }
+
+    /// Memory of the prefix sums once all planned looks are taken.
+    pub fn bytes(&self) -> usize {
+        let paths: usize = self
+            .ensembles
+            .iter()
+            .map(|ensemble| ensemble.paths.len())
+            .sum();
+        (self.looks_planned + 1) * paths * std::mem::size_of::<f64>()
+    }
+
+    /// Ticks taken so far, with or without a number.
+    pub fn ticks(&self) -> usize {
+        self.ticks
     }
 
     /// Extends every path when the tick has a number, and spends alpha up to `alpha_cumulative`.
     /// Returns the threshold: the largest over the autocorrelations.
     pub fn look(&mut self, present: bool, alpha_cumulative: f64) -> f64 {
+        self.ticks += 1;
         if !present {
             return f64::INFINITY;
         }

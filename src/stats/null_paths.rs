@@ -64,6 +64,11 @@ impl NullPaths {
         }
     }
 
+    /// Memory of the prefix sums once all planned looks are taken.
+    pub fn bytes(&self) -> usize {
+        (self.looks_planned + 1) * self.paths * std::mem::size_of::<f32>()
+    }
+
     /// Looks taken so far.
     pub fn looks(&self) -> usize {
         self.prefix.len() - 1
