@@ -45,11 +45,9 @@ fn a_bad_canary_is_rolled_back() {
     assert_eq!(last["event"], "verdict.final");
     assert_eq!(last["signature_ok"], true);
     assert_eq!(last["canary_percent"], serde_json::json!([50, 0]));
-    // The last block of ten may have been under way when the traffic was moved.
-    assert!(
-        ending["served_after"]["canary"].as_u64() <= Some(5),
-        "{ending}"
-    );
+    // One request may have been under way when the traffic was moved.
+    let to_canary = ending["served_after"]["canary"].as_u64();
+    assert!(to_canary <= Some(1), "{ending}");
     assert!(ending["served_after"]["baseline"].as_u64() > Some(5));
     assert_eq!(left_behind(folder.path()), 0);
 }

@@ -164,7 +164,12 @@ impl Load {
         let mut measured = Vec::new();
         let mut next_report = tokio::time::Instant::now() + REPORT_EVERY;
         loop {
-            for arm in order(self.traffic.canary_percent(), &mut self.chance) {
+            let canary_percent = self.traffic.canary_percent();
+            for arm in order(canary_percent, &mut self.chance) {
+                // A shift counts from the next request, not from the next block.
+                if self.traffic.canary_percent() != canary_percent {
+                    break;
+                }
                 measured.push(self.measure(arm).await);
                 self.traffic.count(arm);
                 let think = self.chance.between(THINK_MILLIS.0, THINK_MILLIS.1);
