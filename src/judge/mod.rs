@@ -27,7 +27,7 @@ mod threshold;
 
 use std::sync::Arc;
 
-use crate::model::{Outcome, Reason};
+use crate::model::{Millis, Outcome, Reason};
 use crate::plan::{MetricKind, Plan, Question, ThresholdForm};
 use crate::window::{Cell, ClosedTick};
 pub use overall::score;
@@ -47,6 +47,8 @@ const MISSING_SHARE_HALF: f64 = 0.5;
 const NEEDS_HORIZONS_MAX: f64 = 100.0;
 /// Ticks without samples, after there were some, from which an arm is stale.
 const STALE_TICKS: usize = 4;
+/// Time without samples from which an arm is stale, however short the ticks.
+const STALE_AFTER: Millis = 10_000;
 
 /// The checks of one analysis and what they have seen.
 #[derive(Debug)]
@@ -294,10 +296,11 @@ impl Judge {
             return Some(Reason::BadData);
         }
         let arms: &[usize] = if is_threshold { &[1] } else { &[0, 1] };
-        let stale = self.plan.looks() > STALE_TICKS
+        let ticks_min = STALE_TICKS.max((STALE_AFTER / self.plan.tick) as usize);
+        let stale = self.plan.looks() > ticks_min
             && arms
                 .iter()
-                .any(|&arm| received.silent_ticks[arm] >= STALE_TICKS);
+                .any(|&arm| received.silent_ticks[arm] >= ticks_min);
         stale.then_some(Reason::Stale)
     }
 

@@ -310,7 +310,16 @@ impl Side {
             return ceiling.max(statistic + 2.0 * THRESHOLD_SLACK);
         }
         self.simulate_to(look, scratch);
-        self.fail_bounds[look - 1]
+        let simulated = self.fail_bounds[look - 1];
+        if simulated.is_finite() || self.unit.is_some() {
+            return simulated;
+        }
+        // Early in a long run the alpha spent is less than one path in all of them, and nothing
+        // can be simulated. The union bound over windows still can tell a landslide; together
+        // such looks spend less than one path's worth (1/20,001) beyond what is booked.
+        let before = self.fail_spending.cumulative(look - 1);
+        let planned = self.fail_spending.looks_planned;
+        multiscale::threshold_ceiling(&self.prefix_v, planned, alpha - before)
     }
 
     fn is_certainly_below(&mut self, statistic: f64, alpha: f64) -> bool {

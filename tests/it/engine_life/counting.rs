@@ -193,7 +193,7 @@ fn counts_too_large_to_add_up_are_refused_instead_of_wrapping() {
         let answer = machine.send(vec![huge.clone(), huge]);
         assert_eq!(
             codes(&answer),
-            [(0, "wrong_form"), (1, "wrong_form")],
+            [(0, "count_too_large"), (1, "count_too_large")],
             "{metric}"
         );
     }
