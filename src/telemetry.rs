@@ -73,12 +73,7 @@ impl Metrics {
         let make = Maker {
             registry: &registry,
         };
-        let build_info = make.gauges("davy_build_info", "the running version", &["version"])?;
-        build_info.with_label_values(&[version]).set(1);
-        #[cfg(target_os = "linux")]
-        registry.register(Box::new(
-            prometheus::process_collector::ProcessCollector::for_self(),
-        ))?;
+        make.about_the_process(version)?;
         Ok(Metrics {
             plans: Mutex::default(),
             samples: make.counters(
@@ -177,6 +172,16 @@ struct Maker<'r> {
 }
 
 impl Maker<'_> {
+    fn about_the_process(&self, version: &str) -> Result<(), prometheus::Error> {
+        let build_info = self.gauges("davy_build_info", "the running version", &["version"])?;
+        build_info.with_label_values(&[version]).set(1);
+        #[cfg(target_os = "linux")]
+        self.registry.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
+        Ok(())
+    }
+
     fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
         let metric = IntCounter::new(name, help)?;
         self.registry.register(Box::new(metric.clone()))?;

@@ -123,6 +123,11 @@ impl Window {
         self.newest
     }
 
+    /// Values that one arm of one metric may hold in an open tick.
+    pub fn tick_values_max(&self) -> usize {
+        self.tick_values_max
+    }
+
     /// Number of ticks closed so far.
     pub fn closed(&self) -> usize {
         self.next
@@ -228,6 +233,9 @@ impl Cell {
                 }
                 self.add_values(values, weights, unit);
             }
+            (MetricKind::Ratio, _) if self.is_full_for(unit, values_max) => {
+                return Err(NoPlace::TickFull);
+            }
             (MetricKind::Ratio, Reading::Ratio { bad, total }) => {
                 self.add_ratio(*bad, *total, unit);
             }
@@ -259,6 +267,13 @@ impl Cell {
             _ => return Err(NoPlace::WrongForm),
         }
         Ok(())
+    }
+
+    /// Whether a clustered ratio has no room for another unit.
+    fn is_full_for(&self, unit: Option<u64>, units_max: usize) -> bool {
+        unit.is_some_and(|unit| {
+            self.by_unit.len() >= units_max && !self.by_unit.contains_key(&unit)
+        })
     }
 
     fn add_values(&mut self, values: &[f64], weights: &[u64], unit: Option<u64>) {

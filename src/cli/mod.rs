@@ -7,6 +7,7 @@ pub mod backtest;
 pub mod check;
 pub mod compare;
 pub mod completions;
+pub mod demo;
 pub mod exit;
 pub mod export;
 pub mod progress;
@@ -36,6 +37,11 @@ pub struct CommandLine {
 pub enum Command {
     /// Run the daemon
     Serve(serve::ServeArgs),
+    /// Show the whole loop on this machine: two services, a canary, a verdict, a rollback
+    Demo(demo::DemoArgs),
+    /// Run one service of the demo
+    #[command(hide = true)]
+    DemoService(demo::service::ServiceArgs),
     /// Check plans and configuration files: every problem at once, with its place
     Check(check::CheckArgs),
     /// Print the JSON Schema of plans or of the configuration
@@ -70,6 +76,8 @@ pub enum OutputForm {
 pub fn run(command: Command, out: &mut dyn Write) -> anyhow::Result<Exit> {
     match command {
         Command::Serve(args) => serve::run(&args),
+        Command::Demo(args) => demo::run(&args, out),
+        Command::DemoService(args) => demo::service::run(&args, out),
         Command::Check(args) => check::run(&args, out),
         Command::Schema(args) => schema::run(&args, out),
         Command::Compare(args) => compare::run(&args, out),

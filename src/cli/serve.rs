@@ -70,7 +70,10 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
 }
 
 fn load(args: &ServeArgs) -> anyhow::Result<Config> {
-    let environment = std::env::vars().collect();
+    // A variable that is not UTF-8 is none of ours: our names and values are plain text.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
     let sources = Sources::gather(args.config.as_deref(), environment, args.set.clone())
         .map_err(|problems| anyhow!("{problems}"))?;
     Config::load(&sources).map_err(|problems| anyhow!("{problems}"))

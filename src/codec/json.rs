@@ -242,5 +242,4 @@ fn too_many(limits: &Limits) -> Unreadable {
 }
 
 #[cfg(test)]
-#[path = "json_tests.rs"]
 mod tests;

@@ -72,9 +72,7 @@ impl Schema {
             Some("integer") => {
                 let bound = |key: &str| schema.get(key).and_then(Value::as_u64);
                 let range = bound("minimum").unwrap_or(0)..=bound("maximum").unwrap_or(u64::MAX);
-                if texts == Texts::AsWritten
-                    && matches!(field.node.kind, Kind::Scalar { quoted: true, .. })
-                {
+                if texts == Texts::AsWritten && is_quoted(field) {
                     let message = "expected a whole number, found a text";
                     reader.refuse(field, ProblemCode::WrongType, message, "remove the quotes");
                     return;
@@ -84,11 +82,9 @@ impl Schema {
             Some("boolean") => {
                 reader.flag(field);
             }
-            Some("string") if texts == Texts::AsWritten => {
-                if !matches!(field.node.kind, Kind::Scalar { quoted: true, .. }) {
-                    let message = format!("expected a text, found {}", field.node.what());
-                    reader.refuse(field, ProblemCode::WrongType, message, "put it in quotes");
-                }
+            Some("string") if texts == Texts::AsWritten && !is_quoted(field) => {
+                let message = format!("expected a text, found {}", field.node.what());
+                reader.refuse(field, ProblemCode::WrongType, message, "put it in quotes");
             }
             _ => {}
         }
@@ -141,6 +137,10 @@ impl Schema {
 enum Texts {
     AsWritten,
     AsAnything,
+}
+
+fn is_quoted(field: &Field<'_>) -> bool {
+    matches!(field.node.kind, Kind::Scalar { quoted: true, .. })
 }
 
 fn require(reader: &mut Reader<'_>, table: &Table<'_>, key: &str) {

@@ -102,20 +102,9 @@ fn check_webhook(webhook: &Webhook, tell: &mut dyn FnMut(&str, String, &str)) {
             "write https://host/path; placeholders only after the host",
         );
     }
-    match (&webhook.secret_file, &webhook.secret_env) {
-        (None, None) => {
-            let message = "the webhook has no signing secret".to_owned();
-            tell(
-                "secret_file",
-                message,
-                "add secret_file = \"/run/secrets/..\" or secret_env = \"NAME\"",
-            );
-        }
-        (Some(_), Some(_)) => {
-            let message = "secret_file and secret_env are both given".to_owned();
-            tell("secret_env", message, "keep one of the two");
-        }
-        _ => {}
+    if webhook.secret_file.is_some() && webhook.secret_env.is_some() {
+        let message = "secret_file and secret_env are both given".to_owned();
+        tell("secret_env", message, "keep one of the two");
     }
     for (name, value) in &webhook.headers {
         let key = format!("headers.{name}");

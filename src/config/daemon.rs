@@ -131,7 +131,7 @@ pub struct Webhook {
     /// Only these decisions; all without it.
     #[serde(default)]
     pub decisions: Option<Vec<WebhookDecision>>,
-    /// File that holds the signing secret.
+    /// File that holds the signing secret. Without any secret deliveries are not signed.
     #[serde(default)]
     pub secret_file: Option<PathBuf>,
     /// Environment variable that holds the signing secret.

@@ -13,7 +13,6 @@ pub mod plans;
 pub mod problem;
 pub mod quantity;
 pub mod reader;
-pub mod secret;
 pub mod toml_tree;
 pub mod yaml;
 

@@ -72,15 +72,15 @@ impl Node {
     }
 
     /// The tree of a JSON value. It has no places; problems name the path only.
-    pub fn from_json(value: &serde_json::Value) -> Result<Node, Problem> {
+    pub fn from_json(value: &serde_json::Value) -> Result<Node, Box<Problem>> {
         from_json(value, 0)
     }
 }
 
-fn from_json(value: &serde_json::Value, depth: usize) -> Result<Node, Problem> {
+fn from_json(value: &serde_json::Value, depth: usize) -> Result<Node, Box<Problem>> {
     use serde_json::Value;
     if depth > DEPTH_MAX {
-        return Err(too_deep("", Place::default()));
+        return Err(Box::new(too_deep("", Place::default())));
     }
     let scalar = |text: String, quoted| Kind::Scalar { text, quoted };
     let kind = match value {

@@ -102,7 +102,7 @@ pub fn parse_plan_value(value: &serde_json::Value) -> Result<Parsed, Problems> {
         Err(problem) => {
             reader.problems.push(Problem {
                 file: source_name.to_owned(),
-                ..problem
+                ..*problem
             });
             None
         }

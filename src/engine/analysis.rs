@@ -132,6 +132,7 @@ impl Analysis {
             &self.arms,
             &self.change,
             self.started_at,
+            self.window.tick_values_max(),
         );
         effects.push(Effect::Record {
             analysis: self.id.clone(),

@@ -24,10 +24,15 @@ impl Dedupe {
         }
     }
 
-    /// Whether the id was seen before; remembers it otherwise.
-    pub fn is_duplicate(&mut self, id: u128) -> bool {
+    /// Whether the id was seen before.
+    pub fn knows(&self, id: u128) -> bool {
+        self.known.contains(&id)
+    }
+
+    /// Remembers the id of a sample that was kept.
+    pub fn remember(&mut self, id: u128) {
         if !self.known.insert(id) {
-            return true;
+            return;
         }
         self.order.push_back(id);
         if self.order.len() > self.ids_max
@@ -35,6 +40,5 @@ impl Dedupe {
         {
             self.known.remove(&oldest);
         }
-        false
     }
 }

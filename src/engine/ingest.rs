@@ -185,19 +185,15 @@ fn placed(
             Err(fate) => return fate,
         }
     }
-    if let Some(id) = &sample.id
-        && analysis.dedupe.is_duplicate(digest(id.as_bytes()))
-    {
+    let id = sample.id.as_ref().map(|id| digest(id.as_bytes()));
+    if id.is_some_and(|id| analysis.dedupe.knows(id)) {
         return Fate::Duplicate;
     }
     for (place, reading) in places.iter().zip(readings) {
         let unit = unit_of(analysis, place.metric, sample);
         let number = match &unit {
             Some(unit) => digest(unit.as_bytes()) as u64,
-            None => {
-                analysis.own_units += 1;
-                digest(&analysis.own_units.to_le_bytes()) as u64
-            }
+            None => digest(&analysis.own_units.to_le_bytes()) as u64,
         };
         let missing = u64::from(sample.missing);
         let put = analysis.window.insert(
@@ -211,6 +207,8 @@ fn placed(
         if let Err(no_place) = put {
             return no_place_fate(analysis, places, no_place);
         }
+        // Only what is kept, and so recorded, is numbered: a replay must number the same.
+        analysis.own_units += u64::from(unit.is_none());
         let counters = &mut analysis.counters[place.metric];
         let samples = &mut counters.samples[place.arm.index()];
         *samples = samples.saturating_add(weight_of(&reading));
@@ -225,6 +223,10 @@ fn placed(
             unit,
             sample.missing,
         );
+    }
+    if let Some(id) = id {
+        // Only now: what found no room is not a duplicate when it is sent again.
+        analysis.dedupe.remember(id);
     }
     Fate::Accepted
 }

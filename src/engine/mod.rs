@@ -116,7 +116,8 @@ pub fn apply(state: &mut State, input: Input, now: Timestamp) -> Vec<Effect> {
                 &analysis,
                 &mut effects,
                 |analysis, state, effects| {
-                    if analysis.steps().len() >= state.limits.steps_max {
+                    // The unnamed run before the first marked step does not count.
+                    if analysis.steps().len() > state.limits.steps_max {
                         effects.push(Effect::Refused(too_many_steps(state.limits.steps_max)));
                     } else {
                         analysis.enter_step(name, weight, now, effects);

@@ -27,6 +27,8 @@ struct Header {
     started_at: Timestamp,
     arms: BTreeMap<String, String>,
     change: Change,
+    /// Values an open tick held: from there on they were coarsened or refused.
+    tick_values_max: usize,
     plan: Plan,
 }
 
@@ -140,6 +142,7 @@ pub(super) fn header(
     arms: &BTreeMap<String, String>,
     change: &Change,
     started_at: Timestamp,
+    tick_values_max: usize,
 ) -> String {
     to_line(&Header {
         recording: FORM.to_owned(),
@@ -149,6 +152,7 @@ pub(super) fn header(
         started_at,
         arms: arms.clone(),
         change: change.clone(),
+        tick_values_max,
         plan: plan.clone(),
     })
 }
@@ -216,6 +220,8 @@ pub fn play<'l>(
     let limits = Limits {
         abandoned_after: i64::MAX,
         future_skew: i64::MAX / 4,
+        steps_max: usize::MAX,
+        tick_values_max: header.tick_values_max,
         ..Limits::default()
     };
     let mut state = State::new(limits);

@@ -6,7 +6,7 @@
 
 use crate::judge::sentence;
 use crate::model::{Millis, Timestamp};
-use crate::plan::{Plan, Question};
+use crate::plan::{MetricKind, Plan, Question};
 use crate::window::ClosedTick;
 
 /// One step.
@@ -71,16 +71,18 @@ impl Step {
                 sentence::span(left)
             ));
         }
-        let wanted = plan.step.min_samples;
         for check in plan.checks.iter().filter(|check| check.gating) {
             let seen = self.samples[check.metric];
+            // A gauge has one point where a distribution has many values.
+            let wanted = match plan.metrics[check.metric].kind {
+                MetricKind::Gauge => plan.step.min_samples.min(check.min_samples),
+                _ => plan.step.min_samples,
+            };
             let arms: &[usize] = match check.question {
                 Question::Compare { .. } => &[0, 1],
                 Question::Threshold { .. } => &[1],
             };
             for &arm in arms {
-                // A gauge has one point where a distribution has many values.
-                let wanted = wanted.min(check.min_samples);
                 if seen[arm] < wanted {
                     let name = crate::model::Arm::BOTH[arm];
                     let metric = &plan.metrics[check.metric].name;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::Shared;
 use super::link::Answer;
 use super::problem::Problem;
-use super::query::{self, Parameters};
+use super::query::{self, Named, Parameters};
 use super::samples::unexpected;
 use super::start;
 use crate::engine::{AnalysisView, Input};
@@ -161,7 +161,7 @@ pub async fn list(
 /// `GET /v1/analyses/{id}`
 pub async fn read(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
+    Named(id): Named,
     uri: Uri,
 ) -> Result<Json<AnalysisAnswer>, Problem> {
     Parameters::read(&uri, &[])?;
@@ -171,7 +171,7 @@ pub async fn read(
 /// `POST /v1/analyses/{id}/steps`
 pub async fn step(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
+    Named(id): Named,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<AnalysisAnswer>, Problem> {
@@ -202,7 +202,7 @@ pub async fn step(
 /// `POST /v1/analyses/{id}/cancel`
 pub async fn cancel(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
+    Named(id): Named,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<AnalysisAnswer>, Problem> {
@@ -226,7 +226,7 @@ pub async fn cancel(
 /// `GET /v1/analyses/{id}/recording`
 pub async fn recording(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
+    Named(id): Named,
     uri: Uri,
 ) -> Result<Response, Problem> {
     Parameters::read(&uri, &[])?;

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::Shared;
 use super::problem::{LIMIT_RETRY_SECS, Problem};
-use super::query::Parameters;
+use super::query::{Named, Parameters};
 use crate::engine::{Event, EventKind, Input};
 use crate::judge::verdict::Status;
 
@@ -33,7 +33,7 @@ pub const GAP: &str = "gap";
 /// The handler.
 pub async fn stream(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
+    Named(id): Named,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {

@@ -4,6 +4,8 @@
 //! for comes from here, those of the framework included. It must not hold what only the operator
 //! may read: that goes to the log where the problem is made.
 
+use std::num::NonZeroU32;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -16,16 +18,16 @@ use crate::http::link::LinkError;
 use crate::store::StoreError;
 
 /// Seconds a caller should wait when davy is too busy.
-pub const BUSY_RETRY_SECS: u64 = 1;
+pub const BUSY_RETRY_SECS: NonZeroU32 = NonZeroU32::MIN;
 /// Seconds a caller should wait when a limit on running things is reached.
-pub const LIMIT_RETRY_SECS: u64 = 30;
+pub const LIMIT_RETRY_SECS: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
 
 /// A problem body.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Problem {
     /// `urn:davy:problem:` and the code.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: Urn,
     /// What the code means, the same for every occurrence.
     pub title: &'static str,
     /// The HTTP status.
@@ -38,11 +40,34 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
     /// For plans: everything that is wrong, each with its place.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "no_problems")]
     #[schemars(default)]
-    pub problems: Vec<PlacedProblem>,
+    pub problems: Box<[PlacedProblem]>,
     #[serde(skip)]
-    retry_after_secs: Option<u64>,
+    retry_after_secs: Option<NonZeroU32>,
+}
+
+/// `urn:davy:problem:` and a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, schemars::JsonSchema)]
+#[schemars(transparent)]
+pub struct Urn(&'static str);
+
+impl std::fmt::Display for Urn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "urn:davy:problem:{}", self.0)
+    }
+}
+
+impl Serialize for Urn {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+// The signature is serde's.
+#[expect(clippy::borrowed_box)]
+fn no_problems(problems: &Box<[PlacedProblem]>) -> bool {
+    problems.is_empty()
 }
 
 /// One thing wrong with a plan.
@@ -137,13 +162,13 @@ impl Problem {
         let known = CODES.iter().find(|(known, ..)| *known == code);
         let (status, title) = known.map_or((500, "davy failed"), |(_, s, t)| (*s, *t));
         Problem {
-            kind: format!("urn:davy:problem:{code}"),
+            kind: Urn(code),
             title,
             status,
             detail: detail.into(),
             code,
             help: None,
-            problems: Vec::new(),
+            problems: Box::default(),
             retry_after_secs: None,
         }
     }
@@ -157,7 +182,7 @@ impl Problem {
     }
 
     /// The same with a `Retry-After`.
-    pub fn retry_after(self, secs: u64) -> Problem {
+    pub fn retry_after(self, secs: NonZeroU32) -> Problem {
         Problem {
             retry_after_secs: Some(secs),
             ..self
@@ -184,7 +209,7 @@ impl IntoResponse for Problem {
         let problem_json = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, problem_json);
         if let Some(secs) = retry_after_secs {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(secs.get()));
         }
         response
     }
@@ -246,7 +271,7 @@ impl From<StoreError> for Problem {
 
 impl From<Problems> for Problem {
     fn from(problems: Problems) -> Problem {
-        let placed: Vec<PlacedProblem> = problems
+        let placed: Box<[PlacedProblem]> = problems
             .items
             .into_iter()
             .map(|problem| PlacedProblem {
@@ -300,7 +325,10 @@ mod tests {
                 "{}",
                 problem.code
             );
-            assert!(problem.kind.ends_with(problem.code));
+            assert_eq!(
+                problem.kind.to_string(),
+                format!("urn:davy:problem:{}", problem.code)
+            );
         }
     }
 }

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::extract::Query;
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::Uri;
+use axum::http::request::Parts;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -75,6 +76,23 @@ impl Parameters {
             )
             .help(format!("give {expected}"))),
         }
+    }
+}
+
+/// The one part of the path that names something.
+#[derive(Debug, Clone)]
+pub struct Named(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Named, Problem> {
+        let named = Path::<String>::from_request_parts(parts, state).await;
+        let Path(name) = named.map_err(|rejection| {
+            Problem::new("invalid_parameter", rejection.body_text())
+                .help("write the name or id as it was given, percent-encoded UTF-8")
+        })?;
+        Ok(Named(name))
     }
 }
 

@@ -69,197 +69,223 @@ const READING: &[&str] = &["analysis_not_found"];
 
 /// All routes.
 pub fn routes() -> Vec<Route> {
-    let mut all = analysis_routes();
-    all.extend(observing_routes());
+    let mut all = vec![
+        start_analysis(),
+        list_analyses(),
+        read_analysis(),
+        cancel_analysis(),
+        enter_step(),
+        read_verdict(),
+        watch_events(),
+        read_recording(),
+        send_samples(),
+    ];
     all.extend(service_routes());
     all
 }
 
-fn analysis_routes() -> Vec<Route> {
-    vec![
-        Route {
-            path: "/v1/analyses",
-            method: "post",
-            operation: "startAnalysis",
-            summary: "Start an analysis of a change",
-            query: &[],
-            headers: &[(
-                "Idempotency-Key",
-                "a repeated start with the same key and the same request answers 200 with the first analysis",
-            )],
-            request: Some((JSON_BODY, schema::<StartRequest>)),
-            answers: &[
-                (201, JSON, schema::<AnalysisAnswer>),
-                (200, JSON, schema::<AnalysisAnswer>),
-            ],
-            problems: &[
-                "malformed_json",
-                "invalid_request",
-                "invalid_plan",
-                "plan_not_found",
-                "change_incomplete",
-                "arm_variable_missing",
-                "idempotency_mismatch",
-                "too_many_analyses",
-                "unsupported_media_type",
-            ],
-            timed: true,
-            handler: post(analyses::create),
-        },
-        Route {
-            path: "/v1/analyses",
-            method: "get",
-            operation: "listAnalyses",
-            summary: "List analyses, newest first",
-            query: &[
-                ("service", "only of this service"),
-                ("plan", "only on this plan"),
-                ("verdict", "pass, fail or inconclusive"),
-                (
-                    "started_from",
-                    "started at or after: RFC 3339 or unix milliseconds",
-                ),
-                (
-                    "started_before",
-                    "started before: RFC 3339 or unix milliseconds",
-                ),
-                ("limit", "analyses on a page, 1 to 200; 50 unless given"),
-                ("cursor", "`next` of the page before"),
-            ],
-            headers: &[],
-            request: None,
-            answers: &[(200, JSON, schema::<AnalysesAnswer>)],
-            problems: &["invalid_parameter"],
-            timed: true,
-            handler: get(analyses::list),
-        },
-        Route {
-            path: "/v1/analyses/{id}",
-            method: "get",
-            operation: "readAnalysis",
-            summary: "Read an analysis",
-            query: &[],
-            headers: &[],
-            request: None,
-            answers: &[(200, JSON, schema::<AnalysisAnswer>)],
-            problems: READING,
-            timed: true,
-            handler: get(analyses::read),
-        },
-        Route {
-            path: "/v1/analyses/{id}/cancel",
-            method: "post",
-            operation: "cancelAnalysis",
-            summary: "End an analysis: inconclusive, cancelled, hold",
-            query: &[],
-            headers: &[],
-            request: Some((JSON_BODY, schema::<CancelRequest>)),
-            answers: &[(200, JSON, schema::<AnalysisAnswer>)],
-            problems: &[
-                "analysis_not_found",
-                "analysis_final",
-                "invalid_request",
-                "malformed_json",
-            ],
-            timed: true,
-            handler: post(analyses::cancel),
-        },
-        Route {
-            path: "/v1/analyses/{id}/steps",
-            method: "post",
-            operation: "enterStep",
-            summary: "Enter a step of the rollout",
-            query: &[],
-            headers: &[],
-            request: Some((JSON_BODY, schema::<StepRequest>)),
-            answers: &[(200, JSON, schema::<AnalysisAnswer>)],
-            problems: &[
-                "analysis_not_found",
-                "analysis_final",
-                "too_many_steps",
-                "invalid_request",
-                "malformed_json",
-            ],
-            timed: true,
-            handler: post(analyses::step),
-        },
-    ]
+fn start_analysis() -> Route {
+    Route {
+        path: "/v1/analyses",
+        method: "post",
+        operation: "startAnalysis",
+        summary: "Start an analysis of a change",
+        query: &[],
+        headers: &[(
+            "Idempotency-Key",
+            "a repeated start with the same key and the same request answers 200 with the first analysis",
+        )],
+        request: Some((JSON_BODY, schema::<StartRequest>)),
+        answers: &[
+            (201, JSON, schema::<AnalysisAnswer>),
+            (200, JSON, schema::<AnalysisAnswer>),
+        ],
+        problems: &[
+            "malformed_json",
+            "invalid_request",
+            "invalid_plan",
+            "plan_not_found",
+            "change_incomplete",
+            "arm_variable_missing",
+            "idempotency_mismatch",
+            "too_many_analyses",
+            "unsupported_media_type",
+        ],
+        timed: true,
+        handler: post(analyses::create),
+    }
 }
 
-fn observing_routes() -> Vec<Route> {
-    vec![
-        Route {
-            path: "/v1/analyses/{id}/verdict",
-            method: "get",
-            operation: "readVerdict",
-            summary: "Read the verdict, or wait for it to change",
-            query: &[
-                (
-                    "wait",
-                    "answer when verdict, decision or gate change, at the latest after this long (such as 30s); at once when final or the gate is open",
-                ),
-                (
-                    "gate",
-                    "final (default): may the change be promoted; step: may the rollout go on",
-                ),
-            ],
-            headers: &[],
-            request: None,
-            answers: &[(200, JSON, schema::<VerdictBody>)],
-            problems: READING,
-            timed: false,
-            handler: get(verdicts::read),
-        },
-        Route {
-            path: "/v1/analyses/{id}/events",
-            method: "get",
-            operation: "watchEvents",
-            summary: "Follow an analysis as server-sent events; each carries a verdict body",
-            query: &[("after", "begin after this event")],
-            headers: &[("Last-Event-ID", "begin after this event; wins over `after`")],
-            request: None,
-            answers: &[(200, "text/event-stream", text), (204, "", text)],
-            problems: &["analysis_not_found", "too_many_streams", "invalid_header"],
-            timed: false,
-            handler: get(events::stream),
-        },
-        Route {
-            path: "/v1/analyses/{id}/recording",
-            method: "get",
-            operation: "readRecording",
-            summary: "Every accepted input of an analysis; `davy replay` reads it",
-            query: &[],
-            headers: &[],
-            request: None,
-            answers: &[(200, "application/x-ndjson", text)],
-            problems: READING,
-            timed: true,
-            handler: get(analyses::recording),
-        },
-        Route {
-            path: "/v1/samples",
-            method: "post",
-            operation: "sendSamples",
-            summary: "Send samples; each bad one is refused by itself",
-            query: &[],
-            headers: &[("Content-Encoding", "gzip or zstd")],
-            request: Some((&["application/x-ndjson", JSON], sample)),
-            answers: &[(200, JSON, schema::<SamplesAnswer>)],
-            problems: &[
-                "empty_body",
-                "malformed_json",
-                "incomplete_body",
-                "invalid_encoding",
-                "body_too_large",
-                "too_many_samples",
-                "unsupported_media_type",
-                "unsupported_encoding",
-                "busy",
-            ],
-            timed: true,
-            handler: post(samples::take),
-        },
-    ]
+fn list_analyses() -> Route {
+    Route {
+        path: "/v1/analyses",
+        method: "get",
+        operation: "listAnalyses",
+        summary: "List analyses, newest first",
+        query: &[
+            ("service", "only of this service"),
+            ("plan", "only on this plan"),
+            ("verdict", "pass, fail or inconclusive"),
+            (
+                "started_from",
+                "started at or after: RFC 3339 or unix milliseconds",
+            ),
+            (
+                "started_before",
+                "started before: RFC 3339 or unix milliseconds",
+            ),
+            ("limit", "analyses on a page, 1 to 200; 50 unless given"),
+            ("cursor", "`next` of the page before"),
+        ],
+        headers: &[],
+        request: None,
+        answers: &[(200, JSON, schema::<AnalysesAnswer>)],
+        problems: &["invalid_parameter"],
+        timed: true,
+        handler: get(analyses::list),
+    }
+}
+
+fn read_analysis() -> Route {
+    Route {
+        path: "/v1/analyses/{id}",
+        method: "get",
+        operation: "readAnalysis",
+        summary: "Read an analysis",
+        query: &[],
+        headers: &[],
+        request: None,
+        answers: &[(200, JSON, schema::<AnalysisAnswer>)],
+        problems: READING,
+        timed: true,
+        handler: get(analyses::read),
+    }
+}
+
+fn cancel_analysis() -> Route {
+    Route {
+        path: "/v1/analyses/{id}/cancel",
+        method: "post",
+        operation: "cancelAnalysis",
+        summary: "End an analysis: inconclusive, cancelled, hold",
+        query: &[],
+        headers: &[],
+        request: Some((JSON_BODY, schema::<CancelRequest>)),
+        answers: &[(200, JSON, schema::<AnalysisAnswer>)],
+        problems: &[
+            "analysis_not_found",
+            "analysis_final",
+            "invalid_request",
+            "malformed_json",
+        ],
+        timed: true,
+        handler: post(analyses::cancel),
+    }
+}
+
+fn enter_step() -> Route {
+    Route {
+        path: "/v1/analyses/{id}/steps",
+        method: "post",
+        operation: "enterStep",
+        summary: "Enter a step of the rollout",
+        query: &[],
+        headers: &[],
+        request: Some((JSON_BODY, schema::<StepRequest>)),
+        answers: &[(200, JSON, schema::<AnalysisAnswer>)],
+        problems: &[
+            "analysis_not_found",
+            "analysis_final",
+            "too_many_steps",
+            "invalid_request",
+            "malformed_json",
+        ],
+        timed: true,
+        handler: post(analyses::step),
+    }
+}
+
+fn read_verdict() -> Route {
+    Route {
+        path: "/v1/analyses/{id}/verdict",
+        method: "get",
+        operation: "readVerdict",
+        summary: "Read the verdict, or wait for it to change",
+        query: &[
+            (
+                "wait",
+                "answer when verdict, decision or gate change, at the latest after this long (such as 30s); at once when final or the gate is open",
+            ),
+            (
+                "gate",
+                "final (default): may the change be promoted; step: may the rollout go on",
+            ),
+        ],
+        headers: &[],
+        request: None,
+        answers: &[(200, JSON, schema::<VerdictBody>)],
+        problems: READING,
+        timed: false,
+        handler: get(verdicts::read),
+    }
+}
+
+fn watch_events() -> Route {
+    Route {
+        path: "/v1/analyses/{id}/events",
+        method: "get",
+        operation: "watchEvents",
+        summary: "Follow an analysis as server-sent events; each carries a verdict body",
+        query: &[("after", "begin after this event")],
+        headers: &[("Last-Event-ID", "begin after this event; wins over `after`")],
+        request: None,
+        answers: &[(200, "text/event-stream", text), (204, "", text)],
+        problems: &["analysis_not_found", "too_many_streams", "invalid_header"],
+        timed: false,
+        handler: get(events::stream),
+    }
+}
+
+fn read_recording() -> Route {
+    Route {
+        path: "/v1/analyses/{id}/recording",
+        method: "get",
+        operation: "readRecording",
+        summary: "Every accepted input of an analysis; `davy replay` reads it",
+        query: &[],
+        headers: &[],
+        request: None,
+        answers: &[(200, "application/x-ndjson", text)],
+        problems: READING,
+        timed: true,
+        handler: get(analyses::recording),
+    }
+}
+
+fn send_samples() -> Route {
+    Route {
+        path: "/v1/samples",
+        method: "post",
+        operation: "sendSamples",
+        summary: "Send samples; each bad one is refused by itself",
+        query: &[],
+        headers: &[("Content-Encoding", "gzip or zstd")],
+        request: Some((&["application/x-ndjson", JSON], sample)),
+        answers: &[(200, JSON, schema::<SamplesAnswer>)],
+        problems: &[
+            "empty_body",
+            "malformed_json",
+            "incomplete_body",
+            "invalid_encoding",
+            "body_too_large",
+            "too_many_samples",
+            "unsupported_media_type",
+            "unsupported_encoding",
+            "busy",
+        ],
+        timed: true,
+        handler: post(samples::take),
+    }
 }
 
 fn service_routes() -> Vec<Route> {

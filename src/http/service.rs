@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::Shared;
 use super::problem::Problem;
+use super::query::Named;
 use super::start::plan_not_found;
 use crate::plan::Plan;
 
@@ -102,7 +103,7 @@ pub async fn plans(State(shared): State<Arc<Shared>>) -> Json<PlansAnswer> {
 /// `GET /v1/plans/{name}`: the plan with its defaults filled in, as it is hashed.
 pub async fn plan(
     State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
+    Named(name): Named,
 ) -> Result<Json<serde_json::Value>, Problem> {
     let plan = shared
         .plans

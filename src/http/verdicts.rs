@@ -7,20 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::Uri;
 
 use super::Shared;
 use super::analyses::find;
 use super::problem::Problem;
-use super::query::{self, Parameters};
+use super::query::{self, Named, Parameters};
 use crate::engine::{AnalysisView, Input};
 use crate::judge::verdict::{GateKind, VerdictBody};
 
 /// The handler.
 pub async fn read(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
+    Named(id): Named,
     uri: Uri,
 ) -> Result<Json<VerdictBody>, Problem> {
     let given = Parameters::read(&uri, &["wait", "gate"])?;

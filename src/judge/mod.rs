@@ -165,7 +165,8 @@ impl Judge {
             .map(|index| setting(&self.plan, index, self.detail))
             .filter(|s| s.check.gating && s.check.question.spends_alpha() && self.ticks > 0)
             .map(|s| s.fail_spending(1.0).cumulative(self.ticks))
-            .sum()
+            // The sum of nothing would be minus zero.
+            .fold(0.0, |spent, share| spent + share)
     }
 
     fn received_anything(&self) -> bool {

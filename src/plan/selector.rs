@@ -209,11 +209,7 @@ impl SelectorTemplate {
     /// The variables' names, sorted.
     pub fn variables(&self) -> BTreeSet<&str> {
         let pieces = self.matchers.iter().flat_map(|matcher| &matcher.value);
-        let variable = |piece| match piece {
-            &Piece::Variable(ref name) => Some(name.as_str()),
-            Piece::Literal(_) => None,
-        };
-        pieces.filter_map(variable).collect()
+        pieces.filter_map(Piece::variable).collect()
     }
 
     /// Puts the values in place of the variables. A value is always taken literally, also within
@@ -289,6 +285,15 @@ impl Operator {
 
     fn is_regex(self) -> bool {
         matches!(self, Operator::Regex | Operator::NotRegex)
+    }
+}
+
+impl Piece {
+    fn variable(&self) -> Option<&str> {
+        match self {
+            Piece::Variable(name) => Some(name),
+            Piece::Literal(_) => None,
+        }
     }
 }
 

@@ -83,7 +83,12 @@ impl Store for MemoryStore {
     fn commit(&self, commit: Commit) -> Pending<'_, Vec<DeadLetter>> {
         let mut kept = self.lock();
         let mut refused = Vec::new();
-        for write in commit.writes {
+        // Views first: the first events and lines of an analysis need its room.
+        let (views, others): (Vec<_>, Vec<_>) = commit
+            .writes
+            .into_iter()
+            .partition(|write| matches!(write, Write::View(_)));
+        for write in views.into_iter().chain(others) {
             kept.write(write, &self.bounds, &mut refused);
         }
         ready(refused)
@@ -361,5 +366,4 @@ fn dead_letter(delivery: &Delivery, error: String, at: Timestamp) -> DeadLetter 
 }
 
 #[cfg(test)]
-#[path = "memory_tests.rs"]
 mod tests;

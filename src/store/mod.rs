@@ -175,7 +175,8 @@ pub struct DeadLetter {
 
 /// What readers and the engine's loop ask of a store.
 pub trait Store: Send + Sync {
-    /// Writes everything, or nothing. Returns the deliveries that found no room in the outbox;
+    /// Writes everything, or nothing; events and lines may stand before the view of a new
+    /// analysis. Returns the deliveries that found no room in the outbox;
     /// they are among the dead letters.
     fn commit(&self, commit: Commit) -> Pending<'_, Vec<DeadLetter>>;
     /// One analysis.

@@ -336,5 +336,4 @@ fn decision(decision: WebhookDecision) -> Decision {
 }
 
 #[cfg(test)]
-#[path = "endpoint_tests.rs"]
 mod tests;

@@ -83,6 +83,46 @@ pub(super) fn read(
     checks
 }
 
+/// What every check has, whatever it asks.
+struct Common {
+    name: Option<String>,
+    gating: bool,
+    weight: f64,
+    min_samples: u64,
+    require_units: u32,
+}
+
+impl Common {
+    /// `None` where the name is wrong: the check's identity is not known then.
+    fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Common> {
+        let weight = table
+            .get("weight")
+            .and_then(|field| reader.number(&field, 1.0 / WEIGHT_MAX..=WEIGHT_MAX));
+        let gating = table.get("gating").and_then(|field| reader.flag(&field));
+        let min_samples = table
+            .get("min_samples")
+            .and_then(|field| reader.whole(&field, 1..=SAMPLES_MAX));
+        let require_units = table
+            .get("require_units")
+            .and_then(|field| reader.whole(&field, 1..=UNITS_MAX));
+        let name = match table.get("name") {
+            Some(field) => {
+                let text = reader.text(&field)?;
+                Some(name(reader, &field, text)?)
+            }
+            None => None,
+        };
+        Some(Common {
+            name,
+            gating: gating.unwrap_or(true),
+            weight: weight.unwrap_or(1.0),
+            min_samples: min_samples.unwrap_or(MIN_SAMPLES_DEFAULT),
+            // UNITS_MAX fits.
+            require_units: require_units.map_or(1, |units| units as u32),
+        })
+    }
+}
+
 fn check(
     reader: &mut Reader<'_>,
     field: &Field<'_>,
@@ -91,49 +131,13 @@ fn check(
 ) -> Option<Check> {
     let known: Vec<&str> = CHECK_KEYS.iter().copied().chain([BURN_RATE]).collect();
     let table = reader.table(field, Some(&known))?;
-    let weight = table.get("weight").map(|field| {
-        reader
-            .number(&field, 1.0 / WEIGHT_MAX..=WEIGHT_MAX)
-            .unwrap_or(1.0)
-    });
-    let gating = table
-        .get("gating")
-        .map(|field| reader.flag(&field).unwrap_or(true));
-    let min_samples = table
-        .get("min_samples")
-        .map(|field| reader.whole(&field, 1..=SAMPLES_MAX));
-    let require_units = table
-        .get("require_units")
-        .map(|f| reader.whole(&f, 1..=UNITS_MAX));
-    let given_name = match table.get("name") {
-        Some(field) => {
-            let text = reader.text(&field)?;
-            Some(name(reader, &field, text)?)
-        }
-        None => None,
-    };
+    let common = Common::read(reader, &table);
     if let Some(field) = table.get(BURN_RATE) {
         let message = "`burn_rate` is not available in this version";
         let help = "use limit: with breach: {periods, of} for each window";
         reader.refuse(&field, ProblemCode::NotAvailable, message, help);
     }
-    let (asked, metric_field) = match (table.get("compare"), table.get("threshold")) {
-        (Some(field), None) => (Asked::Compare, field),
-        (None, Some(field)) => (Asked::Threshold, field),
-        (both, _) => {
-            let message = match both {
-                Some(_) => "a check is either compare or threshold",
-                None => "a check asks compare: METRIC or threshold: METRIC",
-            };
-            reader.refuse(
-                field,
-                ProblemCode::MissingKey,
-                message,
-                "give exactly one of the two",
-            );
-            return None;
-        }
-    };
+    let (asked, metric_field) = asked(reader, field, &table)?;
     refuse_strange_keys(reader, &table, asked);
     let metric = metric_index(reader, &metric_field, metrics)?;
     let written = &metrics[metric];
@@ -152,16 +156,33 @@ fn check(
         Some(at) => format!("{}-{at}", written.metric.name),
         None => written.metric.name.clone(),
     };
+    let common = common?;
     Some(Check {
-        name: given_name.unwrap_or_else(default_name),
+        name: common.name.unwrap_or_else(default_name),
         metric,
         question,
-        gating: gating.unwrap_or(true),
-        weight: weight.unwrap_or(1.0),
-        min_samples: min_samples.flatten().unwrap_or(MIN_SAMPLES_DEFAULT),
-        // UNITS_MAX fits.
-        require_units: require_units.flatten().map_or(1, |units| units as u32),
+        gating: common.gating,
+        weight: common.weight,
+        min_samples: common.min_samples,
+        require_units: common.require_units,
     })
+}
+
+/// Which of the two questions, and the field that names the metric.
+fn asked<'n>(
+    reader: &mut Reader<'_>,
+    field: &Field<'_>,
+    table: &Table<'n>,
+) -> Option<(Asked, Field<'n>)> {
+    let message = match (table.get("compare"), table.get("threshold")) {
+        (Some(metric), None) => return Some((Asked::Compare, metric)),
+        (None, Some(metric)) => return Some((Asked::Threshold, metric)),
+        (Some(_), Some(_)) => "a check is either compare or threshold",
+        (None, None) => "a check asks compare: METRIC or threshold: METRIC",
+    };
+    let help = "give exactly one of the two";
+    reader.refuse(field, ProblemCode::MissingKey, message, help);
+    None
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -210,23 +210,7 @@ fn source(
                 None => Selector::named(name),
             },
         }),
-        (From::Increments, MetricKind::Ratio) => {
-            let bad = required_selector(reader, table, "bad", "the series that counts bad events");
-            let total = required_selector(reader, table, "total", "the series that counts all");
-            let (bad, total) = (bad?, total?);
-            if bad == total {
-                let message = "`bad` and `total` are the same series";
-                let help =
-                    "bad is a part of total: total: 'requests', bad: 'requests{code=~\"5..\"}'";
-                reader.error(
-                    (table.place_of("bad"), &table.path_of("bad")),
-                    ProblemCode::Conflict,
-                    message,
-                    help,
-                );
-            }
-            Some(Source::RatioIncrements { bad, total })
-        }
+        (From::Increments, MetricKind::Ratio) => ratio_increments(reader, table),
         (From::Increments, _) => {
             let events =
                 required_selector(reader, table, "events", "the series that counts events");
@@ -240,6 +224,19 @@ fn source(
             })
         }
     }
+}
+
+fn ratio_increments(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Source> {
+    let bad = required_selector(reader, table, "bad", "the series that counts bad events");
+    let total = required_selector(reader, table, "total", "the series that counts all");
+    let (bad, total) = (bad?, total?);
+    if bad == total {
+        let at = (table.place_of("bad"), &*table.path_of("bad"));
+        let message = "`bad` and `total` are the same series";
+        let help = "bad is a part of total: total: 'requests', bad: 'requests{code=~\"5..\"}'";
+        reader.error(at, ProblemCode::Conflict, message, help);
+    }
+    Some(Source::RatioIncrements { bad, total })
 }
 
 #[derive(Clone, Copy)]

@@ -119,7 +119,7 @@ fn part(reader: &mut Reader<'_>, field: &Field<'_>, metric: &Metric) -> Option<P
             return None;
         }
         // Nothing is nothing, in any unit.
-        Amount::Plain(value, None) if value == 0.0 => Part::Absolute(0.0),
+        Amount::Plain(0.0, None) => Part::Absolute(0.0),
         Amount::Plain(..) if metric.kind == MetricKind::Ratio => {
             reader.bad(
                 field,

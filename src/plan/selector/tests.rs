@@ -18,7 +18,13 @@ fn selects(selector: &str, name: &str, pairs: &[(&str, &str)]) -> bool {
 
 #[test]
 fn matchers_follow_prometheus() {
-    let cases: &[(&str, &str, &[(&str, &str)], bool)] = &[
+    type Case = (
+        &'static str,
+        &'static str,
+        &'static [(&'static str, &'static str)],
+        bool,
+    );
+    let cases: &[Case] = &[
         ("up", "up", &[("job", "api")], true),
         ("up", "up2", &[], false),
         ("up{}", "up", &[], true),

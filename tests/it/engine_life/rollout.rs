@@ -1,0 +1,115 @@
+//! Steps of a rollout: evidence adds up, but a step's gate asks for that step's own.
+
+use davy::engine::Input;
+use davy::model::{Decision, Outcome};
+
+use super::{feed, latency_plan};
+use crate::machine::Machine;
+
+const GATE: &str = "step: {min_duration: 30s, min_samples: 200}\nstop_on_pass: false\n";
+
+fn enter(machine: &mut Machine, name: &str) {
+    machine.apply(Input::Step {
+        analysis: "x".to_owned(),
+        name: name.to_owned(),
+        weight: Some(10.0),
+    });
+}
+
+/// Whether the current step's gate is open; it must say what it waits for when it is not.
+fn is_open(machine: &Machine) -> bool {
+    let body = machine.step_body("x");
+    let (gate, decision) = (body.gate, body.decision);
+    assert_eq!(gate.open, decision == Decision::Promote);
+    assert_eq!(gate.open, gate.waiting_for.is_none());
+    gate.open
+}
+
+#[test]
+fn a_step_opens_on_its_own_time_and_samples_only() {
+    let mut machine = Machine::running("x", &latency_plan(GATE));
+    enter(&mut machine, "5%");
+    assert!(!is_open(&machine));
+    for tick in 0..3 {
+        assert!(!is_open(&machine), "before its third tick");
+        feed(&mut machine, "x", tick, 100, 1.0);
+    }
+    assert!(is_open(&machine));
+    // The final gate asks for a pass, and does not have it: the bake time is not over.
+    let body = machine.body("x");
+    assert_eq!(
+        (body.verdict, body.decision),
+        (Outcome::Inconclusive, Decision::Hold)
+    );
+    assert!(!body.gate.open);
+
+    enter(&mut machine, "50%");
+    assert!(
+        !is_open(&machine),
+        "the samples of the first step are not the second's"
+    );
+    // The clock stands within the fourth tick, which the step shares with the one before it.
+    feed(&mut machine, "x", 4, 1_000, 1.0);
+    feed(&mut machine, "x", 5, 1_000, 1.0);
+    assert!(!is_open(&machine), "enough samples, but too short a time");
+    feed(&mut machine, "x", 6, 1_000, 1.0);
+    assert!(is_open(&machine));
+    assert_eq!(machine.step_body("x").gate.step.as_deref(), Some("50%"));
+
+    enter(&mut machine, "100%");
+    for tick in 8..14 {
+        feed(&mut machine, "x", tick, 30, 1.0);
+    }
+    assert!(!is_open(&machine), "enough time, but too few samples");
+    feed(&mut machine, "x", 14, 50, 1.0);
+    assert!(is_open(&machine));
+    let names: Vec<String> = machine
+        .state
+        .analysis("x")
+        .expect("it runs")
+        .view()
+        .steps
+        .into_iter()
+        .map(|step| step.name)
+        .collect();
+    assert_eq!(names, ["5%", "50%", "100%"]);
+}
+
+#[test]
+fn a_fail_closes_an_open_step() {
+    let mut machine = Machine::running("x", &latency_plan(GATE));
+    enter(&mut machine, "5%");
+    for tick in 0..4 {
+        feed(&mut machine, "x", tick, 100, 1.0);
+    }
+    assert!(is_open(&machine));
+    for tick in 4..20 {
+        feed(&mut machine, "x", tick, 300, 2.0);
+    }
+    let body = machine.step_body("x");
+    assert_eq!(
+        (body.verdict, body.decision),
+        (Outcome::Fail, Decision::Rollback)
+    );
+    assert!(!body.gate.open);
+}
+
+#[test]
+fn evidence_adds_up_over_steps() {
+    let stepped = |steps: &[usize]| {
+        let mut machine = Machine::running("x", &latency_plan("stop_on_pass: false\n"));
+        for tick in 0..20 {
+            if steps.contains(&tick) {
+                enter(&mut machine, "next");
+            }
+            feed(&mut machine, "x", tick, 60, 1.05);
+        }
+        machine.body("x")
+    };
+    let (without, with) = (stepped(&[]), stepped(&[3, 9, 15]));
+    assert_eq!(without.verdict, Outcome::Pass);
+    assert_eq!(
+        with, without,
+        "a step changes its own gate and nothing else"
+    );
+}

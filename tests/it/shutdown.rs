@@ -1,0 +1,134 @@
+//! The end of a daemon: in bounded time, whoever is still connected.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::daemon::{TestDaemon, WALK, client};
+
+/// Far below the five seconds of the drain's deadline.
+const PROMPT: Duration = Duration::from_secs(3);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_streams_and_long_polls_end_with_the_daemon() {
+    let daemon = TestDaemon::start().await;
+    let id = daemon.begin().await;
+    let events = format!("{}/v1/analyses/{id}/events", daemon.url);
+    let mut stream = daemon.client.get(events).send().await.expect("a stream");
+    stream
+        .chunk()
+        .await
+        .expect("lives")
+        .expect("the first event");
+    let verdict = format!("{}/v1/analyses/{id}/verdict?wait=60s", daemon.url);
+    let poll = tokio::spawn(daemon.client.get(verdict).send());
+    let idle = tokio::net::TcpStream::connect(daemon.url.trim_start_matches("http://")).await;
+    // A later answer on the same daemon: the poll's connection was accepted before this one.
+    assert_eq!(daemon.get("/healthz").await.0, 200);
+    daemon.begin_to_stop();
+    tokio::time::timeout(PROMPT, daemon.ended())
+        .await
+        .expect("the drain is prompt");
+    while stream.chunk().await.is_ok_and(|chunk| chunk.is_some()) {}
+    if let Ok(answer) = poll.await.expect("no panic") {
+        assert_eq!(
+            answer.status().as_u16(),
+            200,
+            "a poll that got through gets its verdict"
+        );
+    }
+    drop(idle);
+}
+
+/// Kills the child when the test ends early.
+struct Child(std::process::Child);
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_drains_a_real_process_and_it_exits_0() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("walk.yaml"), WALK).expect("written");
+    let child = Command::new(env!("CARGO_BIN_EXE_davy"))
+        .args([
+            "serve",
+            "--set",
+            "server.port=0",
+            "--set",
+            "log.format=json",
+            "--set",
+        ])
+        .arg(format!("plans.directory={}", folder.path().display()))
+        .current_dir(folder.path())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = Child(child.expect("davy starts"));
+    let log = BufReader::new(child.0.stderr.take().expect("piped"));
+    let mut lines = log.lines().map(|line| line.expect("text"));
+    let ready = lines
+        .find(|line| line.contains("\"message\":\"ready\""))
+        .expect("it gets ready");
+    let ready: serde_json::Value = serde_json::from_str(&ready).expect("the log is JSON");
+    let url = format!("http://{}", ready["address"].as_str().expect("an address"));
+    let body = json!({"plan": "walk"});
+    let started = client()
+        .post(format!("{url}/v1/analyses"))
+        .json(&body)
+        .send()
+        .await;
+    let started: serde_json::Value = started.expect("an answer").json().await.expect("JSON");
+    let events = format!(
+        "{url}/v1/analyses/{}/events",
+        started["id"].as_str().expect("an id")
+    );
+    let mut stream = client().get(events).send().await.expect("a stream");
+    stream
+        .chunk()
+        .await
+        .expect("lives")
+        .expect("the first event");
+    let killed = Command::new("kill")
+        .args(["-TERM", &child.0.id().to_string()])
+        .status();
+    assert!(killed.expect("kill runs").success());
+    assert!(
+        lines.any(|line| line.contains("\"message\":\"stopped\"")),
+        "it says that it stopped"
+    );
+    let status = child.0.wait().expect("it ended");
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_bad_configuration_is_told_before_anything_listens() {
+    let run = |args: &[&str]| {
+        let out = Command::new(env!("CARGO_BIN_EXE_davy"))
+            .args(args)
+            .output()
+            .expect("davy runs");
+        (
+            out.status.code(),
+            String::from_utf8_lossy(&out.stderr).into_owned(),
+        )
+    };
+    let (code, said) = run(&["serve", "--set", "server.prt=1"]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("prt"), "{said}");
+    let (code, said) = run(&["serve", "--set", "plans.directory=/nonexistent"]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(
+        said.starts_with("davy: error:") || said.contains("davy: error:"),
+        "{said}"
+    );
+    let (code, _) = run(&["serve", "--nonsense"]);
+    assert_eq!(code, Some(64));
+    let (code, said) = run(&["--version"]);
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+}
