@@ -208,6 +208,9 @@ impl Window {
                 cell.exposure = self.tick as f64 / 1000.0;
             }
         }
+        for cell in cells.iter_mut().flatten() {
+            cell.settle();
+        }
         ClosedTick { index, cells }
     }
 }
@@ -267,6 +270,28 @@ impl Cell {
             _ => return Err(NoPlace::WrongForm),
         }
         Ok(())
+    }
+
+    /// Puts what is summed in floating point into an order that does not depend on arrival.
+    fn settle(&mut self) {
+        self.points
+            .sort_by(|one, other| one.0.cmp(&other.0).then(one.1.total_cmp(&other.1)));
+        if self.units.is_empty() {
+            return;
+        }
+        let weight = |i: usize| self.weights.get(i).copied().unwrap_or(1);
+        let mut order: Vec<usize> = (0..self.values.len()).collect();
+        order.sort_by(|&i, &j| {
+            let by_value = self.values[i].total_cmp(&self.values[j]);
+            let by_unit = self.units[i].cmp(&self.units[j]);
+            by_unit.then(by_value).then(weight(i).cmp(&weight(j)))
+        });
+        let weights = order.iter().map(|&i| weight(i)).collect();
+        if !self.weights.is_empty() {
+            self.weights = weights;
+        }
+        self.values = order.iter().map(|&i| self.values[i]).collect();
+        self.units = order.iter().map(|&i| self.units[i]).collect();
     }
 
     /// Whether a clustered ratio has no room for another unit.

@@ -24,7 +24,8 @@ use crate::config::{Config, daemon};
 use crate::engine::{self, State};
 use crate::http::link::EngineLink;
 use crate::http::listen::SocketBounds;
-use crate::http::{Bounds, Shared, listen, openapi, router};
+use crate::http::samples::IngestBudget;
+use crate::http::{Bounds, Shared, listen, openapi, router, samples};
 use crate::model::Millis;
 use crate::plan::Plan;
 use crate::store::memory::{self, MemoryStore};
@@ -37,6 +38,10 @@ use machine::Machine;
 
 /// How much longer each wait between webhook attempts is than the one before.
 const BACKOFF_FACTOR: f64 = 2.0;
+/// Bytes of all recordings together.
+const RECORDINGS_BYTES_MAX: u64 = 1 << 30;
+/// Bytes of samples in work, all requests together; more where one request needs more.
+const INGEST_BYTES_MAX: u64 = 256 << 20;
 /// Bytes of a webhook's secret file.
 const SECRET_FILE_BYTES_MAX: u64 = 4_096;
 
@@ -61,6 +66,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = Arc::new(MemoryStore::new(memory::Bounds {
         recording_bytes_max: config.limits.recording_bytes_max,
+        recordings_bytes_max: RECORDINGS_BYTES_MAX.max(config.limits.recording_bytes_max),
         outbox_max: size(config.webhook.queue_max),
     }));
     let watchers = Arc::new(Watchers::default());
@@ -82,6 +88,10 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         bounds: bounds(config),
         streams: Arc::new(Semaphore::new(size(config.limits.sse_clients_max))),
         stopping: CancellationToken::new(),
+        ingest: IngestBudget::new(INGEST_BYTES_MAX.max(samples::bytes_in_work(
+            config.server.request_body_bytes_max,
+            config.server.decoded_body_bytes_max,
+        ))),
         openapi: serde_json::to_vec_pretty(&openapi::document())?.into(),
     });
     let machine = Machine {
@@ -135,9 +145,14 @@ impl Daemon {
             socket,
             shutdown_deadline,
         } = self;
+        // Without its engine the daemon can only refuse: however the thread ends, so does all else.
+        let engine_ends = stop.clone().drop_guard();
         let engine = std::thread::Builder::new()
             .name("davy-engine".into())
-            .spawn(move || machine.run())
+            .spawn(move || {
+                let _stop_all = engine_ends;
+                machine.run();
+            })
             .context("cannot start the engine's thread")?;
         let delivering = TaskTracker::new();
         let workers_stop = CancellationToken::new();

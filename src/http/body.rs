@@ -58,6 +58,12 @@ impl Packing {
     }
 }
 
+/// The length of the body as its sender states it.
+pub fn stated_length(headers: &HeaderMap) -> Option<u64> {
+    let value = headers.get(header::CONTENT_LENGTH)?;
+    value.to_str().ok()?.parse().ok()
+}
+
 /// Reads at most `bytes_max` bytes.
 ///
 /// # Errors
@@ -68,10 +74,7 @@ pub async fn read(
     body: Body,
     bytes_max: u64,
 ) -> Result<Bytes, Problem> {
-    let stated = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok());
-    let stated: Option<u64> = stated.and_then(|text| text.parse().ok());
+    let stated = stated_length(headers);
     if stated.is_some_and(|bytes| bytes > bytes_max) {
         return Err(too_large(shared, "request_body_bytes", bytes_max));
     }

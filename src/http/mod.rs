@@ -69,6 +69,8 @@ pub struct Shared {
     pub plans: BTreeMap<String, Arc<Plan>>,
     /// Limits.
     pub bounds: Bounds,
+    /// Room for samples in work.
+    pub ingest: samples::IngestBudget,
     /// Room for event streams.
     pub streams: Arc<Semaphore>,
     /// Cancelled when the daemon begins to stop.

@@ -10,7 +10,7 @@ use super::problem::{CODES, Problem};
 use super::routes::{Route, routes};
 
 /// Problems any route may answer.
-const GENERAL: [&str; 3] = ["internal", "request_timeout", "stopping"];
+const GENERAL: [&str; 4] = ["cross_site", "internal", "request_timeout", "stopping"];
 
 /// The document.
 pub fn document() -> Value {

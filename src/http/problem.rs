@@ -87,7 +87,7 @@ pub struct PlacedProblem {
 }
 
 /// Every code with its status and title: the one table.
-pub const CODES: [(&str, u16, &str); 28] = [
+pub const CODES: [(&str, u16, &str); 29] = [
     ("malformed_json", 400, "the body is not JSON"),
     ("empty_body", 400, "the body is empty"),
     (
@@ -102,6 +102,7 @@ pub const CODES: [(&str, u16, &str); 28] = [
         "the body is not what its content-encoding says",
     ),
     ("incomplete_body", 400, "the body ended early"),
+    ("cross_site", 403, "a page of another site asked"),
     ("analysis_not_found", 404, "no analysis has this id"),
     ("plan_not_found", 404, "no plan has this name"),
     ("route_not_found", 404, "nothing is here"),

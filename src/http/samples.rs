@@ -11,11 +11,12 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri, header};
 use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Shared;
 use super::body::{self, Packing};
 use super::link::Answer;
-use super::problem::Problem;
+use super::problem::{BUSY_RETRY_SECS, Problem};
 use super::query::Parameters;
 use crate::codec::json::{Form, decode};
 use crate::codec::{Decoded, ItemRefusal};
@@ -25,6 +26,54 @@ use crate::engine::{Ingested, Input};
 pub const REFUSALS_SHOWN_MAX: usize = 100;
 /// Bodies above this are decoded off the threads that answer requests: it takes over a millisecond.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes that samples take in memory for each byte of their JSON, about: a line of 130 bytes becomes
+/// a sample of 350.
+const MEMORY_PER_JSON_BYTE: u64 = 3;
+
+/// Bytes a request keeps in memory: its body as it came, unpacked, and decoded.
+pub fn bytes_in_work(wire_bytes: u64, decoded_bytes: u64) -> u64 {
+    wire_bytes + decoded_bytes * (1 + MEMORY_PER_JSON_BYTE)
+}
+
+/// Room for the samples of all requests in work together, so that many large requests at once are
+/// answered with 503 and not with the end of the process.
+#[derive(Debug, Clone)]
+pub struct IngestBudget {
+    kibibytes: Arc<Semaphore>,
+}
+
+/// Room that is taken, until it is dropped.
+pub type Reserved = OwnedSemaphorePermit;
+
+impl IngestBudget {
+    /// Room for this many bytes.
+    pub fn new(bytes: u64) -> IngestBudget {
+        let kibibytes = usize::try_from(bytes.div_ceil(1024)).unwrap_or(usize::MAX);
+        let kibibytes = kibibytes.min(Semaphore::MAX_PERMITS);
+        IngestBudget {
+            kibibytes: Arc::new(Semaphore::new(kibibytes)),
+        }
+    }
+
+    /// Takes room; nobody waits for it.
+    pub fn reserve(&self, bytes: u64) -> Option<Reserved> {
+        let kibibytes = u32::try_from(bytes.div_ceil(1024)).ok()?;
+        self.kibibytes
+            .clone()
+            .try_acquire_many_owned(kibibytes)
+            .ok()
+    }
+}
+
+fn reserve(shared: &Shared, bytes: u64) -> Result<Reserved, Problem> {
+    shared.ingest.reserve(bytes).ok_or_else(|| {
+        shared.metrics.limit("ingest_bytes");
+        Problem::new("busy", "too many samples are in work")
+            .help("send the same request again after the stated time")
+            .retry_after(BUSY_RETRY_SECS)
+    })
+}
 
 /// What became of a request's samples.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
@@ -73,9 +122,24 @@ pub async fn take(
         .and_then(|value| value.to_str().ok());
     let form = Form::of_content_type(content_type)?;
     let bounds = &shared.bounds;
+    let wire_bytes = body::stated_length(&headers).unwrap_or(bounds.request_body_bytes_max);
+    let _wire = reserve(&shared, wire_bytes.min(bounds.request_body_bytes_max))?;
     let packed = body::read(&shared, &headers, body, bounds.request_body_bytes_max).await?;
     shared.metrics.ingest_wire_bytes.inc_by(packed.len() as u64);
+    let most = match packing {
+        Packing::Plain => packed.len() as u64,
+        Packing::Gzip | Packing::Zstd => bounds.decoded_body_bytes_max,
+    };
+    let unpacking = reserve(&shared, bytes_in_work(0, most))?;
     let plain = body::unpack(&shared, packing, packed, bounds.decoded_body_bytes_max).await?;
+    let _decoded = match packing {
+        Packing::Plain => unpacking,
+        // Now that it is known, only what is needed.
+        Packing::Gzip | Packing::Zstd => {
+            drop(unpacking);
+            reserve(&shared, bytes_in_work(0, plain.len() as u64))?
+        }
+    };
     shared
         .metrics
         .ingest_decoded_bytes
@@ -174,5 +238,26 @@ fn count(shared: &Shared, answer: &SamplesAnswer) {
             .samples
             .with_label_values(&[outcome])
             .inc_by(number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_is_kept_to_the_kibibyte_and_room_comes_back() {
+        let budget = IngestBudget::new(10 * 1024);
+        let first = budget.reserve(9 * 1024 + 1).expect("ten are free");
+        assert!(
+            budget.reserve(1).is_none(),
+            "a part of a kibibyte is a whole one"
+        );
+        drop(first);
+        assert!(budget.reserve(10 * 1024).is_some());
+        assert!(
+            budget.reserve(10 * 1024 + 1).is_none(),
+            "more than there is"
+        );
     }
 }

@@ -111,7 +111,11 @@ impl Grid {
 
     /// Boundary at which the score of the last `window` ticks is zero: the point estimate.
     pub fn estimate(&self, window: usize) -> Option<f64> {
-        self.crossing(|i| self.z(i, window, Adjust::NONE), 0.0)
+        // Few or rounded values leave a flat stretch at zero; its middle is the estimate, as with
+        // an even number of differences, so that swapping the direction mirrors it.
+        let last = self.crossing(|i| self.z(i, window, Adjust::NONE), 0.0)?;
+        let first = self.first_crossing(|i| self.z(i, window, Adjust::NONE), 0.0)?;
+        Some(0.5 * (first + last))
     }
 
     /// The interval: the end that decides a fail is the tightest over all windows against
@@ -178,6 +182,22 @@ impl Grid {
             } else {
                 return None;
             }
+        }
+        None
+    }
+
+    /// As [`Grid::crossing`], but where `z` stays at `level` for a stretch, its beginning.
+    fn first_crossing(&self, z: impl Fn(usize) -> Option<f64>, level: f64) -> Option<f64> {
+        let mut above: Option<(f64, f64)> = None;
+        for (i, &node) in self.nodes.iter().enumerate() {
+            let Some(value) = z(i) else { continue };
+            if value > level {
+                above = Some((node, value));
+                continue;
+            }
+            let (left, left_value) = above?;
+            let share = (left_value - level) / (left_value - value);
+            return Some(left + share * (node - left));
         }
         None
     }

@@ -437,7 +437,8 @@ impl Side {
             let information = self.prefix_v[state.looked];
             let step = information - state.information;
             let increment = spent - state.spent;
-            if increment <= 0.0 || step < MIN_INFORMATION_STEP * information {
+            let too_little = step <= 0.0 || step < MIN_INFORMATION_STEP * information;
+            if increment <= 0.0 || too_little {
                 // Too little news for a look of its own: its share of beta is carried over.
                 continue;
             }

@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Commit, Cursor, DEAD_LETTERS_MAX, DeadLetter, Delivery, EVENTS_KEPT_MAX, EventsAfter, Filter,
-    Outbox, PAGE_MAX, Page, Pending, Recording, Settlement, Store, Write,
+    Commit, Cursor, DEAD_LETTERS_MAX, DeadLetter, Delivery, EVENTS_KEPT_FINAL_MAX, EVENTS_KEPT_MAX,
+    EventsAfter, Filter, Outbox, PAGE_MAX, Page, Pending, Recording, Settlement, Store, Write,
 };
-use crate::engine::{AnalysisView, Event};
+use crate::engine::{AnalysisView, Event, EventKind};
+use crate::judge::verdict::Status;
 use crate::model::Timestamp;
 
 /// Bounds of the memory.
@@ -19,6 +20,8 @@ use crate::model::Timestamp;
 pub struct Bounds {
     /// Bytes of one analysis' recording.
     pub recording_bytes_max: u64,
+    /// Bytes of all recordings together; past it the oldest final analyses lose theirs.
+    pub recordings_bytes_max: u64,
     /// Deliveries waiting, over all endpoints.
     pub outbox_max: usize,
 }
@@ -39,6 +42,8 @@ struct Kept {
     /// Delivery id to its place in the outbox.
     places: HashMap<String, u64>,
     next_place: u64,
+    /// Bytes of all recordings.
+    recordings_bytes: u64,
     dead: VecDeque<DeadLetter>,
 }
 
@@ -129,10 +134,9 @@ impl Store for MemoryStore {
     }
 
     fn recording<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Recording>> {
-        let bytes_max = self.bounds.recording_bytes_max;
         ready(self.lock().rooms.get(id).map(|room| Recording {
             lines: room.lines.clone(),
-            truncated_at_bytes: room.truncated.then_some(bytes_max),
+            truncated_at_bytes: room.truncated.then_some(room.recording_bytes),
         }))
     }
 }
@@ -195,15 +199,15 @@ impl Kept {
             Write::View(view) => self.replace_view(*view),
             Write::Event(event) => {
                 if let Some(room) = self.rooms.get_mut(&event.analysis) {
-                    if room.events.len() == EVENTS_KEPT_MAX {
-                        room.events.pop_front();
-                    }
-                    room.events.push_back(event);
+                    room.push(event);
                 }
             }
             Write::Record { analysis, line } => {
                 if let Some(room) = self.rooms.get_mut(&analysis) {
-                    room.record(line, bounds.recording_bytes_max);
+                    self.recordings_bytes += room.record(line, bounds.recording_bytes_max);
+                }
+                if self.recordings_bytes > bounds.recordings_bytes_max {
+                    self.drop_recording(&analysis);
                 }
             }
             Write::Deliver(delivery) => {
@@ -224,6 +228,7 @@ impl Kept {
             }
             Write::Forget(analysis) => {
                 if let Some(room) = self.rooms.remove(&analysis) {
+                    self.recordings_bytes -= room.recording_bytes;
                     self.order.remove(&(room.view.started_at, analysis));
                 }
             }
@@ -239,6 +244,28 @@ impl Kept {
                 let id = view.id.clone();
                 self.rooms.insert(id, Room::new(view));
             }
+        }
+    }
+
+    /// Makes room: the oldest final analysis that has a recording loses it; where none is final,
+    /// the one that was just written to.
+    fn drop_recording(&mut self, last_written: &str) {
+        let final_with_lines = |id: &&String| {
+            let room = self.rooms.get(*id);
+            room.is_some_and(|room| room.view.status == Status::Final && !room.lines.is_empty())
+        };
+        let oldest = self
+            .order
+            .keys()
+            .map(|(_, id)| id)
+            .find(final_with_lines)
+            .cloned();
+        let chosen = oldest.unwrap_or_else(|| last_written.to_string());
+        if let Some(room) = self.rooms.get_mut(&chosen) {
+            self.recordings_bytes -= room.recording_bytes;
+            room.lines = Vec::new();
+            room.recording_bytes = 0;
+            room.truncated = true;
         }
     }
 
@@ -329,15 +356,32 @@ impl Room {
         }
     }
 
-    fn record(&mut self, line: String, bytes_max: u64) {
+    fn push(&mut self, event: Event) {
+        let last = event.kind == EventKind::VerdictFinal;
+        self.events.push_back(event);
+        let kept_max = if last {
+            EVENTS_KEPT_FINAL_MAX
+        } else {
+            EVENTS_KEPT_MAX
+        };
+        let surplus = self.events.len().saturating_sub(kept_max);
+        self.events.drain(..surplus);
+        if last {
+            self.events.shrink_to_fit();
+        }
+    }
+
+    /// Keeps a line; the bytes it takes.
+    fn record(&mut self, line: String, bytes_max: u64) -> u64 {
         // Once a line is lost the rest is worth nothing for a replay, and would only mislead.
         let bytes = line.len() as u64 + 1;
         if self.truncated || self.recording_bytes + bytes > bytes_max {
             self.truncated = true;
-            return;
+            return 0;
         }
         self.recording_bytes += bytes;
         self.lines.push(line.into());
+        bytes
     }
 }
 

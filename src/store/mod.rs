@@ -22,6 +22,8 @@ use crate::model::{Outcome, Timestamp};
 pub const PAGE_MAX: usize = 200;
 /// Events kept for each analysis: who resumes from further back learns that some are gone.
 pub const EVENTS_KEPT_MAX: usize = 256;
+/// Events kept of an analysis that is final: nobody follows it any more.
+pub const EVENTS_KEPT_FINAL_MAX: usize = 16;
 /// Dead letters kept over all endpoints.
 pub const DEAD_LETTERS_MAX: usize = 1_000;
 
@@ -110,7 +112,7 @@ pub struct EventsAfter {
 pub struct Recording {
     /// In order, without newlines.
     pub lines: Vec<Arc<str>>,
-    /// Lines past this many bytes were not kept; `None` when it is whole.
+    /// Lines past this many bytes are not kept (0: none are any more); `None` when it is whole.
     pub truncated_at_bytes: Option<u64>,
 }
 

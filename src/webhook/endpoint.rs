@@ -205,9 +205,10 @@ impl Endpoint {
         let address = self
             .url
             .render(&with_event(&verdict, &event), Place::Address);
-        let url = Url::parse(&address).map_err(|error| format!("{address:?}: {error}"))?;
+        let url = Url::parse(&address)
+            .map_err(|error| format!("the filled-in address is none: {error}"))?;
         if guard::host_is_refused(&url) {
-            return Err(format!("{address:?} is an address of a metadata service"));
+            return Err("the filled-in address is one of a metadata service".to_string());
         }
         let mut headers = self.headers.clone();
         let seconds = now.millis().div_euclid(1000);
@@ -268,17 +269,17 @@ fn parse_url(text: &str) -> Checked<Template> {
     });
     // Who answers must not depend on what is said: the host is fixed.
     if host_end.is_none_or(|end| text[..end].contains("{{")) {
-        return Err((format!("{text:?} has no fixed host"), help.into()));
+        return Err(("the address has no fixed host".into(), help.into()));
     }
     let template = Template::parse(text, &FIELDS)
         .map_err(|bad| (format!("{bad}, at byte {}", bad.offset), bad.help))?;
     let sample = template.render(&Value::Null, Place::Address);
-    let url = Url::parse(&sample).map_err(|error| (format!("{text:?}: {error}"), help.into()))?;
+    let url = Url::parse(&sample).map_err(|error| (error.to_string(), help.into()))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err((format!("{text:?} is not an http address"), help.into()));
+        return Err(("the address is not an http one".into(), help.into()));
     }
     if guard::host_is_refused(&url) {
-        let message = format!("{text:?} is an address of a metadata service");
+        let message = "the address is one of a metadata service".to_string();
         return Err((
             message,
             "davy never sends there; give another address".into(),

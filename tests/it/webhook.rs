@@ -228,3 +228,38 @@ async fn what_cannot_be_right_is_refused_before_anything_listens() {
     open.server.allow_unauthenticated = true;
     assert!(davy::app::build(&open, Default::default()).is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_old_is_given_up_and_counted() {
+    let (url, mut arrived) = receiver(&[500; 64]).await;
+    let toml = format!("name = \"e\"\nurl = \"{url}\"\nevents = [\"analysis.started\"]");
+    let daemon = TestDaemon::start_with(|config| {
+        config.webhooks = vec![entry(&toml)];
+        config.webhook.backoff_initial_ms = 3_000;
+        config.webhook.backoff_max_ms = 3_000;
+        config.webhook.attempts_age_secs_max = 1;
+    })
+    .await;
+    daemon.begin().await;
+    arrived.recv().await.expect("an attempt");
+    let dead = "davy_webhook_attempts_total{endpoint=\"e\",outcome=\"dead\"} 1";
+    let counted = async {
+        loop {
+            let metrics = daemon
+                .client
+                .get(format!("{}/metrics", daemon.url))
+                .send()
+                .await;
+            let text = metrics.expect("an answer").text().await.expect("text");
+            if text.contains(dead) && text.contains("davy_outbox_depth 0") {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = std::time::Duration::from_secs(20);
+    tokio::time::timeout(limit, counted)
+        .await
+        .expect("it is given up");
+    daemon.stop().await;
+}

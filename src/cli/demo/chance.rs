@@ -20,8 +20,8 @@ impl Chance {
         Chance(seed.wrapping_add(GAMMA.wrapping_mul(number)))
     }
 
-    /// The next number.
-    pub fn next(&mut self) -> u64 {
+    /// Draws the next number.
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GAMMA);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -33,18 +33,18 @@ impl Chance {
     /// for the small ranges used here.
     pub fn between(&mut self, from: u32, to: u32) -> u32 {
         let width = u64::from(to.saturating_sub(from)) + 1;
-        from + (self.next() % width) as u32
+        from + (self.draw() % width) as u32
     }
 
     /// A whole number from 0 to 99.
     pub fn percent(&mut self) -> u8 {
-        (self.next() % 100) as u8
+        (self.draw() % 100) as u8
     }
 
     /// Brings a slice into a random order (Fisher-Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
-            let other = (self.next() % (last as u64 + 1)) as usize;
+            let other = (self.draw() % (last as u64 + 1)) as usize;
             items.swap(last, other);
         }
     }
@@ -61,14 +61,14 @@ mod tests {
     fn numbers_are_those_of_the_published_generator() {
         // First outputs of SplitMix64 for seed 1234567, as the reference program prints them.
         let mut chance = Chance::new(1_234_567);
-        let first: Vec<u64> = (0..3).map(|_| chance.next()).collect();
+        let first: Vec<u64> = (0..3).map(|_| chance.draw()).collect();
         let published = [
             6_457_827_717_110_365_317,
             3_203_168_211_198_807_973,
             9_817_491_932_198_370_423,
         ];
         assert_eq!(first, published);
-        assert_eq!(Chance::at(1_234_567, 2).next(), published[2]);
+        assert_eq!(Chance::at(1_234_567, 2).draw(), published[2]);
     }
 
     #[test]

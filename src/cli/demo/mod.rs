@@ -216,7 +216,9 @@ impl<'out> Voice<'out> {
         let looks = verdict.guarantee.looks;
         match &self.live {
             Some(live) => live.set_message(line),
-            None if looks <= LOOKS_IN_FULL || looks % LOOKS_PER_LINE == 0 => self.say(&line)?,
+            None if looks <= LOOKS_IN_FULL || looks.is_multiple_of(LOOKS_PER_LINE) => {
+                self.say(&line)?
+            }
             None => {}
         }
         Ok(())
@@ -233,7 +235,7 @@ impl<'out> Voice<'out> {
         ))?;
         self.say(&report::evidence(verdict))?;
         self.say(&format!(
-            "promised: P(false fail) <= {} over the whole analysis, {:.4} of it spent in {} looks; \
+            "promised: P(false fail) <= {} over all looks, of which {:.4} is spent after look {}; \
              P(false pass) <= {} per check",
             guarantee.alpha, guarantee.spent, guarantee.looks, guarantee.beta
         ))?;
@@ -250,5 +252,36 @@ impl<'out> Voice<'out> {
             true => "\nthe demo ended as it should",
             false => "\nthe demo did not end as it should",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_right_verdict_carried_out_is_an_ending_as_it_should_be() {
+        let verdict = |verdict: &str, decision: &str| -> Verdict {
+            serde_json::from_value(serde_json::json!({
+                "verdict": verdict, "final": true, "decision": decision, "message": "",
+                "elapsed_secs": 10, "checks": [],
+                "guarantee": {"alpha": 0.01, "beta": 0.05, "spent": 0.001, "looks": 10},
+            }))
+            .expect("a verdict body")
+        };
+        let (failed, passed) = (verdict("fail", "rollback"), verdict("pass", "promote"));
+        let undecided = verdict("inconclusive", "hold");
+        assert!(as_expected(false, &failed, 0));
+        assert!(as_expected(true, &passed, 100));
+        for (healthy, verdict, canary_percent) in [
+            (false, &failed, 50),
+            (false, &passed, 100),
+            (false, &undecided, 50),
+            (true, &passed, 50),
+            (true, &failed, 0),
+            (true, &undecided, 50),
+        ] {
+            assert!(!as_expected(healthy, verdict, canary_percent));
+        }
     }
 }

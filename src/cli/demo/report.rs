@@ -144,7 +144,7 @@ pub fn evidence(verdict: &Verdict) -> String {
     for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    format!("{table}\n\n{}", drawings(&verdict.checks))
+    format!("{}\n\n{}", table.trim_fmt(), drawings(&verdict.checks))
 }
 
 /// Each check's interval on an axis; checks of one scale share theirs.

@@ -16,75 +16,78 @@ fn selects(selector: &str, name: &str, pairs: &[(&str, &str)]) -> bool {
     parsed.matches(name, &labels(pairs))
 }
 
+type Case = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    bool,
+);
+
+/// Selector, series name, labels, and whether it is selected.
+const CASES: &[Case] = &[
+    ("up", "up", &[("job", "api")], true),
+    ("up", "up2", &[], false),
+    ("up{}", "up", &[], true),
+    ("up{job=\"api\"}", "up", &[("job", "api")], true),
+    ("up{job=\"api\",}", "up", &[("job", "api")], true),
+    ("up{job=\"api\"}", "up", &[], false),
+    // A missing label is the empty string.
+    ("up{job=\"\"}", "up", &[], true),
+    ("up{job!=\"api\"}", "up", &[], true),
+    ("up{job!=\"\"}", "up", &[], false),
+    ("up{job=~\"api|\"}", "up", &[], true),
+    ("up{job!~\".+\"}", "up", &[], true),
+    ("up{job!~\".+\"}", "up", &[("job", "x")], false),
+    // Regexes are anchored at both ends, alternatives included.
+    ("up{code=~\"5..\"}", "up", &[("code", "503")], true),
+    ("up{code=~\"5..\"}", "up", &[("code", "1503")], false),
+    ("up{code=~\"5..\"}", "up", &[("code", "5033")], false),
+    ("up{code=~\"4|5\"}", "up", &[("code", "45")], false),
+    ("up{code=~\"a.c\"}", "up", &[("code", "a\nc")], true),
+    // The name is a label too.
+    ("{__name__=~\"http_.*\"}", "http_requests", &[], true),
+    ("{__name__=~\"http_.*\"}", "requests_http_x", &[], false),
+    (
+        "{\"http.server.duration\", le=\"1\"}",
+        "http.server.duration",
+        &[("le", "1")],
+        true,
+    ),
+    ("up{\"k8s.pod\"=\"a\"}", "up", &[("k8s.pod", "a")], true),
+    // Quotes and escapes.
+    ("up{path='/a\"b'}", "up", &[("path", "/a\"b")], true),
+    ("up{path=`a\\b`}", "up", &[("path", "a\\b")], true),
+    (
+        "up{path=~\"\\\\d+\\\\.x\"}",
+        "up",
+        &[("path", "12.x")],
+        true,
+    ),
+    (
+        "up{path=\"\\x41\\u00e9\\101\"}",
+        "up",
+        &[("path", "AéA")],
+        true,
+    ),
+    // Bare matchers, as arms are written.
+    (
+        "job=\"api\", code!~\"5..\"",
+        "anything",
+        &[("job", "api"), ("code", "200")],
+        true,
+    ),
+    (
+        "job=\"api\", code!~\"5..\"",
+        "anything",
+        &[("job", "api"), ("code", "500")],
+        false,
+    ),
+    ("a=\"1\", a!=\"2\"", "x", &[("a", "1")], true),
+];
+
 #[test]
 fn matchers_follow_prometheus() {
-    type Case = (
-        &'static str,
-        &'static str,
-        &'static [(&'static str, &'static str)],
-        bool,
-    );
-    let cases: &[Case] = &[
-        ("up", "up", &[("job", "api")], true),
-        ("up", "up2", &[], false),
-        ("up{}", "up", &[], true),
-        ("up{job=\"api\"}", "up", &[("job", "api")], true),
-        ("up{job=\"api\",}", "up", &[("job", "api")], true),
-        ("up{job=\"api\"}", "up", &[], false),
-        // A missing label is the empty string.
-        ("up{job=\"\"}", "up", &[], true),
-        ("up{job!=\"api\"}", "up", &[], true),
-        ("up{job!=\"\"}", "up", &[], false),
-        ("up{job=~\"api|\"}", "up", &[], true),
-        ("up{job!~\".+\"}", "up", &[], true),
-        ("up{job!~\".+\"}", "up", &[("job", "x")], false),
-        // Regexes are anchored at both ends, alternatives included.
-        ("up{code=~\"5..\"}", "up", &[("code", "503")], true),
-        ("up{code=~\"5..\"}", "up", &[("code", "1503")], false),
-        ("up{code=~\"5..\"}", "up", &[("code", "5033")], false),
-        ("up{code=~\"4|5\"}", "up", &[("code", "45")], false),
-        ("up{code=~\"a.c\"}", "up", &[("code", "a\nc")], true),
-        // The name is a label too.
-        ("{__name__=~\"http_.*\"}", "http_requests", &[], true),
-        ("{__name__=~\"http_.*\"}", "requests_http_x", &[], false),
-        (
-            "{\"http.server.duration\", le=\"1\"}",
-            "http.server.duration",
-            &[("le", "1")],
-            true,
-        ),
-        ("up{\"k8s.pod\"=\"a\"}", "up", &[("k8s.pod", "a")], true),
-        // Quotes and escapes.
-        ("up{path='/a\"b'}", "up", &[("path", "/a\"b")], true),
-        ("up{path=`a\\b`}", "up", &[("path", "a\\b")], true),
-        (
-            "up{path=~\"\\\\d+\\\\.x\"}",
-            "up",
-            &[("path", "12.x")],
-            true,
-        ),
-        (
-            "up{path=\"\\x41\\u00e9\\101\"}",
-            "up",
-            &[("path", "AéA")],
-            true,
-        ),
-        // Bare matchers, as arms are written.
-        (
-            "job=\"api\", code!~\"5..\"",
-            "anything",
-            &[("job", "api"), ("code", "200")],
-            true,
-        ),
-        (
-            "job=\"api\", code!~\"5..\"",
-            "anything",
-            &[("job", "api"), ("code", "500")],
-            false,
-        ),
-        ("a=\"1\", a!=\"2\"", "x", &[("a", "1")], true),
-    ];
-    for (selector, name, pairs, expected) in cases {
+    for (selector, name, pairs, expected) in CASES {
         assert_eq!(
             selects(selector, name, pairs),
             *expected,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap as Map;
 fn store(recording_bytes_max: u64, outbox_max: usize) -> MemoryStore {
     MemoryStore::new(Bounds {
         recording_bytes_max,
+        recordings_bytes_max: 1 << 30,
         outbox_max,
     })
 }
@@ -278,4 +279,85 @@ async fn a_full_outbox_buries_what_comes_and_a_repetition_changes_nothing() {
         store.next_due("e").await.expect("works"),
         Some(Timestamp(7))
     );
+}
+
+#[tokio::test]
+async fn past_the_bound_of_all_recordings_the_oldest_final_one_goes_first() {
+    let store = MemoryStore::new(Bounds {
+        recording_bytes_max: 100,
+        recordings_bytes_max: 12,
+        outbox_max: 1,
+    });
+    let line = |id: &str| Write::Record {
+        analysis: id.into(),
+        line: "abc".into(),
+    };
+    for (id, at, is_final) in [("an_1", 1, false), ("an_2", 2, true), ("an_3", 3, true)] {
+        let mut writes = begun(id, at);
+        writes.retain(|write| matches!(write, Write::View(_)));
+        if let (Some(Write::View(view)), true) = (writes.first_mut(), is_final) {
+            view.status = Status::Final;
+        }
+        commit(&store, writes).await;
+        commit(&store, vec![line(id)]).await;
+    }
+    let kept = async |id| {
+        let recording = store.recording(id).await.expect("works").expect("known");
+        (recording.lines.len(), recording.truncated_at_bytes)
+    };
+    assert_eq!(kept("an_2").await, (1, None), "twelve bytes are the bound");
+    commit(&store, vec![line("an_1")]).await;
+    assert_eq!(kept("an_2").await, (0, Some(0)));
+    assert_eq!(
+        (kept("an_1").await, kept("an_3").await),
+        ((2, None), (1, None))
+    );
+    commit(&store, vec![Write::Forget("an_3".into()), line("an_1")]).await;
+    assert_eq!(
+        kept("an_1").await,
+        (3, None),
+        "what is forgotten makes room"
+    );
+    commit(&store, vec![line("an_1")]).await;
+    assert_eq!(
+        kept("an_1").await,
+        (0, Some(0)),
+        "nothing else is left to drop"
+    );
+}
+
+#[tokio::test]
+async fn a_final_analysis_keeps_its_last_events() {
+    let store = store(1 << 20, 10);
+    let writes = begun("an_1", 0);
+    let first = writes.iter().find_map(|write| match write {
+        Write::Event(event) => Some(event.clone()),
+        _ => None,
+    });
+    let first = first.expect("an analysis begins with an event");
+    commit(&store, writes).await;
+    for sequence in 2..=40 {
+        let kind = if sequence == 40 {
+            EventKind::VerdictFinal
+        } else {
+            EventKind::Look
+        };
+        commit(
+            &store,
+            vec![Write::Event(Event {
+                sequence,
+                kind,
+                ..first.clone()
+            })],
+        )
+        .await;
+    }
+    let found = store
+        .events_after("an_1", 0)
+        .await
+        .expect("works")
+        .expect("known");
+    assert!(found.gap);
+    assert_eq!(found.events.len(), EVENTS_KEPT_FINAL_MAX);
+    assert_eq!(found.events.last().map(|event| event.sequence), Some(40));
 }
