@@ -16,6 +16,8 @@ use crate::plan::{MetricKind, Plan, Source};
 
 /// Smallest clock time after which a tick closes without its watermark, in milliseconds.
 pub const IDLE_CLOSE_MIN: Millis = 1_000;
+/// Samples or events in one cell: sixteen times as many, over all looks, still fit an i64.
+pub const CELL_COUNT_MAX: u64 = 1 << 46;
 /// Mantissa bits that survive when an overfull tick is coarsened: a relative step of 2^-11.
 const COARSE_MANTISSA_BITS: u32 = 11;
 
@@ -42,8 +44,8 @@ pub struct Cell {
     pub samples: u64,
     /// Values the sender could not measure.
     pub missing: u64,
-    /// Whether values were coarsened to keep the cell within its bound.
-    pub coarsened: bool,
+    /// Mantissa bits left of each value, once values were coarsened to keep the cell in bounds.
+    pub coarse_bits: Option<u32>,
 }
 
 /// A closed tick: one pair of cells (baseline, canary) a metric.
@@ -208,6 +210,7 @@ impl Window {
                 cell.exposure = self.tick as f64 / 1000.0;
             }
         }
+        cells.iter_mut().for_each(even_out);
         for cell in cells.iter_mut().flatten() {
             cell.settle();
         }
@@ -226,13 +229,17 @@ impl Cell {
         unit: Option<u64>,
         values_max: usize,
     ) -> Result<(), NoPlace> {
+        let (own, others) = (self.samples.max(self.bad), count_of(reading));
+        if own.saturating_add(others) > CELL_COUNT_MAX {
+            return Err(NoPlace::TickFull);
+        }
         match (kind, reading) {
             (MetricKind::Latency, Reading::Values { values, weights }) => {
                 if self.values.len() + values.len() > values_max {
                     if unit.is_some() {
                         return Err(NoPlace::TickFull);
                     }
-                    self.coarsen();
+                    self.coarsen_below(values_max / 2);
                 }
                 self.add_values(values, weights, unit);
             }
@@ -334,28 +341,64 @@ impl Cell {
         }
     }
 
-    /// Merges values that agree to 11 bits of mantissa into one weighted value at the middle of
-    /// their step. Both arms are coarsened on the same lattice, so ranks keep their meaning to
-    /// within 0.05 % of a value, far inside any tolerance.
-    fn coarsen(&mut self) {
+    /// Merges values that agree to 11 bits of mantissa, or to as many as it takes to leave at most
+    /// `distinct_max` values. At the tick's close the other arm is coarsened alike.
+    fn coarsen_below(&mut self, distinct_max: usize) {
+        let most = self.coarse_bits.unwrap_or(COARSE_MANTISSA_BITS);
+        for bits in (0..=most).rev() {
+            self.coarsen(bits);
+            if self.values.len() <= distinct_max {
+                break;
+            }
+        }
+    }
+
+    fn coarsen(&mut self, mantissa_bits: u32) {
         let weights = std::mem::take(&mut self.weights);
         let mut merged: BTreeMap<u64, u64> = BTreeMap::new();
         for (i, &value) in self.values.iter().enumerate() {
-            let sum = merged.entry(coarse(value).to_bits()).or_default();
+            let coarse = truncated(value, mantissa_bits);
+            let sum = merged.entry(coarse.to_bits()).or_default();
             *sum = sum.saturating_add(weights.get(i).copied().unwrap_or(1));
         }
         self.values = merged.keys().map(|&bits| f64::from_bits(bits)).collect();
         self.weights = merged.into_values().collect();
-        self.coarsened = true;
+        self.coarse_bits = Some(mantissa_bits);
     }
 }
 
-/// The middle of the step of 2^-11 that a value lies in; zero and infinities stay.
+/// Brings both arms of a metric to the coarser of their resolutions, so that neither is moved
+/// against the other.
+fn even_out(cells: &mut [Cell; 2]) {
+    let coarsest = cells.iter().filter_map(|cell| cell.coarse_bits).min();
+    if let Some(bits) = coarsest {
+        for cell in cells.iter_mut() {
+            cell.coarsen(bits);
+        }
+    }
+}
+
+/// What a reading adds to a cell's counts at the most.
+fn count_of(reading: &Reading) -> u64 {
+    match reading {
+        Reading::Values { values, weights } if weights.is_empty() => values.len() as u64,
+        Reading::Values { weights, .. } => weights
+            .iter()
+            .fold(0, |sum, &weight| sum.saturating_add(weight)),
+        Reading::Ratio { bad, total } => *bad.max(total),
+        Reading::Rate { events, .. } => *events,
+    }
+}
+
+/// A value cut to 11 bits of mantissa: a relative step of 2^-11. Whole numbers up to 4,096 stay.
 pub fn coarse(value: f64) -> f64 {
+    truncated(value, COARSE_MANTISSA_BITS)
+}
+
+fn truncated(value: f64, mantissa_bits: u32) -> f64 {
     if value == 0.0 || !value.is_finite() {
         return value;
     }
-    let dropped = 52 - COARSE_MANTISSA_BITS;
-    let bits = value.to_bits() >> dropped << dropped;
-    f64::from_bits(bits | 1 << (dropped - 1))
+    let dropped = 52 - mantissa_bits;
+    f64::from_bits(value.to_bits() >> dropped << dropped)
 }

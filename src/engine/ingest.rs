@@ -286,7 +286,7 @@ fn reading_for(analysis: &Analysis, place: &Place, reading: &Reading) -> Result<
             Err(Fate::Refused(
                 "count_too_large",
                 format!(
-                    "weights, totals and events must be at most {COUNT_MAX} a sample, exposures finite and from 0 up, and bad events no more than the total"
+                    "weights, totals and events must be at most {COUNT_MAX} a sample, exposures finite and from 0 up"
                 ),
             ))
         };
@@ -341,7 +341,8 @@ fn increment(kind: MetricKind, name: &str, role: Role, reading: &Reading) -> Res
 fn is_countable(reading: &Reading) -> bool {
     match reading {
         Reading::Values { weights, .. } => weights.iter().all(|&weight| weight <= COUNT_MAX),
-        Reading::Ratio { bad, total } => bad <= total && *total <= COUNT_MAX,
+        // An increment of bad events comes with its total in a reading of its own.
+        Reading::Ratio { bad, total } => *bad.max(total) <= COUNT_MAX,
         Reading::Rate { events, exposure } => {
             *events <= COUNT_MAX && (0.0..=COUNT_MAX as f64).contains(exposure)
         }

@@ -37,7 +37,7 @@ impl Step {
         now: Timestamp,
     ) -> Step {
         let offset = now.since(origin).max(0);
-        let first_tick = ((offset + plan.tick - 1) / plan.tick) as usize;
+        let first_tick = (offset.saturating_add(plan.tick - 1) / plan.tick) as usize;
         Step {
             name,
             weight,

@@ -4,9 +4,11 @@
 //! checked against the stated length before anything is read and again while reading; the second
 //! while decompressing, so that a small body cannot become a large one in memory.
 
+use std::time::Duration;
+
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::{HeaderMap, header};
 use futures_util::StreamExt;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -18,6 +20,11 @@ use super::problem::Problem;
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// Bytes of a JSON request that is not samples; a plan alone may have 256 KiB.
 pub const REQUEST_BYTES_MAX: u64 = 512 * 1024;
+
+/// Bytes of a body past its limit that are read and thrown away.
+const DRAIN_BYTES_MAX: u64 = 1024 * 1024;
+/// How long that may take.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// How a body is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,10 +82,13 @@ pub async fn read(
     bytes_max: u64,
 ) -> Result<Bytes, Problem> {
     let stated = stated_length(headers);
-    if stated.is_some_and(|bytes| bytes > bytes_max) {
+    let mut stream = body.into_data_stream();
+    if let Some(bytes) = stated.filter(|bytes| *bytes > bytes_max) {
+        if bytes <= bytes_max + DRAIN_BYTES_MAX {
+            drain(&mut stream).await;
+        }
         return Err(too_large(shared, "request_body_bytes", bytes_max));
     }
-    let mut stream = body.into_data_stream();
     let mut read: Vec<u8> = Vec::new();
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|error| {
@@ -86,11 +96,29 @@ pub async fn read(
                 .help("send the whole body, as long as content-length says")
         })?;
         if read.len() as u64 + chunk.len() as u64 > bytes_max {
+            drop(read);
+            drain(&mut stream).await;
             return Err(too_large(shared, "request_body_bytes", bytes_max));
         }
         read.extend_from_slice(&chunk);
     }
     Ok(read.into())
+}
+
+/// Reads on and throws away, within bounds: a sender that is still writing when the connection
+/// closes sees a broken pipe instead of the answer.
+async fn drain(stream: &mut BodyDataStream) {
+    let rest = async {
+        let mut bytes = 0;
+        while let Some(Ok(chunk)) = stream.next().await {
+            bytes += chunk.len() as u64;
+            if bytes > DRAIN_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    // What does not come in time does not matter any more.
+    let _ = tokio::time::timeout(DRAIN_TIME_MAX, rest).await;
 }
 
 /// Unpacks to at most `bytes_max` bytes.

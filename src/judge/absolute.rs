@@ -45,8 +45,8 @@ pub struct AbsolutePart {
 /// One look at the absolute part.
 #[derive(Debug, Clone, Copy)]
 pub struct AbsoluteLook {
-    /// Shown: the canary is more than `a` above the baseline.
-    pub fail: bool,
+    /// Shown by a window that ends now: the canary is more than `a` above the baseline.
+    pub crossing: bool,
     /// Shown: it is not.
     pub pass: bool,
     /// Ticks until a pass at the present shares.
@@ -95,7 +95,7 @@ impl AbsolutePart {
         }
         self.run.add(tick);
         let bad = tick.bad[1] as i64;
-        match self.law(tick, self.baseline_ceiling() + self.absolute) {
+        match self.law(tick, self.baseline_ceiling(tick) + self.absolute) {
             Some(law) => self.above.push_count(bad, law),
             None => self.above.push_empty(),
         }
@@ -115,7 +115,7 @@ impl AbsolutePart {
 
     /// Looks at the run so far; `dispersion` is the design effect of the counts.
     pub fn look(&mut self, dispersion: Adjust, at: &mut LookAt<'_>) -> AbsoluteLook {
-        let fail = self.above.look(dispersion, at.scratch).fail;
+        let above = self.above.look(dispersion, at.scratch);
         if !self.switched && self.run.bad[0] >= BASELINE_EVENTS_MIN {
             self.switched = true;
             self.difference.begin_passing_after(at.look - 1);
@@ -141,9 +141,9 @@ impl AbsolutePart {
             (look.pass, self.predict_alone())
         };
         AbsoluteLook {
-            fail,
+            crossing: above.crossing,
             pass,
-            needs_ticks: needs_ticks.filter(|_| !pass && !fail),
+            needs_ticks: needs_ticks.filter(|_| !pass && !above.fail),
         }
     }
 
@@ -195,8 +195,17 @@ impl AbsolutePart {
 
     /// Upper end of the baseline's confidence sequence so far, at half of alpha. Both ends of the
     /// sequence share delta, and only one is used.
-    fn baseline_ceiling(&self) -> f64 {
-        self.bounds(&self.run, 0, 0.5 * self.fail_level)[1]
+    ///
+    /// A shock that hits both arms (an outage behind them) lifts the baseline of its own ticks
+    /// above that: such a tick is held against its own baseline, at a share of the level.
+    fn baseline_ceiling(&self, tick: &Tally) -> f64 {
+        let level = 0.5 * self.fail_level;
+        let run = self.bounds(&self.run, 0, level)[1];
+        if tick.rate(0, self.kind) <= run {
+            return run;
+        }
+        let looks = self.pass.looks_planned.max(1) as f64;
+        self.bounds(tick, 0, level / looks)[1].max(run)
     }
 
     /// Law of the canary's events at this share or rate; `None` where it says nothing.

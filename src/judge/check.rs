@@ -12,6 +12,10 @@ use crate::model::{Millis, Reason};
 use crate::plan::{Check, Metric, Plan, Tolerance, Worse};
 use crate::stats::sampler;
 
+/// Share of missing values in an arm above which a check is inconclusive, when the arms differ;
+/// also the share of ticks that may contradict themselves.
+pub const MISSING_SHARE_MAX: f64 = 0.2;
+
 /// How much of the evidence a look has to work out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {

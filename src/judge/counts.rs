@@ -7,7 +7,7 @@
 //! `absolute`.
 
 use crate::judge::absolute::AbsolutePart;
-use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
+use crate::judge::check::{self, Detail, Evidence, LookAt, MISSING_SHARE_MAX, Setting};
 use crate::judge::grid::{Grid, Orientation};
 use crate::judge::rank;
 use crate::judge::side::{Adjust, Look, Side};
@@ -41,7 +41,7 @@ pub struct CountCheck {
     run: Tally,
     units: [UnitSums; 2],
     clustered: bool,
-    inconsistent: bool,
+    inconsistent_ticks: usize,
 }
 
 #[derive(Debug)]
@@ -49,6 +49,7 @@ struct OneSide {
     worse_is_lower: bool,
     relative: Option<Side>,
     absolute: Option<AbsolutePart>,
+    failed: bool,
 }
 
 // === impl CountCheck ===
@@ -77,6 +78,7 @@ impl CountCheck {
                         let seed = setting.seed(plan_hash, &format!("{name}/absolute"));
                         AbsolutePart::new(seed, absolute, setting.metric.kind, fail, pass)
                     }),
+                    failed: false,
                 }
             })
             .collect();
@@ -91,7 +93,7 @@ impl CountCheck {
             run: Tally::default(),
             units: Default::default(),
             clustered: setting.metric.cluster.is_some(),
-            inconsistent: false,
+            inconsistent_ticks: 0,
         }
     }
 
@@ -128,9 +130,10 @@ impl CountCheck {
             tick.total[arm] = cell.total;
             tick.exposure[arm] = cell.exposure;
             if self.kind == MetricKind::Ratio && cell.bad > cell.total {
-                // Bad events whose totals were lost: nothing can be said of this tick.
-                self.inconsistent = true;
-                tick.bad[arm] = cell.total;
+                // Bad events whose totals are not there (lost, or in the tick beside): nothing
+                // can be said of this tick.
+                self.inconsistent_ticks += 1;
+                return Tally::default();
             }
         }
         tick
@@ -139,7 +142,8 @@ impl CountCheck {
     /// Looks at the run so far.
     pub fn find(&mut self, setting: &Setting<'_>, at: &mut LookAt<'_>) -> Evidence {
         let mut evidence = Evidence::none(self.ratio_scale());
-        if self.inconsistent {
+        let share = self.inconsistent_ticks as f64 / self.history.len().max(1) as f64;
+        if share > MISSING_SHARE_MAX {
             evidence.wanting = Some(Reason::BadData);
             return evidence;
         }
@@ -231,6 +235,7 @@ impl CountCheck {
                     adjust,
                     look.fail_bound,
                     look.pass_bound,
+                    evidence.window,
                 );
             }
         } else {
@@ -331,14 +336,18 @@ impl OneSide {
             .as_mut()
             .map(|side| side.look(adjust, at.scratch));
         let absolute = self.absolute.as_mut().map(|part| part.look(adjust, at));
+        // Both parts at the same look: exceeding one now and the other an hour later is no
+        // degradation beyond both.
         let parts = [
-            relative.map(|look| look.fail),
-            absolute.map(|look| look.fail),
+            relative.map(|look| look.crossing),
+            absolute.map(|look| look.crossing),
         ];
+        self.failed |=
+            parts.iter().flatten().all(|&crossing| crossing) && parts.iter().any(Option::is_some);
         let relative_passes = relative.is_some_and(|look| look.pass);
         let absolute_passes = absolute.is_some_and(|look| look.pass);
         PartsLook {
-            fail: parts.iter().flatten().all(|&fail| fail) && parts.iter().any(Option::is_some),
+            fail: self.failed,
             pass: relative_passes || absolute_passes,
             relative,
             relative_passes,

@@ -20,6 +20,8 @@ use crate::window::Cell;
 
 /// Null paths of a gauge check; seven autocorrelations share them under `envelope`.
 const GAUGE_PATHS: usize = 4_000;
+/// Largest log-ratio of one tick's points: a factor of a thousand.
+const LOG_RATIO_MAX: f64 = 6.907_755_278_982_137;
 /// Slack for statistics computed in double against thresholds simulated in single precision.
 const THRESHOLD_SLACK: f64 = 1e-5;
 
@@ -31,7 +33,7 @@ pub struct GaugeCheck {
     sides: Vec<PairedSide>,
     /// All points of the only tick, for a plan with one look.
     single: Option<[Vec<(i64, f64)>; 2]>,
-    nonpositive: bool,
+    negative: bool,
     ticks: usize,
 }
 
@@ -96,7 +98,7 @@ impl GaugeCheck {
             tolerance,
             sides,
             single,
-            nonpositive: false,
+            negative: false,
             ticks: 0,
         }
     }
@@ -114,7 +116,7 @@ impl GaugeCheck {
                 [Some(baseline), Some(canary)] => paired(baseline, canary, lower, &self.tolerance),
                 _ => Ok(None),
             };
-            self.nonpositive |= number.is_err();
+            self.negative |= number.is_err();
             side.numbers.push(number.unwrap_or(None));
         }
     }
@@ -136,7 +138,7 @@ impl GaugeCheck {
             &self.tolerance,
             scale,
         ));
-        if self.nonpositive {
+        if self.negative {
             evidence.wanting = Some(Reason::BadData);
             return evidence;
         }
@@ -322,7 +324,7 @@ fn mean(cell: &Cell) -> Option<f64> {
 }
 
 /// Distance from the boundary, positive where worse. `Err` when a relative tolerance meets a
-/// value that is not positive; both parts together need both exceeded, so the smaller counts.
+/// negative value; both parts together need both exceeded, so the smaller counts.
 fn paired(
     baseline: f64,
     canary: f64,
@@ -340,14 +342,15 @@ fn paired(
                 absolute,
             };
             let limit = sign * check::boundary(sign * baseline, lower, &part);
-            if limit <= 0.0 || canary <= 0.0 {
-                return if limit == canary {
-                    Ok(Some(0.0))
-                } else {
-                    Err(())
-                };
-            }
-            Ok(Some(sign * libm::log(canary / limit)))
+            // A point at zero is as far away as a log-ratio may be: it must not silence the check.
+            let ratio = if limit == canary {
+                0.0
+            } else if limit <= 0.0 {
+                LOG_RATIO_MAX
+            } else {
+                libm::log(canary / limit).clamp(-LOG_RATIO_MAX, LOG_RATIO_MAX)
+            };
+            Ok(Some(sign * ratio))
         }
         (None, Some(absolute)) => Ok(Some(check::sign(lower) * (canary - baseline) - absolute)),
         (None, None) => Ok(None),

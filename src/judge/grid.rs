@@ -119,8 +119,9 @@ impl Grid {
     }
 
     /// The interval: the end that decides a fail is the tightest over all windows against
-    /// `fail_bound` (a bound on the penalised statistic), the other is the whole run's against
-    /// `pass_bound` (standard deviations). An open end is `None`.
+    /// `fail_bound` (a bound on the penalised statistic), the other is that of the last `window`
+    /// ticks (the whole run, unless a shorter window speaks) against `pass_bound` (standard
+    /// deviations). An open end is `None`.
     pub fn interval(
         &self,
         orientation: Orientation,
@@ -128,6 +129,7 @@ impl Grid {
         adjust: Adjust,
         fail_bound: f64,
         pass_bound: f64,
+        window: usize,
     ) -> [Option<f64>; 2] {
         let by_windows = |sign: f64| -> Option<f64> {
             if !fail_bound.is_finite() {
@@ -142,7 +144,7 @@ impl Grid {
         let by_whole = |sign: f64| -> Option<f64> {
             pass_bound
                 .is_finite()
-                .then(|| self.crossing(|i| self.z(i, self.ticks(), adjust), sign * pass_bound))?
+                .then(|| self.crossing(|i| self.z(i, window, adjust), sign * pass_bound))?
         };
         match orientation {
             Orientation::Higher => [by_windows(1.0), by_whole(-1.0)],

@@ -19,6 +19,7 @@ mod absolute;
 mod breach;
 mod counts;
 mod gauge;
+mod overall;
 mod rank;
 mod series;
 mod tail;
@@ -29,19 +30,21 @@ use std::sync::Arc;
 use crate::model::{Outcome, Reason};
 use crate::plan::{MetricKind, Plan, Question, ThresholdForm};
 use crate::window::{Cell, ClosedTick};
-use check::{Detail, Evidence, LookAt, Setting};
+pub use overall::score;
+
+use check::{Detail, Evidence, LookAt, MISSING_SHARE_MAX, Setting};
 use scratch::Scratch;
 use verdict::{Finding, Needs, PerArm};
 
 /// Revision of everything that can change a verdict's bytes: raise it with every such change.
 pub const ENGINE_REVISION: u32 = 1;
 
-/// Share of missing values in an arm above which a check is inconclusive, when the arms differ.
-const MISSING_SHARE_MAX: f64 = 0.2;
 /// Difference of the arms' missing shares from which they count as different.
 const MISSING_DIFFERENCE: f64 = 0.1;
 /// Share of missing values above which a check is inconclusive in any case.
 const MISSING_SHARE_HALF: f64 = 0.5;
+/// Largest prediction, in horizons; beyond it the honest answer is that nobody knows.
+const NEEDS_HORIZONS_MAX: f64 = 100.0;
 /// Ticks without samples, after there were some, from which an arm is stale.
 const STALE_TICKS: usize = 4;
 
@@ -140,7 +143,7 @@ impl Judge {
             let evidence = self.checks[index].find(&setting, &mut at);
             findings.push(self.finding(&setting, evidence));
         }
-        let (outcome, reason) = overall(&findings, self.received_anything());
+        let (outcome, reason) = overall::of_findings(&findings, self.received_anything());
         Judgement {
             outcome,
             reason,
@@ -217,7 +220,9 @@ impl Judge {
     ) -> (Outcome, Reason) {
         let is_threshold = matches!(setting.check.question, Question::Threshold { .. });
         let is_breach = !setting.check.question.spends_alpha();
-        if evidence.fail {
+        let data = self.data_reason(received, is_threshold);
+        // The values that arrived may be the bad ones only: a survivors' tale is no evidence.
+        if evidence.fail && (is_breach || data != Some(Reason::BadData)) {
             let reason = if is_threshold {
                 Reason::LimitBreached
             } else {
@@ -226,10 +231,8 @@ impl Judge {
             return (Outcome::Fail, reason);
         }
         let arms: &[usize] = if is_threshold { &[1] } else { &[0, 1] };
-        if let Some(reason) = self
-            .data_reason(received, is_threshold)
-            .filter(|_| !is_breach)
-        {
+        // An alarm rule has policies of its own for missing ticks, but silence is never a pass.
+        if let Some(reason) = data.filter(|_| !is_breach || evidence.pass) {
             return (Outcome::Inconclusive, reason);
         }
         if let Some(reason) = evidence.wanting {
@@ -309,7 +312,10 @@ impl Judge {
         let tick_secs = self.plan.tick as f64 / 1000.0;
         let for_time = (self.plan.min_duration as f64 / 1000.0 - ticks * tick_secs).max(0.0);
         let per_tick = (received.samples[0] + received.samples[1]) as f64 / ticks;
-        let smaller = received.samples[0].min(received.samples[1]);
+        let smaller = match setting.check.question {
+            Question::Threshold { .. } => received.samples[1],
+            Question::Compare { .. } => received.samples[0].min(received.samples[1]),
+        };
         let wanted = setting.check.min_samples.saturating_sub(smaller);
         let for_minimum = if wanted == 0 {
             0.0
@@ -324,7 +330,9 @@ impl Judge {
             None => return None,
         };
         let secs = (more.max(for_minimum) * tick_secs).max(for_time);
-        let seconds = secs.is_finite().then(|| rounded_up(secs, tick_secs));
+        let horizon_secs = self.plan.horizon as f64 / 1000.0;
+        let seconds =
+            (secs <= NEEDS_HORIZONS_MAX * horizon_secs).then(|| rounded_up(secs, tick_secs));
         let samples = seconds
             .filter(|_| per_tick > 0.0)
             .map(|secs| (secs / tick_secs * per_tick).ceil() as u64);
@@ -438,61 +446,7 @@ fn setting(plan: &Plan, index: usize, detail: Detail) -> Setting<'_> {
     }
 }
 
-/// Any gating fail fails; every gating check passing passes; else inconclusive, with the reason
-/// of the check that is furthest from an answer.
-fn overall(findings: &[Finding], received_anything: bool) -> (Outcome, Reason) {
-    if !received_anything {
-        return (Outcome::Inconclusive, Reason::NoTelemetry);
-    }
-    let gating = || findings.iter().filter(|finding| finding.gating);
-    if let Some(failed) = gating().find(|finding| finding.verdict == Outcome::Fail) {
-        return (Outcome::Fail, failed.reason);
-    }
-    match gating()
-        .filter(|f| f.verdict == Outcome::Inconclusive)
-        .max_by_key(|f| gravity(f.reason))
-    {
-        Some(open) => (Outcome::Inconclusive, open.reason),
-        None => (
-            Outcome::Pass,
-            gating()
-                .next()
-                .map_or(Reason::WithinTolerance, |f| f.reason),
-        ),
-    }
-}
-
-/// How far a reason is from an answer: missing data is worse than missing samples.
-fn gravity(reason: Reason) -> u8 {
-    match reason {
-        Reason::NoTelemetry => 9,
-        Reason::NoTraffic => 8,
-        Reason::BaselineMissing => 7,
-        Reason::CanaryMissing => 6,
-        Reason::BadData => 5,
-        Reason::Stale => 4,
-        Reason::NeedsUnits => 3,
-        Reason::NeedsSamples => 2,
-        Reason::NeedsTime => 1,
-        _ => 0,
-    }
-}
-
 /// Time in whole ticks: a look happens only at a tick's close.
 fn rounded_up(secs: f64, tick_secs: f64) -> f64 {
     (secs / tick_secs - 1e-9).ceil().max(1.0) * tick_secs
-}
-
-/// Weight share of gating checks: pass 100, inconclusive 75, fail 0; 0 on any fail.
-pub fn score(plan: &Plan, findings: &[Finding]) -> f64 {
-    let (mut sum, mut weights) = (0.0, 0.0);
-    for (finding, check) in findings.iter().zip(&plan.checks).filter(|(f, _)| f.gating) {
-        match finding.verdict {
-            Outcome::Fail => return 0.0,
-            Outcome::Pass => sum += 100.0 * check.weight,
-            Outcome::Inconclusive => sum += 75.0 * check.weight,
-        }
-        weights += check.weight;
-    }
-    if weights > 0.0 { sum / weights } else { 75.0 }
 }

@@ -188,6 +188,7 @@ impl RankCheck {
                 adjust,
                 loud.fail_bound,
                 loud.pass_bound,
+                evidence.window,
             );
         }
         evidence.needs_ticks = needs_ticks(looks, ticks, setting.plan.beta);

@@ -88,8 +88,10 @@ impl Adjust {
 /// One look's answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Look {
-    /// A degradation is shown.
+    /// A degradation was shown, at this look or before.
     pub fail: bool,
+    /// It is shown by a window that ends now.
+    pub crossing: bool,
     /// Its absence is shown.
     pub pass: bool,
     /// The window that speaks loudest, and its statistic.
@@ -115,7 +117,6 @@ pub struct Side {
     unit: Option<f64>,
     exact_counts: bool,
     fail_bounds: Vec<f64>,
-    fail_bounds_gaussian: bool,
     claim: Option<Claim>,
     pass_gaussian: PassGaussian,
     pass_counts: PassCounts,
@@ -157,7 +158,6 @@ impl Side {
             unit: None,
             exact_counts: true,
             fail_bounds: Vec::new(),
-            fail_bounds_gaussian: false,
             claim: None,
             pass_gaussian: PassGaussian::default(),
             pass_counts: PassCounts {
@@ -260,20 +260,21 @@ impl Side {
         let whole = self.whole_z(adjust);
         let has_news = look > 0 && !matches!(self.laws[look - 1], Law::Empty);
         let peak = self.peak(adjust);
-        let mut fail_bound = f64::INFINITY;
+        let (mut fail_bound, mut crossing) = (f64::INFINITY, false);
         let spends = self.fail_spending.level > 0.0;
         if let Some(peak) = peak.filter(|_| spends && (has_news || self.is_last(look))) {
-            fail_bound = self.fail_bound(look, peak.statistic, adjust, scratch);
-            if peak.statistic >= fail_bound - THRESHOLD_SLACK && self.failed_at.is_none() {
+            fail_bound = self.fail_bound(look, peak.statistic, scratch);
+            crossing = peak.statistic >= fail_bound - THRESHOLD_SLACK;
+            if crossing && self.failed_at.is_none() {
                 self.failed_at = Some(look);
             }
         }
         let (pass, pass_bound) = self.pass(look, whole, adjust);
-        let fail = self.failed_at.is_some();
-        self.passing = pass && !fail;
+        self.passing = pass;
         Look {
-            fail,
-            pass: pass && !fail,
+            fail: self.failed_at.is_some(),
+            crossing,
+            pass,
             peak,
             z_whole: whole,
             fail_bound,
@@ -300,39 +301,20 @@ impl Side {
 
     /// The bound that the statistic is held against at this look. Where the screen shows that the
     /// statistic is certainly below its threshold the valid ceiling stands in for it.
-    fn fail_bound(
-        &mut self,
-        look: usize,
-        statistic: f64,
-        adjust: Adjust,
-        scratch: &mut Scratch,
-    ) -> f64 {
-        let gaussian = !adjust.is_none() || !self.all_lattice();
+    fn fail_bound(&mut self, look: usize, statistic: f64, scratch: &mut Scratch) -> f64 {
         let alpha = self.fail_spending.cumulative(look);
-        if self.fail_bounds_gaussian != gaussian {
-            // A factor appeared: the laws mean something else now, so the path is drawn anew.
-            self.fail_bounds.clear();
-            self.claim = None;
-            self.fail_bounds_gaussian = gaussian;
-        }
-        if self.fail_bounds.len() < look && self.is_certainly_below(statistic, alpha, gaussian) {
+        if self.fail_bounds.len() < look && self.is_certainly_below(statistic, alpha) {
             let before = self.fail_spending.cumulative(look - 1);
             let planned = self.fail_spending.looks_planned;
             let ceiling = multiscale::threshold_ceiling(&self.prefix_v, planned, alpha - before);
             return ceiling.max(statistic + 2.0 * THRESHOLD_SLACK);
         }
-        self.simulate_to(look, gaussian, scratch);
+        self.simulate_to(look, scratch);
         self.fail_bounds[look - 1]
     }
 
-    fn all_lattice(&self) -> bool {
-        self.laws
-            .iter()
-            .all(|law| !matches!(law, Law::Gaussian { .. }))
-    }
-
-    fn is_certainly_below(&mut self, statistic: f64, alpha: f64, gaussian: bool) -> bool {
-        if gaussian {
+    fn is_certainly_below(&mut self, statistic: f64, alpha: f64) -> bool {
+        if self.unit.is_none() {
             return multiscale::certainly_below(statistic, alpha);
         }
         // For counts the same argument takes the exact tail of the whole-run count, as long as
@@ -353,7 +335,9 @@ impl Side {
         self.tail.upper_tail(count) > alpha
     }
 
-    fn simulate_to(&mut self, look: usize, gaussian: bool, scratch: &mut Scratch) {
+    /// Every path takes each tick's own law, also where a factor weakens the statistic: so rare
+    /// clustered counts are held against their own skewed tail and not against a Gaussian one.
+    fn simulate_to(&mut self, look: usize, scratch: &mut Scratch) {
         let claim = match self.claim.filter(|claim| scratch.null.holds(*claim)) {
             Some(claim) => claim,
             None => {
@@ -371,12 +355,7 @@ impl Side {
             let next = paths.looks();
             let law = &self.laws[next];
             let alpha = self.fail_spending.cumulative(next + 1);
-            let bound = match law {
-                Law::Lattice(lattice) if gaussian => {
-                    paths.look(&Law::gaussian(lattice.variance()), alpha)
-                }
-                law => paths.look(law, alpha),
-            };
+            let bound = paths.look(law, alpha);
             self.fail_bounds.truncate(next);
             self.fail_bounds.push(bound);
         }
@@ -439,7 +418,11 @@ impl Side {
             let increment = spent - state.spent;
             let too_little = step <= 0.0 || step < MIN_INFORMATION_STEP * information;
             if increment <= 0.0 || too_little {
-                // Too little news for a look of its own: its share of beta is carried over.
+                // Too little news for a look of its own: its share of beta is carried over. A
+                // bound stays only with the very score it was made for.
+                if step > 0.0 {
+                    state.bound = f64::INFINITY;
+                }
                 continue;
             }
             state.bound = state.recursion.next(information, increment);

@@ -217,6 +217,7 @@ impl TailCheck {
             adjust,
             loud.fail_bound,
             loud.pass_bound,
+            evidence.window,
         );
         evidence.needs_ticks = rank::needs_ticks(looks, ticks, setting.plan.beta);
     }

@@ -99,10 +99,12 @@ impl NullPaths {
         let (mean, variance) = match law {
             Law::Empty => (0.0, 0.0),
             Law::Gaussian { variance } => (0.0, *variance),
-            Law::Lattice(lattice) => {
-                let left = lattice.mean() - lattice.unit() * centre(lattice) as f64;
-                (left, lattice.variance())
-            }
+            // Counted from the whole step nearest to the mean, so that single precision holds
+            // long sums of large counts.
+            Law::Lattice(lattice) => (
+                lattice.mean() - lattice.unit() * centre(lattice) as f64,
+                lattice.variance(),
+            ),
         };
         self.mean.push(self.mean[last] + mean);
         self.variance.push(self.variance[last] + variance);
@@ -188,7 +190,7 @@ impl NullPaths {
     }
 }
 
-/// The whole number next to a law's mean, in steps of the lattice.
+/// The lattice step nearest to a law's mean.
 fn centre(lattice: &Lattice) -> i64 {
     (lattice.mean() / lattice.unit()).round() as i64
 }

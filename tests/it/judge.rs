@@ -9,7 +9,7 @@ mod properties;
 use std::sync::Arc;
 
 use davy::judge::check::Detail;
-use davy::judge::side::Scratch;
+use davy::judge::scratch::Scratch;
 use davy::judge::verdict::Finding;
 use davy::judge::{Judge, Judgement};
 use davy::model::Outcome;

@@ -63,7 +63,7 @@ fn a_regression_of_the_tail_alone_is_the_tail_checks_to_find() {
             values
                 .iter_mut()
                 .take(slow)
-                .for_each(|value| *value = 1_000.0 + *value);
+                .for_each(|value| *value += 1_000.0);
             of_values(values)
         };
         (0..LOOKS)
