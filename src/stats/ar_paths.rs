@@ -4,7 +4,8 @@
 //! `Envelope`, its own first autocorrelation) standardises the windows, and the *same* function is
 //! applied to simulated Gaussian paths: so the small-sample behaviour of both estimates is in the
 //! thresholds. Under `Envelope` the threshold is the largest over first-order autocorrelations up
-//! to 0.8.
+//! to 0.8, and it is what removes paths: an autocorrelation for which the largest threshold was
+//! more than careful keeps what it did not spend for later looks.
 
 use crate::stats::multiscale::{self, Peak, WHOLE_RUN_PENALTY};
 use crate::stats::sampler::Stream;
@@ -16,6 +17,8 @@ const CORRECTION_MAX: f64 = 0.95;
 
 /// Memory of all prefix sums; longer runs get fewer paths.
 const SCRATCH_BYTES_MAX: usize = 64 << 20;
+/// Paths below which thresholds would be noise, whatever memory says.
+const PATHS_MIN: usize = 500;
 
 /// How dependence between ticks is allowed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,27 +36,30 @@ pub struct ArPaths {
     looks_planned: usize,
     multiscale: bool,
     ticks: usize,
+    paths: usize,
+    stream: Stream,
     ensembles: Vec<Ensemble>,
 }
 
+/// Null paths of one autocorrelation. All ensembles are driven by the same draws.
 #[derive(Debug, Clone)]
 struct Ensemble {
     phi: f64,
-    stream: Stream,
-    paths: Vec<Path>,
+    sums: Vec<Sums>,
+    /// Prefix sums of all paths, number by number.
+    prefix: Vec<Vec<f64>>,
+    alive: Vec<bool>,
     killed: usize,
+    /// One over the deviation of each path; and its statistic at this look.
+    inverse: Vec<f64>,
+    statistic: Vec<f64>,
 }
 
-#[derive(Debug, Clone)]
-struct Path {
-    numbers: Moments,
-    alive: bool,
-}
-
-/// Running sums of a series, from which the statistic follows.
-#[derive(Debug, Clone, Default)]
-struct Moments {
-    prefix: Vec<f64>,
+/// Running sums of a series, from which its deviation follows.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    count: usize,
+    sum: f64,
     squares: f64,
     products: f64,
     first: f64,
@@ -73,23 +79,37 @@ impl Kind {
 
     /// The loudest window of a series (windows counted in numbers); `None` before the first look.
     pub fn peak(self, numbers: &[f64], looks_planned: usize) -> Option<Peak> {
-        Moments::of(numbers).peak(self, looks_planned)
+        let deviation = Sums::of(numbers).deviation(self)?;
+        let prefix = prefix_sums(numbers);
+        let count = numbers.len();
+        let mut loudest: Option<Peak> = None;
+        for (window, penalty) in windows(count, looks_planned, true) {
+            let sum = prefix[count] - prefix[count - window];
+            let z = sum / ((window as f64).sqrt() * deviation);
+            if loudest.is_none_or(|peak| z - penalty > peak.statistic) {
+                loudest = Some(Peak {
+                    statistic: z - penalty,
+                    window,
+                    z,
+                });
+            }
+        }
+        loudest
     }
 
     /// The whole run's studentised mean, without penalty.
     pub fn whole(self, numbers: &[f64]) -> Option<f64> {
-        let moments = Moments::of(numbers);
-        let scale = moments.scale(self)?;
-        let count = numbers.len();
-        Some(moments.prefix[count] / ((count as f64).sqrt() * scale))
+        let sums = Sums::of(numbers);
+        let deviation = sums.deviation(self)?;
+        Some(sums.sum / ((sums.count as f64).sqrt() * deviation))
     }
 }
 
 // === impl ArPaths ===
 
 impl ArPaths {
-    /// `paths` null paths (or as many as memory allows) for each autocorrelation of the kind, for the multiscale statistic or
-    /// for the whole run alone.
+    /// `paths` null paths (or as many as memory allows) for each autocorrelation of the kind, for
+    /// the multiscale statistic or for the whole run alone, which has no penalty.
     pub fn new(
         seed: [u8; 32],
         looks_planned: usize,
@@ -102,40 +122,22 @@ impl ArPaths {
             Kind::Envelope => &ENVELOPE,
         };
         let per_path = (looks_planned + 1) * phis.len() * std::mem::size_of::<f64>();
-        let paths = paths.min(SCRATCH_BYTES_MAX / per_path).max(500);
-        let ensembles = phis
-            .iter()
-            .enumerate()
-            .map(|(index, &phi)| Ensemble {
-                phi,
-                stream: Stream::new(&seed, index as u64),
-                paths: vec![
-                    Path {
-                        numbers: Moments::default(),
-                        alive: true
-                    };
-                    paths
-                ],
-                killed: 0,
-            })
-            .collect();
+        let paths = paths.min(SCRATCH_BYTES_MAX / per_path).max(PATHS_MIN);
         ArPaths {
             kind,
             looks_planned,
             multiscale,
             ticks: 0,
-            ensembles,
+            paths,
+            stream: Stream::new(&seed, 0),
+            ensembles: phis.iter().map(|&phi| Ensemble::new(phi, paths)).collect(),
         }
     }
 
     /// Memory of the prefix sums once all planned looks are taken.
     pub fn bytes(&self) -> usize {
-        let paths: usize = self
-            .ensembles
-            .iter()
-            .map(|ensemble| ensemble.paths.len())
-            .sum();
-        (self.looks_planned + 1) * paths * std::mem::size_of::<f64>()
+        let rows = (self.looks_planned + 1) * self.ensembles.len();
+        rows * self.paths * std::mem::size_of::<f64>()
     }
 
     /// Ticks taken so far, with or without a number.
@@ -144,110 +146,152 @@ impl ArPaths {
     }
 
     /// Extends every path when the tick has a number, and spends alpha up to `alpha_cumulative`.
-    /// Returns the threshold: the largest over the autocorrelations.
+    /// Returns the threshold, the largest over the autocorrelations: flag when the statistic is
+    /// at or above it; infinite when nothing can be spent. A tick without a number is a look only
+    /// at the horizon.
     pub fn look(&mut self, present: bool, alpha_cumulative: f64) -> f64 {
         self.ticks += 1;
-        if !present {
+        if present {
+            let draws: Vec<f64> = (0..self.paths).map(|_| self.stream.normal()).collect();
+            for ensemble in &mut self.ensembles {
+                ensemble.extend(&draws);
+            }
+        } else if self.ticks < self.looks_planned {
             return f64::INFINITY;
         }
-        let (kind, planned, multiscale) = (self.kind, self.looks_planned, self.multiscale);
-        self.ensembles
-            .iter_mut()
-            .map(|ensemble| {
-                ensemble.extend();
-                ensemble.spend(kind, planned, multiscale, alpha_cumulative)
-            })
-            .fold(f64::NEG_INFINITY, f64::max)
+        let quota = (alpha_cumulative * (self.paths + 1) as f64 + 1e-9).floor() as usize;
+        let count = self.ensembles[0].prefix.len() - 1;
+        let exhausted = |ensemble: &Ensemble| ensemble.killed >= quota;
+        if count < self.kind.first_look() || self.ensembles.iter().any(exhausted) {
+            return f64::INFINITY;
+        }
+        let windows: Vec<_> = windows(count, self.looks_planned, self.multiscale).collect();
+        let mut bound = f64::NEG_INFINITY;
+        for ensemble in &mut self.ensembles {
+            ensemble.compute_statistics(self.kind, &windows);
+            bound = bound.max(ensemble.threshold(quota - ensemble.killed));
+        }
+        for ensemble in &mut self.ensembles {
+            ensemble.remove(bound);
+        }
+        bound
     }
 }
 
 // === impl Ensemble ===
 
 impl Ensemble {
-    fn extend(&mut self) {
-        // Stationary from the first number on, with unit variance.
-        let fresh = (1.0 - self.phi * self.phi).sqrt();
-        for path in &mut self.paths {
-            let draw = self.stream.normal();
-            let begun = path.numbers.prefix.len() > 1;
-            let number = if begun {
-                self.phi * path.numbers.last + fresh * draw
-            } else {
-                draw
-            };
-            path.numbers.push(number);
+    fn new(phi: f64, paths: usize) -> Ensemble {
+        Ensemble {
+            phi,
+            sums: vec![Sums::default(); paths],
+            prefix: vec![vec![0.0; paths]],
+            alive: vec![true; paths],
+            killed: 0,
+            inverse: vec![0.0; paths],
+            statistic: vec![0.0; paths],
         }
     }
 
-    fn spend(&mut self, kind: Kind, planned: usize, multiscale: bool, alpha: f64) -> f64 {
-        let quota = (alpha * (self.paths.len() + 1) as f64 + 1e-9).floor() as usize;
-        let wanted = quota.saturating_sub(self.killed);
-        let statistics: Vec<Option<f64>> = self
-            .paths
-            .iter()
-            .map(|path| {
-                if path.alive {
-                    path.numbers.statistic(kind, planned, multiscale)
-                } else {
-                    None
-                }
-            })
+    fn extend(&mut self, draws: &[f64]) {
+        // Stationary from the first number on, with unit variance.
+        let fresh = (1.0 - self.phi * self.phi).sqrt();
+        for (sums, draw) in self.sums.iter_mut().zip(draws) {
+            let begun = sums.count > 0;
+            sums.push(if begun {
+                self.phi * sums.last + fresh * draw
+            } else {
+                *draw
+            });
+        }
+        self.prefix
+            .push(self.sums.iter().map(|sums| sums.sum).collect());
+    }
+
+    /// The same statistic as [`Kind::peak`] and [`Kind::whole`], for all paths at once.
+    fn compute_statistics(&mut self, kind: Kind, windows: &[(usize, f64)]) {
+        for (inverse, sums) in self.inverse.iter_mut().zip(&self.sums) {
+            *inverse = sums
+                .deviation(kind)
+                .map_or(0.0, |deviation| 1.0 / deviation);
+        }
+        self.statistic.fill(f64::NEG_INFINITY);
+        let count = self.prefix.len() - 1;
+        for &(window, penalty) in windows {
+            let root = 1.0 / (window as f64).sqrt();
+            let ends = self.prefix[count].iter().zip(&self.prefix[count - window]);
+            let paths = self.statistic.iter_mut().zip(&self.inverse);
+            for ((best, inverse), (now, before)) in paths.zip(ends) {
+                let value = (now - before) * (root * inverse) - penalty;
+                *best = if value > *best { value } else { *best };
+            }
+        }
+    }
+
+    /// The smallest statistic strictly above all but the `wanted` largest of the living; see
+    /// `null_paths`.
+    fn threshold(&self, wanted: usize) -> f64 {
+        let paths = self.alive.iter().zip(&self.statistic);
+        let mut living: Vec<f64> = paths
+            .filter_map(|(alive, statistic)| alive.then_some(*statistic))
             .collect();
-        let mut living: Vec<f64> = statistics.iter().flatten().copied().collect();
-        if wanted == 0 || living.len() <= wanted {
+        if living.len() <= wanted {
             return f64::INFINITY;
         }
         let at = living.len() - wanted - 1;
         let (_, pivot, above) = living.select_nth_unstable_by(at, f64::total_cmp);
         let pivot = *pivot;
-        let threshold = above
+        above
             .iter()
             .copied()
             .filter(|&value| value > pivot)
-            .fold(f64::INFINITY, f64::min);
-        for (path, statistic) in self.paths.iter_mut().zip(&statistics) {
-            if statistic.is_some_and(|statistic| statistic >= threshold) {
-                path.alive = false;
+            .fold(f64::INFINITY, f64::min)
+    }
+
+    fn remove(&mut self, bound: f64) {
+        for (alive, statistic) in self.alive.iter_mut().zip(&self.statistic) {
+            if *alive && *statistic >= bound {
+                *alive = false;
                 self.killed += 1;
             }
         }
-        threshold
     }
 }
 
-// === impl Moments ===
+// === impl Sums ===
 
-impl Moments {
-    fn of(numbers: &[f64]) -> Moments {
-        let mut moments = Moments::default();
+impl Sums {
+    fn of(numbers: &[f64]) -> Sums {
+        let mut sums = Sums::default();
         for &number in numbers {
-            moments.push(number);
+            sums.push(number);
         }
-        moments
+        sums
     }
 
     fn push(&mut self, number: f64) {
-        if self.prefix.is_empty() {
-            self.prefix.push(0.0);
+        if self.count == 0 {
             self.first = number;
         } else {
             self.products += number * self.last;
         }
-        let sum = self.prefix[self.prefix.len() - 1];
-        self.prefix.push(sum + number);
+        self.count += 1;
+        self.sum += number;
         self.squares += number * number;
         self.last = number;
     }
 
     /// Deviation of a single number, inflated for autocorrelation; `None` before the first look
     /// and for constants, of which nothing can be said.
-    fn scale(&self, kind: Kind) -> Option<f64> {
-        let count = self.prefix.len().saturating_sub(1);
-        if count < kind.first_look() {
+    ///
+    /// The first autocorrelation p of the residuals, made up for its bias of -(1 + 3 p)/n (Kendall
+    /// 1954), multiplies the variance of a mean by (1 + p)/(1 - p).
+    fn deviation(&self, kind: Kind) -> Option<f64> {
+        if self.count < kind.first_look() {
             return None;
         }
-        let n = count as f64;
-        let mean = self.prefix[count] / n;
+        let n = self.count as f64;
+        let mean = self.sum / n;
         let spread = self.squares - n * mean * mean;
         if spread <= 1e-12 * self.squares {
             return None;
@@ -256,8 +300,7 @@ impl Moments {
         let inflation = match kind {
             Kind::Independent => 1.0,
             Kind::Envelope => {
-                let lagged = self.products
-                    - mean * (2.0 * self.prefix[count] - self.first - self.last)
+                let lagged = self.products - mean * (2.0 * self.sum - self.first - self.last)
                     + (n - 1.0) * mean * mean;
                 let phi = lagged / spread;
                 let corrected = (phi + (1.0 + 3.0 * phi) / n).clamp(0.0, CORRECTION_MAX);
@@ -266,38 +309,28 @@ impl Moments {
         };
         Some((variance * inflation).sqrt())
     }
+}
 
-    fn statistic(&self, kind: Kind, planned: usize, multiscale: bool) -> Option<f64> {
-        if multiscale {
-            self.peak(kind, planned).map(|peak| peak.statistic)
-        } else {
-            let count = self.prefix.len().saturating_sub(1);
-            let scale = self.scale(kind)?;
-            Some(self.prefix[count] / ((count as f64).sqrt() * scale))
-        }
-    }
+fn prefix_sums(numbers: &[f64]) -> Vec<f64> {
+    let mut sum = 0.0;
+    let sums = numbers.iter().map(|number| {
+        sum += number;
+        sum
+    });
+    std::iter::once(0.0).chain(sums).collect()
+}
 
-    fn peak(&self, kind: Kind, planned: usize) -> Option<Peak> {
-        let scale = self.scale(kind)?;
-        let count = self.prefix.len() - 1;
-        let mut loudest: Option<Peak> = None;
-        let mut hear = |window: usize, penalty: f64| {
-            let sum = self.prefix[count] - self.prefix[count - window];
-            let z = sum / ((window as f64).sqrt() * scale);
-            if loudest.is_none_or(|peak| z - penalty > peak.statistic) {
-                loudest = Some(Peak {
-                    statistic: z - penalty,
-                    window,
-                    z,
-                });
-            }
-        };
-        hear(count, WHOLE_RUN_PENALTY);
-        for window in multiscale::dyadic(count) {
-            hear(window, multiscale::penalty(planned, window));
-        }
-        loudest
-    }
+/// Windows of a run and their penalties: the whole run, then the dyadic ones. The whole run alone
+/// has none.
+fn windows(
+    count: usize,
+    looks_planned: usize,
+    multiscale: bool,
+) -> impl Iterator<Item = (usize, f64)> {
+    let whole = if multiscale { WHOLE_RUN_PENALTY } else { 0.0 };
+    let dyadic = multiscale::dyadic(if multiscale { count } else { 0 });
+    std::iter::once((count, whole))
+        .chain(dyadic.map(move |window| (window, multiscale::penalty(looks_planned, window))))
 }
 
 #[cfg(test)]
@@ -316,12 +349,12 @@ mod tests {
         let fresh = (1.0 - phi * phi).sqrt();
         let mut crossed = 0;
         for _ in 0..runs {
-            let mut moments = Moments::default();
+            let mut numbers = Vec::new();
             let mut last = stream.normal();
             let mut flagged = false;
             for bound in &bounds {
-                moments.push(last);
-                let peak = moments.peak(kind, looks);
+                numbers.push(last);
+                let peak = kind.peak(&numbers, looks);
                 flagged |= peak.is_some_and(|peak| peak.statistic >= *bound);
                 last = phi * last + fresh * stream.normal();
             }
@@ -342,6 +375,45 @@ mod tests {
             let level = level(Kind::Envelope, phi, 2_000);
             assert!(level < 0.05 + 4.0 * 0.007, "{level} at {phi}");
         }
+    }
+
+    #[test]
+    fn the_worst_case_of_the_envelope_spends_most_of_the_level() {
+        let level = level(Kind::Envelope, 0.8, 2_000);
+        assert!(level > 0.05 - 4.0 * 0.007, "{level}");
+    }
+
+    #[test]
+    fn paths_carry_the_statistic_of_the_series_that_they_are() {
+        for kind in [Kind::Independent, Kind::Envelope] {
+            for multiscale in [true, false] {
+                let mut paths = ArPaths::new(seed_from("test", "same"), 20, kind, multiscale, 500);
+                for look in 1..=20 {
+                    paths.look(true, 0.05 * f64::from(look) / 20.0);
+                }
+                for ensemble in &paths.ensembles {
+                    let number =
+                        |tick: usize| ensemble.prefix[tick + 1][7] - ensemble.prefix[tick][7];
+                    let numbers: Vec<f64> = (0..20).map(number).collect();
+                    let expected = if multiscale {
+                        kind.peak(&numbers, 20).map(|peak| peak.statistic)
+                    } else {
+                        kind.whole(&numbers)
+                    };
+                    assert!((ensemble.statistic[7] - expected.unwrap()).abs() < 1e-9);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_horizon_is_looked_at_even_without_a_number() {
+        let mut paths = ArPaths::new(seed_from("test", "gap"), 10, Kind::Independent, true, 500);
+        for tick in 1..10 {
+            // Nothing is spent before the horizon.
+            assert_eq!(paths.look(tick != 4, 0.0), f64::INFINITY);
+        }
+        assert!(paths.look(false, 0.05).is_finite());
     }
 
     #[test]

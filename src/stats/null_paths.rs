@@ -24,9 +24,11 @@ pub struct NullPaths {
     looks_planned: usize,
     paths: usize,
     streams: Vec<Stream>,
-    /// Prefix sums of raw scores, look by look: exact for lattice scores below 2^24 steps.
+    /// Prefix sums of scores, look by look. Lattice scores are counted from the whole number next
+    /// to their mean, so that equal sums stay equal in single precision up to 2^24 steps away
+    /// from it, however large the counts are.
     prefix: Vec<Vec<f32>>,
-    /// Prefix sums of means and variances of the laws.
+    /// Prefix sums of what the means leave over and of the variances of the laws.
     mean: Vec<f64>,
     variance: Vec<f64>,
     alive: Vec<bool>,
@@ -244,6 +246,29 @@ mod tests {
             .collect();
         let level = level(&laws, 0.05, 5_000);
         assert!(level < 0.05 + 4.0 * 0.0032, "{level}");
+    }
+
+    #[test]
+    fn large_counts_keep_their_ties() {
+        // The events of four requests out of two million, half of which are events, and the rest
+        // of the events: the same law up to an offset of a million a tick. Summed as they are,
+        // the latter would pass 2^24, where single precision tears equal scores apart.
+        let (many, few, events) = (2_000_000, 4, 1_000_002);
+        let thresholds = |canary: u64, baseline: u64| {
+            let law = Lattice::fisher_noncentral_hypergeometric(canary, baseline, events, 1.0);
+            let law = Law::Lattice(law);
+            let mut paths = NullPaths::with_paths(seed_from("test", "large"), 40, 2_000);
+            (1..=40)
+                .map(|look| paths.look(&law, 0.05 * f64::from(look) / 40.0))
+                .collect::<Vec<_>>()
+        };
+        let pairs = thresholds(few, many).into_iter().zip(thresholds(many, few));
+        for (small, large) in pairs {
+            assert!(
+                small == large || (small - large).abs() < 1e-5,
+                "{small} {large}"
+            );
+        }
     }
 
     #[test]
