@@ -14,6 +14,8 @@
 //! Start reading at [`engine::apply`], which every driver shares, then [`judge`].
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+// The library is documented for those who work on it: a link may lead into a private room.
+#![allow(rustdoc::private_intra_doc_links)]
 
 // Floor 1: words and numbers.
 pub mod model;
