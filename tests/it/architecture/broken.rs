@@ -112,11 +112,11 @@ const SAMPLES: &[(&str, Rule, &str, &str, &str)] = &[
         "tokio",
     ),
     (
-        "statrs",
+        "indicatif",
         rules::pure_crates,
         "src/stats/mod.rs",
-        "fn f() { statrs::function::x() }",
-        "statrs",
+        "fn f() { indicatif::style::x() }",
+        "indicatif",
     ),
     (
         "method",
