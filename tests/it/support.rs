@@ -3,6 +3,7 @@
 //! It knows nothing of what is tested. Starting daemons, writing plans and the like belong to the
 //! module that tests them.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 /// The project's root: the folder of Cargo.toml, as cargo gives it at run time, so that a test
@@ -27,7 +28,9 @@ pub fn shared_file(path: &str) -> Option<PathBuf> {
     if file.exists() {
         return Some(file);
     }
-    println!(
+    // Straight to standard error: what a passing test prints is not shown.
+    let _ = writeln!(
+        std::io::stderr(),
         "left out: {} is not here, so nothing was cross-checked against it",
         file.display()
     );
