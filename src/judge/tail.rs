@@ -129,13 +129,7 @@ impl TailCheck {
         }
         let quantile = self.sides[0].quantile(&self.reference[0]);
         if setting.detail == Detail::Full {
-            push_grid(
-                &mut self.grid,
-                &baseline,
-                &canary,
-                quantile,
-                self.sides[0].worse_is_lower,
-            );
+            push_grid(&mut self.grid, &baseline, &canary, quantile);
         }
         for (past, new) in self.reference.iter_mut().zip([&baseline, &canary]) {
             *past = bounded(past.merge(new));
@@ -229,13 +223,11 @@ impl OneSide {
     /// Values in the orientation where higher is worse; baseline values moved to the boundary.
     fn oriented(&self, values: &Sorted, tolerance: Option<&Tolerance>) -> Sorted {
         let lower = self.worse_is_lower;
-        let sign = check::sign(lower);
         let turned = if lower {
             values.negated()
         } else {
             values.clone()
         };
-        debug_assert!(sign.abs() == 1.0);
         match tolerance {
             Some(tolerance) => turned.mapped(|y| check::boundary(y, lower, tolerance)),
             None => turned,
@@ -413,13 +405,7 @@ fn bounded(sorted: Sorted) -> Sorted {
 
 /// Scores against a ladder of boundaries: canary values beyond `boundary(quantile)` against
 /// baseline values beyond the quantile, with the permutation variance.
-fn push_grid(
-    grid: &mut Grid,
-    baseline: &Sorted,
-    canary: &Sorted,
-    quantile: Option<f64>,
-    worse_is_lower: bool,
-) {
+fn push_grid(grid: &mut Grid, baseline: &Sorted, canary: &Sorted, quantile: Option<f64>) {
     let (m, n) = (canary.total() as f64, baseline.total() as f64);
     let Some(quantile) = quantile.filter(|_| m > 0.0 && n > 0.0) else {
         return grid.push_empty();
@@ -435,7 +421,6 @@ fn push_grid(
     let in_baseline = above(baseline, quantile);
     // "Above" counts the good part where lower is worse; a share above or below a cut carries the
     // same information, so the score keeps its sign and the ladder its order.
-    let _ = worse_is_lower;
     grid.push(|node| {
         let cut = if is_ratio {
             quantile * node
