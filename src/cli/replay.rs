@@ -76,6 +76,12 @@ pub fn read_plan(path: &std::path::Path) -> anyhow::Result<Plan> {
 pub fn read_rows(path: &std::path::Path, bytes: &[u8]) -> anyhow::Result<Vec<Row>> {
     let (rows, problems) = csv::parse(bytes)
         .map_err(|p| anyhow::anyhow!("{}:{}: {}", path.display(), p.line, p.message))?;
+    warn_of_rows(path, &problems);
+    Ok(rows)
+}
+
+/// Reports rows that were left out, on standard error.
+pub fn warn_of_rows(path: &std::path::Path, problems: &[csv::CsvProblem]) {
     for problem in problems.iter().take(csv::PROBLEMS_MAX) {
         eprintln!(
             "davy: warning: {}:{}: {}; row left out",
@@ -91,7 +97,6 @@ pub fn read_rows(path: &std::path::Path, bytes: &[u8]) -> anyhow::Result<Vec<Row
             problems.len()
         );
     }
-    Ok(rows)
 }
 
 /// Drives the machine over the rows of a recording from its first sample to the plan's horizon.

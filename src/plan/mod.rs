@@ -5,6 +5,7 @@
 //! which is the only way from text to a [`Plan`]. Next: `judge`, which reads a plan's checks.
 
 mod invariants;
+pub mod recording;
 pub mod selector;
 
 use std::fmt;

@@ -1,5 +1,7 @@
 //! `davy backtest` on labelled recordings: its output contract, and the bounds on real ones.
 
+mod splits;
+
 use std::io::Write as _;
 
 use clap::Parser;
