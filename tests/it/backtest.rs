@@ -90,6 +90,50 @@ fn a_small_manifest_gives_a_case_each_and_a_summary() {
 }
 
 #[test]
+fn every_case_is_explained_when_asked() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let rows: String = (0..40)
+        .map(|i| format!("baseline,{i},{i}\ncanary,{i},{i}\n"))
+        .collect();
+    std::fs::write(
+        folder.path().join("few.csv"),
+        format!("role,value,t_rel\n{rows}"),
+    )
+    .expect("a file");
+    let case = serde_json::json!({
+        "case": "few", "file": "few.csv", "truth": "healthy", "metric_kind": "latency_ms",
+        "direction": "higher_is_worse", "acceptable_verdicts": ["pass", "inconclusive"],
+    });
+    let manifest = folder.path().join("manifest.json");
+    std::fs::write(
+        &manifest,
+        serde_json::json!({ "cases": [case] }).to_string(),
+    )
+    .expect("a file");
+    let text = |more: &[&str]| {
+        let path = manifest.to_str().expect("a path in UTF-8");
+        let line = Line::parse_from(["backtest", "--manifest", path].iter().chain(more));
+        let mut out = Vec::new();
+        backtest::run(&line.args, &mut out).expect("the backtest runs");
+        String::from_utf8(out).expect("UTF-8")
+    };
+    assert!(
+        !text(&[]).contains("few (healthy)"),
+        "an acceptable verdict needs no line"
+    );
+    let explained = text(&["--explain"]);
+    assert!(
+        explained.contains("few (healthy): inconclusive, horizon_reached"),
+        "{explained}"
+    );
+    assert!(
+        explained
+            .contains("    recorded (needs_samples): recorded of the canary is 1x the baseline's"),
+        "{explained}"
+    );
+}
+
+#[test]
 fn the_bounds_on_real_recordings_hold() {
     let Some(manifest) = support::shared_file("corpus/manifest.dev.json") else {
         return;

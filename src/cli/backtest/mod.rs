@@ -37,6 +37,9 @@ pub struct BacktestArgs {
     /// with unit,ts,value[,weight]; rows without a unit are units of their own.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["manifest", "plan"])]
     pub splits: Option<PathBuf>,
+    /// Print every case with its reason and what each check found, not only the unacceptable ones.
+    #[arg(long, conflicts_with = "splits")]
+    pub explain: bool,
     /// How to split.
     #[command(flatten)]
     pub split: splits::SplitArgs,
@@ -106,6 +109,7 @@ pub(super) struct CheckSummary {
     check: String,
     verdict: Outcome,
     reason: Reason,
+    message: String,
     estimate: Option<f64>,
     interval: [Option<f64>; 2],
     factors: std::collections::BTreeMap<String, f64>,
@@ -132,7 +136,7 @@ pub fn run(args: &BacktestArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let judged = judge_all(&manifest.cases, folder, plan.as_ref())?;
     match args.output {
         OutputForm::Json => report::json(&judged, out)?,
-        OutputForm::Text => report::text(&judged, out)?,
+        OutputForm::Text => report::text(&judged, args.explain, out)?,
     }
     Ok(Exit::Pass)
 }
@@ -251,6 +255,7 @@ impl CheckSummary {
             check: finding.check.clone(),
             verdict: finding.verdict,
             reason: finding.reason,
+            message: finding.message.clone(),
             estimate: finding.estimate,
             interval: finding.interval,
             factors: finding.factors.clone(),
