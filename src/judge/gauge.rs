@@ -276,7 +276,8 @@ impl PairedSide {
             Some(claim) => claim,
             None => {
                 let planned = spending.looks_planned;
-                let fresh = ArPaths::new(self.seed, planned, self.kind, multiscale, GAUGE_PATHS);
+                let paths = GAUGE_PATHS.min(scratch.paths_max());
+                let fresh = ArPaths::new(self.seed, planned, self.kind, multiscale, paths);
                 scratch.paired.keep(fresh.bytes(), fresh)
             }
         };

@@ -361,7 +361,7 @@ impl Side {
             Some(claim) => claim,
             None => {
                 let planned = self.fail_spending.looks_planned;
-                let fresh = NullPaths::new(self.seed, planned);
+                let fresh = NullPaths::new(self.seed, planned, scratch.paths_max());
                 self.fail_bounds.clear();
                 scratch.null.keep(fresh.bytes(), fresh)
             }

@@ -151,13 +151,18 @@ fn the_bounds_on_real_recordings_hold() {
         0
     );
     assert!(fails(&["aa_replica", "aa_time"]) <= 1);
-    let strong = &summary["by_tier"]["strong"];
-    let (found, all) = (
-        strong["fail"].as_u64().expect("a count"),
-        strong["cases"].as_u64().expect("a count"),
-    );
-    assert!(found * 10 >= all * 8, "{found} of {all} strong cases found");
-    assert_eq!(count(summary, "by_tier", "tail_only", "pass"), 0);
+    for (tier, least_percent) in [("strong", 90), ("moderate", 80), ("tail_only", 50)] {
+        let group = &summary["by_tier"][tier];
+        let (found, all) = (
+            group["fail"].as_u64().expect("a count"),
+            group["cases"].as_u64().expect("a count"),
+        );
+        assert!(
+            found * 100 >= all * least_percent,
+            "{found} of {all} {tier} cases found"
+        );
+        assert_eq!(count(summary, "by_tier", tier, "pass"), 0, "{tier}");
+    }
     let healthy = &summary["by_truth"]["healthy"];
     let (pass, all) = (
         healthy["pass"].as_u64().expect("a count"),

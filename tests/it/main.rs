@@ -20,6 +20,7 @@ mod needs;
 mod openapi;
 mod plans;
 mod replay;
+mod replay_csv;
 mod replay_increments;
 mod shutdown;
 mod side;

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Case, length_secs};
+use super::{Case, Direction, length_secs};
 use crate::codec::csv::Row;
 use crate::model::Arm;
 use crate::plan::{
@@ -55,7 +55,7 @@ struct Shape {
 /// Derives the plan of a case and puts its rows on the plan's clock.
 pub(super) fn derive(case: &Case, rows: Vec<Row>) -> Derived {
     let length = length_secs(&rows);
-    let lower = case.direction == "lower_is_worse";
+    let lower = case.direction == Direction::LowerIsWorse;
     let (rows, lower) = turned(case, rows, lower);
     let shape = shape(case, &rows, lower);
     let plan = Arc::new(plan_of(&shape));

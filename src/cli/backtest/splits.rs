@@ -19,11 +19,11 @@ use serde::Serialize;
 
 use crate::cli::exit::Exit;
 use crate::cli::{OutputForm, progress, replay};
-use crate::codec::csv::{self, Row};
+use crate::codec::csv::{self, CsvProblem, Row};
 use crate::judge::Judge;
 use crate::judge::check::Detail;
 use crate::judge::scratch::Scratch;
-use crate::model::{Arm, Outcome, Timestamp};
+use crate::model::{Arm, Outcome, Reading, Timestamp};
 use crate::plan::recording::TICK;
 use crate::plan::{
     Check, Dispersion, LOOKS_MAX, Metric, MetricKind, Plan, Quantile, Question, Tolerance, Worse,
@@ -127,7 +127,7 @@ pub struct RuleCount {
 
 /// A healthy recording, in order of time.
 struct Recording {
-    rows: Vec<Row>,
+    readings: Vec<Reading>,
     /// Unit of each row, numbered from 0.
     unit_of: Vec<usize>,
     units: usize,
@@ -179,7 +179,7 @@ pub fn judge_splits(rows: Vec<Row>, args: &SplitArgs) -> anyhow::Result<SplitRep
         None if rows.iter().all(|row| matches!(row.value, Some(0.0 | 1.0))) => MetricKind::Ratio,
         None => MetricKind::Latency,
     };
-    let recording = Recording::new(rows, args.looks as usize)?;
+    let recording = Recording::new(rows, kind, args.looks as usize)?;
     let smaller = args.canary_share.min(1.0 - args.canary_share);
     if recording.units as f64 * smaller < UNITS_MIN as f64 {
         bail!(
@@ -216,7 +216,7 @@ pub fn judge_splits(rows: Vec<Row>, args: &SplitArgs) -> anyhow::Result<SplitRep
         })
         .collect();
     Ok(SplitReport {
-        rows: recording.rows.len(),
+        rows: recording.readings.len(),
         units: recording.units,
         kind,
         rounds: args.rounds,
@@ -286,7 +286,7 @@ fn plan_of(kind: MetricKind, args: &SplitArgs) -> Plan {
 // === impl Recording ===
 
 impl Recording {
-    fn new(mut rows: Vec<Row>, looks: usize) -> anyhow::Result<Recording> {
+    fn new(mut rows: Vec<Row>, kind: MetricKind, looks: usize) -> anyhow::Result<Recording> {
         rows.retain(|row| row.value.is_some());
         if rows.iter().any(|row| row.secs.is_none()) {
             bail!("a row has no time: splits need a column t_rel or ts");
@@ -321,8 +321,12 @@ impl Recording {
                 number
             })
             .collect();
+        let readings = rows
+            .iter()
+            .filter_map(|row| row.reading(kind).transpose())
+            .collect::<Result<Vec<Reading>, CsvProblem>>()?;
         Ok(Recording {
-            rows,
+            readings,
             unit_of,
             units,
             clock,
@@ -354,15 +358,12 @@ impl Recording {
         for look in 0..plan.looks() {
             let end = window.end_of(look);
             let mut fresh: [(Vec<f64>, Vec<u64>); 2] = Default::default();
-            while let Some(row) = self.rows.get(at).filter(|_| self.clock[at] < end) {
+            while let Some(reading) = self.readings.get(at).filter(|_| self.clock[at] < end) {
                 let arm = arms[self.unit_of[at]];
-                if let Some(reading) = row.reading(plan.metrics[0].kind) {
-                    // Time, kind and size were checked: every row has a place.
-                    let unit = self.unit_of[at] as u64;
-                    let _ = window.insert(0, arm, self.clock[at], &reading, unit, 0);
-                }
-                fresh[arm.index()].0.extend(row.value);
-                fresh[arm.index()].1.push(row.weight.round() as u64);
+                // Time, kind and size were checked: every row has a place.
+                let unit = self.unit_of[at] as u64;
+                let _ = window.insert(0, arm, self.clock[at], reading, unit, 0);
+                add_plain(&mut fresh[arm.index()], reading);
                 at += 1;
             }
             for (seen, (values, weights)) in seen.iter_mut().zip(fresh) {
@@ -378,6 +379,24 @@ impl Recording {
             wrong.peeking |= wrong.plain;
         }
         wrong
+    }
+}
+
+/// A reading as values with weights: of a ratio, 1 for each bad and 0 for each good.
+fn add_plain((values, weights): &mut (Vec<f64>, Vec<u64>), reading: &Reading) {
+    match reading {
+        Reading::Values {
+            values: more,
+            weights: theirs,
+        } => {
+            values.extend(more);
+            weights.extend((0..more.len()).map(|i| theirs.get(i).copied().unwrap_or(1)));
+        }
+        Reading::Ratio { bad, total } => {
+            values.extend([0.0, 1.0]);
+            weights.extend([total - bad, *bad]);
+        }
+        Reading::Rate { .. } => {}
     }
 }
 
