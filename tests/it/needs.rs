@@ -132,7 +132,7 @@ const STREAMS: [Traffic; 15] = [
         1.0,
     ),
     errors(
-        "errors none 500/500 and .1pp",
+        "errors none 200/200 and .1pp",
         [200, 200],
         Some(0.001),
         0.0,
@@ -220,34 +220,43 @@ impl Traffic {
         }
     }
 
+    /// The forecast at each look of one run (none before the first), and the look that decided.
+    fn play(&self, plan: &Arc<Plan>, round: u64, scratch: &mut Scratch) -> Played {
+        let label = format!("needs/{}/{round}", self.name);
+        let mut stream = Stream::new(&sampler::seed_from(&label, "data"), 0);
+        let mut judge = Judge::seeded(plan.clone(), Detail::Full, &label);
+        let mut forecasts = vec![None];
+        let decided = (0..LOOKS).find_map(|index| {
+            let cells = vec![[self.cell(0, &mut stream), self.cell(1, &mut stream)]];
+            let judgement = judge.close_and_look(&ClosedTick { index, cells }, scratch);
+            let needs = judgement.findings[0].needs.as_ref();
+            forecasts.push(needs.and_then(|needs| needs.seconds));
+            (judgement.outcome != Outcome::Inconclusive).then_some(index + 1)
+        });
+        Played { forecasts, decided }
+    }
+
     /// Forecasts at a quarter, half and three quarters of the way to the verdict.
     fn run(&self, rounds: u64) -> [Held; 3] {
         let plan = Arc::new(self.plan());
         let (mut held, mut scratch) = ([Held::default(); 3], Scratch::default());
         for round in 0..rounds {
-            let label = format!("needs/{}/{round}", self.name);
-            let mut stream = Stream::new(&sampler::seed_from(&label, "data"), 0);
-            let mut judge = Judge::seeded(plan.clone(), Detail::Full, &label);
-            let mut forecasts: Vec<Option<f64>> = vec![None];
-            let decided = (0..LOOKS).find_map(|index| {
-                let cells = [self.cell(0, &mut stream), self.cell(1, &mut stream)];
-                let cells = vec![cells];
-                let tick = ClosedTick { index, cells };
-                let judgement = judge.close_and_look(&tick, &mut scratch);
-                let needs = judgement.findings[0].needs.as_ref();
-                forecasts.push(needs.and_then(|needs| needs.seconds));
-                (judgement.outcome != Outcome::Inconclusive).then_some(index + 1)
-            });
-            let Some(decided) = decided.filter(|&looks| looks >= LOOKS_MIN) else {
+            let played = self.play(&plan, round, &mut scratch);
+            let Some(decided) = played.decided.filter(|&looks| looks >= LOOKS_MIN) else {
                 continue;
             };
             for (quarter, held) in (1..).zip(&mut held) {
                 let at = (decided * quarter + 2) / 4;
-                held.add(forecasts[at], (decided - at) as f64);
+                held.add(played.forecasts[at], (decided - at) as f64);
             }
         }
         held
     }
+}
+
+struct Played {
+    forecasts: Vec<Option<f64>>,
+    decided: Option<usize>,
 }
 
 fn table(rounds: u64) -> [Held; 3] {
@@ -296,6 +305,28 @@ fn half_way_to_a_verdict_most_forecasts_are_within_a_factor_of_two() {
 fn at_full_size_four_in_five_forecasts_are_within_a_factor_of_two() {
     let [_, half, _] = table(200);
     assert!(half.share() >= 0.8, "{half:?}");
+}
+
+#[test]
+fn a_canary_on_the_boundary_is_seldom_promised_an_early_end() {
+    let on_the_boundary = latencies("on the boundary", [50, 50], 0.05, 1.05);
+    let plan = Arc::new(on_the_boundary.plan());
+    let mut scratch = Scratch::default();
+    let half_way = LOOKS / 2;
+    let (mut open, mut unknown, mut early) = (0, 0, 0);
+    for round in 0..80 {
+        let played = on_the_boundary.play(&plan, round, &mut scratch);
+        if played.decided.is_some_and(|looks| looks <= half_way) {
+            continue;
+        }
+        open += 1;
+        match played.forecasts[half_way] {
+            None => unknown += 1,
+            Some(seconds) => early += u32::from(seconds < half_way as f64 / 2.0),
+        }
+    }
+    println!("of {open} undecided {unknown} unknown, {early} promised within half as long again");
+    assert!(open >= 70 && unknown * 10 >= open && early * 5 <= open);
 }
 
 #[test]
