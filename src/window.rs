@@ -395,7 +395,8 @@ pub fn coarse(value: f64) -> f64 {
     truncated(value, COARSE_MANTISSA_BITS)
 }
 
-fn truncated(value: f64, mantissa_bits: u32) -> f64 {
+/// A value cut to so many bits of mantissa.
+pub fn truncated(value: f64, mantissa_bits: u32) -> f64 {
     if value == 0.0 || !value.is_finite() {
         return value;
     }

@@ -13,6 +13,7 @@
 
 use crate::judge::check::{self, LookAt};
 use crate::judge::counts::Tally;
+use crate::judge::measure;
 use crate::judge::side::{Adjust, Side, Spending};
 use crate::plan::MetricKind;
 use crate::stats::count_law::CountLaw;
@@ -36,6 +37,8 @@ pub struct AbsolutePart {
     run: Tally,
     prior_exposure: f64,
     above: Side,
+    /// Canary and baseline ceiling of every tick, from which a window's interval follows.
+    history: Vec<(Tally, f64)>,
     alone: Side,
     difference: Side,
     switched: bool,
@@ -49,8 +52,20 @@ pub struct AbsoluteLook {
     pub crossing: bool,
     /// Shown: it is not.
     pub pass: bool,
+    /// The window that shows it, where one does.
+    pub speaking: Option<SpeakingWindow>,
     /// Ticks until a pass at the present shares.
     pub needs_ticks: Option<f64>,
+}
+
+/// A window that shows the difference to be beyond the boundary.
+#[derive(Debug, Clone, Copy)]
+pub struct SpeakingWindow {
+    /// Its length in ticks.
+    pub ticks: usize,
+    /// Standard deviations the canary's count had to be away.
+    bound: f64,
+    adjust: Adjust,
 }
 
 // === impl AbsolutePart ===
@@ -80,6 +95,7 @@ impl AbsolutePart {
             run: Tally::default(),
             prior_exposure: 0.0,
             above: Side::new(seed, half, none(pass)),
+            history: Vec::new(),
             alone: Side::new(seed, none(fail), pass),
             difference: Side::new(seed, none(fail), pass),
             switched: false,
@@ -95,7 +111,9 @@ impl AbsolutePart {
         }
         self.run.add(tick);
         let bad = tick.bad[1] as i64;
-        match self.law(tick, self.baseline_ceiling(tick) + self.absolute) {
+        let ceiling = self.baseline_ceiling(tick);
+        self.history.push((*tick, ceiling));
+        match self.law(tick, ceiling + self.absolute) {
             Some(law) => self.above.push_count(bad, law),
             None => self.above.push_empty(),
         }
@@ -140,39 +158,80 @@ impl AbsolutePart {
             let look = self.alone.look(dispersion, at.scratch);
             (look.pass, self.predict_alone())
         };
+        let speaking = above.peak.filter(|_| above.crossing);
         AbsoluteLook {
             crossing: above.crossing,
             pass,
+            speaking: speaking.map(|peak| SpeakingWindow {
+                ticks: peak.window,
+                bound: above.fail_bound + peak.z - peak.statistic,
+                adjust: dispersion,
+            }),
             needs_ticks: needs_ticks.filter(|_| !pass && !above.fail),
         }
     }
 
-    /// Confidence sequence of the difference, from those of both arms; an end at a boundary that
-    /// a test has shown is that boundary.
-    pub fn interval(&self, run: &Tally, worse_is_lower: bool) -> [Option<f64>; 2] {
-        let [baseline, canary] = [0, 1].map(|arm| self.bounds(run, arm, self.fail_level));
-        let finite = |value: f64| value.is_finite().then_some(value);
-        let mut ends = [
-            finite(canary[0] - baseline[1]),
-            finite(canary[1] - baseline[0]),
-        ];
-        let shown = self.shown_pass();
-        let side = usize::from(!worse_is_lower);
-        let boundary = if worse_is_lower {
-            -self.absolute
-        } else {
-            self.absolute
+    /// Interval of the difference. Where a window speaks it is that window's: the canary's share
+    /// by the test that spoke, less the ceiling of the baseline that it was held against.
+    /// Otherwise the confidence sequence of the run, from those of both arms. An end at a
+    /// boundary that a test has shown is that boundary.
+    pub fn interval(
+        &self,
+        speaking: Option<SpeakingWindow>,
+        worse_is_lower: bool,
+    ) -> [Option<f64>; 2] {
+        let (below, above) = match speaking {
+            Some(window) => self.ends_of_window(window),
+            None => {
+                let [baseline, canary] =
+                    [0, 1].map(|arm| self.bounds(&self.run, arm, self.fail_level));
+                (canary[0] - baseline[1], canary[1] - baseline[0])
+            }
         };
-        if shown {
-            ends[side] = ends[side].map(|end| {
-                if worse_is_lower {
-                    end.max(boundary)
-                } else {
-                    end.min(boundary)
-                }
-            });
+        let finite = |value: f64| value.is_finite().then_some(value);
+        let shown = speaking.is_none() && self.shown_pass();
+        let above = if shown {
+            above.min(self.absolute)
+        } else {
+            above
+        };
+        if worse_is_lower {
+            [finite(-above), finite(-below)]
+        } else {
+            [finite(below), finite(above)]
         }
-        ends
+    }
+
+    /// Ends of "canary minus baseline" over a window, turned so that the canary has more.
+    fn ends_of_window(&self, window: SpeakingWindow) -> (f64, f64) {
+        let recent = &self.history[self.history.len() - window.ticks.min(self.history.len())..];
+        let (mut run, mut weighted) = (Tally::default(), 0.0);
+        for (tick, ceiling) in recent {
+            run.add(tick);
+            // A tick without the canary says nothing, and its ceiling may be infinite.
+            let weight = size(tick, 1, self.kind);
+            weighted += if weight > 0.0 { weight * ceiling } else { 0.0 };
+        }
+        let (events, size) = (run.bad[1] as f64, size(&run, 1, self.kind));
+        let z = |level: f64| {
+            let variance = match self.kind {
+                MetricKind::Rate => level,
+                _ => level * (1.0 - level),
+            };
+            let score = (events - size * level) / (size * variance).sqrt();
+            window.adjust.apply(score)
+        };
+        let ceiling = weighted / size;
+        let floor = self.bounds(&self.run, 0, self.fail_level)[0];
+        let centre = events / size;
+        let far = match self.kind {
+            MetricKind::Rate => 2.0 * centre + (10.0 + window.bound * window.bound) / size,
+            _ => 1.0,
+        };
+        let low = measure::last_inside(centre, 0.0, z, window.bound);
+        let high = measure::last_inside(centre, far, z, window.bound);
+        // The laws of the ticks differ where the ceiling moved; the test has the last word.
+        ((low - ceiling).max(self.absolute), high - floor)
     }
 
     fn shown_pass(&self) -> bool {

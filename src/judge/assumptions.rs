@@ -15,7 +15,9 @@ pub fn of_plan(plan: &Plan) -> Vec<String> {
             (question, _) if !question.spends_alpha() => {
                 format!("{}: an alarm rule, which promises nothing", check.name)
             }
-            (Question::Compare { dispersion, .. }, _) if metric.kind == MetricKind::Gauge => {
+            (Question::Compare { dispersion, .. } | Question::Threshold { dispersion, .. }, _)
+                if metric.kind == MetricKind::Gauge =>
+            {
                 match dispersion {
                     Dispersion::Iid => format!("{}: ticks are independent", check.name),
                     Dispersion::Envelope => {

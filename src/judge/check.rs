@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::judge::scratch::Scratch;
 use crate::judge::side::Spending;
-use crate::judge::verdict::Scale;
+use crate::judge::verdict::{PartEvidence, Scale};
 use crate::model::{Millis, Reason};
 use crate::plan::{Check, Metric, Plan, Tolerance, Worse};
 use crate::stats::sampler;
@@ -65,6 +65,8 @@ pub struct Evidence {
     pub tolerance: Option<f64>,
     /// Ticks of the window that speaks.
     pub window: usize,
+    /// The other part of a tolerance with two.
+    pub other_part: Option<PartEvidence>,
     /// How many more ticks like the average one so far a verdict would take.
     pub needs_ticks: Option<f64>,
     /// Factors applied to the evidence.
@@ -83,6 +85,7 @@ impl Evidence {
             interval: [None, None],
             tolerance: None,
             window: 0,
+            other_part: None,
             needs_ticks: None,
             factors: BTreeMap::new(),
         }
@@ -174,5 +177,14 @@ pub fn directions(worse: Worse) -> &'static [bool] {
         Worse::Higher => &[false],
         Worse::Lower => &[true],
         Worse::Either => &[false, true],
+    }
+}
+
+/// The direction that speaks: of a check that watches both, the one that failed.
+pub fn speaking(worse: Worse, failed: impl IntoIterator<Item = bool>) -> Worse {
+    match failed.into_iter().position(|failed| failed) {
+        Some(0) if worse == Worse::Either => Worse::Higher,
+        Some(_) if worse == Worse::Either => Worse::Lower,
+        _ => worse,
     }
 }

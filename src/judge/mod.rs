@@ -19,6 +19,7 @@ mod absolute;
 mod breach;
 mod counts;
 mod gauge;
+mod measure;
 mod overall;
 mod rank;
 mod series;
@@ -203,6 +204,7 @@ impl Judge {
             interval: evidence.interval,
             tolerance: evidence.tolerance,
             window_secs: evidence.window as f64 * tick_secs,
+            other_part: evidence.other_part,
             samples,
             needs,
             factors: evidence.factors,
@@ -377,9 +379,10 @@ impl OneCheck {
                 limit,
                 form,
                 no_data,
+                dispersion,
             } => match form {
                 ThresholdForm::Exact => OneCheck::Threshold(Box::new(
-                    threshold::ThresholdCheck::new(setting, seed, at, limit),
+                    threshold::ThresholdCheck::new(setting, seed, at, limit, dispersion),
                 )),
                 ThresholdForm::Breach { periods, of } => OneCheck::Breach(
                     breach::BreachCheck::new(setting, at, limit, (periods, of), no_data),

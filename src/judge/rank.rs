@@ -6,7 +6,7 @@
 //! A plan with a single look gets the exact permutation test instead. Next: `tail`.
 
 use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
-use crate::judge::grid::{Grid, Orientation};
+use crate::judge::grid::Grid;
 use crate::judge::side::{Adjust, Look, Side};
 use crate::judge::units::{self, UnitSums};
 use crate::judge::verdict::Scale;
@@ -138,6 +138,9 @@ impl RankCheck {
             adjusts.push(adjust);
         }
         evidence.fail = looks.iter().any(|look| look.fail);
+        let speaking = check::speaking(self.worse, looks.iter().map(|look| look.fail));
+        let boundary = shown_boundary(speaking, &self.tolerance, self.grid.scale());
+        evidence.tolerance = Some(boundary);
         evidence.pass = looks.iter().all(|look| look.pass);
         if setting.detail == Detail::Full {
             self.describe(&mut evidence, setting, &looks, &adjusts);
@@ -173,21 +176,15 @@ impl RankCheck {
         };
         if !self.infinite {
             evidence.estimate = self.grid.estimate(evidence.window);
-            let orientation = match self.worse {
-                Worse::Higher => Orientation::Higher,
-                Worse::Lower => Orientation::Lower,
-                Worse::Either => Orientation::Either,
-            };
             let adjust = Adjust {
                 factor,
                 df: adjusts[0].df,
             };
-            evidence.interval = self.grid.interval(
-                orientation,
+            evidence.interval = self.grid.interval_of(
+                self.worse,
+                looks,
                 setting.looks_planned(),
                 adjust,
-                loud.fail_bound,
-                loud.pass_bound,
                 evidence.window,
             );
         }

@@ -14,13 +14,13 @@ pub fn of_finding(setting: &Setting<'_>, finding: &Finding) -> String {
         Reason::Degraded => format!(
             "{subject} of the canary is {}, beyond the tolerance of {}, over the last {}",
             measured(setting, finding),
-            tolerance(setting),
+            tolerance(setting, Some(finding)),
             span(finding.window_secs),
         ),
         Reason::WithinTolerance => format!(
             "{subject} of the canary is {}, shown to be within the tolerance of {}",
             measured(setting, finding),
-            tolerance(setting),
+            tolerance(setting, None),
         ),
         Reason::LimitBreached if finding.scale == Scale::Periods => format!(
             "{subject} of the canary broke {} in {} of the last {} ticks (an alarm rule, not a test)",
@@ -206,17 +206,21 @@ fn short(value: f64) -> String {
     }
 }
 
-fn tolerance(setting: &Setting<'_>) -> String {
+/// The tolerance and the direction it is about: of both, the one that `failed`.
+fn tolerance(setting: &Setting<'_>, failed: Option<&Finding>) -> String {
     let Question::Compare {
         worse, tolerance, ..
     } = setting.check.question
     else {
         return String::new();
     };
-    let direction = match worse {
-        Worse::Higher => "higher",
-        Worse::Lower => "lower",
-        Worse::Either => "either way",
+    let went_down = failed
+        .and_then(|finding| finding.estimate.zip(finding.tolerance))
+        .map(|(estimate, boundary)| estimate < boundary);
+    let direction = match (worse, went_down) {
+        (Worse::Higher, _) | (Worse::Either, Some(false)) => "higher",
+        (Worse::Lower, _) | (Worse::Either, Some(true)) => "lower",
+        (Worse::Either, None) => "either way",
     };
     let relative = tolerance.relative.map(|r| format!("{}%", short(100.0 * r)));
     let absolute = tolerance.absolute.map(|a| in_unit(setting, a, true));

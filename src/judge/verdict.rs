@@ -45,6 +45,21 @@ pub struct Needs {
     pub seconds: Option<f64>,
 }
 
+/// Evidence on the part of a tolerance that did not decide, where the tolerance has two.
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+pub struct PartEvidence {
+    /// Scale of the other fields.
+    pub scale: Scale,
+    /// Best estimate over this part's own window.
+    pub estimate: Option<f64>,
+    /// Repeated confidence interval; `null` for an open end.
+    pub interval: [Option<f64>; 2],
+    /// Boundary of this part.
+    pub tolerance: Option<f64>,
+    /// Length of this part's window, in seconds of event time.
+    pub window_secs: f64,
+}
+
 /// One check's outcome at a look, with its evidence.
 #[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct Finding {
@@ -70,6 +85,10 @@ pub struct Finding {
     pub tolerance: Option<f64>,
     /// Length of the window that speaks, in seconds of event time.
     pub window_secs: f64,
+    /// The other part, of a tolerance that has two: these fields show the part that decides,
+    /// which is the one that allows more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_part: Option<PartEvidence>,
     /// Samples seen so far.
     pub samples: PerArm<u64>,
     /// What is still missing for a verdict; `null` once there is one or when it cannot be told.

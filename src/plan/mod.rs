@@ -228,6 +228,8 @@ pub enum Question {
         form: ThresholdForm,
         /// What a tick without data counts as, in the M-of-N form.
         no_data: NoData,
+        /// How dependence between ticks of a gauge is allowed for, in the exact form.
+        dispersion: Dispersion,
     },
 }
 

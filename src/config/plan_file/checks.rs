@@ -195,7 +195,7 @@ enum Asked {
 fn refuse_strange_keys(reader: &mut Reader<'_>, table: &Table<'_>, asked: Asked) {
     let (strange, belongs): (&[&str], _) = match asked {
         Asked::Compare => (&["limit", "breach", "no_data"], "threshold"),
-        Asked::Threshold => (&["worse", "tolerance", "dispersion"], "compare"),
+        Asked::Threshold => (&["worse", "tolerance"], "compare"),
     };
     for key in strange {
         if let Some(field) = table.get(key) {
@@ -320,6 +320,15 @@ fn threshold(
         );
         return None;
     }
+    let dispersion = match table.get("dispersion") {
+        Some(field) if form.is_some_and(|form| form != ThresholdForm::Exact) => {
+            let message = "an alarm rule makes no assumption about neighbouring ticks";
+            reader.refuse(&field, ProblemCode::Conflict, message, "remove it");
+            return None;
+        }
+        Some(field) => dispersion(reader, &field, metric.kind)?,
+        None => Dispersion::Envelope,
+    };
     let limit = reader.required(table, "limit", "say what must hold: limit: \"< 1%\"");
     let limit = tolerance::limit(reader, &limit?, metric)?;
     Some(Question::Threshold {
@@ -327,6 +336,7 @@ fn threshold(
         limit,
         form: form?,
         no_data: no_data.flatten().unwrap_or(NoData::Missing),
+        dispersion,
     })
 }
 

@@ -165,7 +165,7 @@ struct Check {
     /// Units per arm before any verdict of this check. Default 1.
     #[schemars(range(min = 1, max = 1_000_000))]
     require_units: Option<u64>,
-    /// How dependence between ticks of a gauge is allowed for (compare). Default envelope.
+    /// How dependence between ticks of a gauge is allowed for. Default envelope.
     dispersion: Option<WrittenDispersion>,
 }
 
