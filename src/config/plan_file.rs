@@ -4,6 +4,7 @@
 //! [`crate::plan`]'s. Next: `metrics` and `checks`, the two long sections; `schema`, the same
 //! form for editors.
 
+mod burn_rate;
 mod checks;
 mod metrics;
 pub mod schema;

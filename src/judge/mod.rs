@@ -17,6 +17,7 @@ pub mod verdict;
 
 mod absolute;
 mod breach;
+mod burn_rate;
 mod counts;
 mod gauge;
 mod measure;
@@ -93,6 +94,7 @@ enum OneCheck {
     Gauge(Box<gauge::GaugeCheck>),
     Threshold(Box<threshold::ThresholdCheck>),
     Breach(breach::BreachCheck),
+    BurnRate(burn_rate::BurnRateCheck),
 }
 
 // === impl Judge ===
@@ -223,10 +225,10 @@ impl Judge {
         received: &Received,
     ) -> (Outcome, Reason) {
         let is_threshold = matches!(setting.check.question, Question::Threshold { .. });
-        let is_breach = !setting.check.question.spends_alpha();
+        let is_alarm = !setting.check.question.spends_alpha();
         let data = self.data_reason(received, is_threshold);
         // The values that arrived may be the bad ones only: a survivors' tale is no evidence.
-        if evidence.fail && (is_breach || data != Some(Reason::BadData)) {
+        if evidence.fail && (is_alarm || data != Some(Reason::BadData)) {
             let reason = if is_threshold {
                 Reason::LimitBreached
             } else {
@@ -236,7 +238,7 @@ impl Judge {
         }
         let arms: &[usize] = if is_threshold { &[1] } else { &[0, 1] };
         // An alarm rule has policies of its own for missing ticks, but silence is never a pass.
-        if let Some(reason) = data.filter(|_| !is_breach || evidence.pass) {
+        if let Some(reason) = data.filter(|_| !is_alarm || evidence.pass) {
             return (Outcome::Inconclusive, reason);
         }
         if let Some(reason) = evidence.wanting {
@@ -248,7 +250,7 @@ impl Judge {
             if elapsed < self.plan.min_duration {
                 return (Outcome::Inconclusive, Reason::NeedsTime);
             }
-            if few(setting.check.min_samples) && !is_breach {
+            if few(setting.check.min_samples) && !is_alarm {
                 return (Outcome::Inconclusive, Reason::NeedsSamples);
             }
             let reason = if is_threshold {
@@ -387,6 +389,9 @@ impl OneCheck {
                 ThresholdForm::Breach { periods, of } => OneCheck::Breach(
                     breach::BreachCheck::new(setting, at, limit, (periods, of), no_data),
                 ),
+                ThresholdForm::BurnRate(rule) => {
+                    OneCheck::BurnRate(burn_rate::BurnRateCheck::new(setting, rule, no_data))
+                }
             },
         }
     }
@@ -399,6 +404,7 @@ impl OneCheck {
             OneCheck::Gauge(check) => check.close(cells),
             OneCheck::Threshold(check) => check.close(cells, setting),
             OneCheck::Breach(check) => check.close(cells),
+            OneCheck::BurnRate(check) => check.close(cells),
         }
     }
 
@@ -410,6 +416,7 @@ impl OneCheck {
             OneCheck::Gauge(check) => check.find(setting, at),
             OneCheck::Threshold(check) => check.find(setting, at),
             OneCheck::Breach(check) => check.find(),
+            OneCheck::BurnRate(check) => check.find(setting),
         }
     }
 }

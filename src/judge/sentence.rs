@@ -5,12 +5,15 @@
 use crate::judge::check::Setting;
 use crate::judge::verdict::{Finding, Needs, Scale};
 use crate::model::{Decision, Millis, Outcome, Reason};
-use crate::plan::{LimitSide, MetricKind, Question, Worse};
+use crate::plan::{LimitSide, MetricKind, Question, ThresholdForm, Worse};
 
 /// One sentence about a finding.
 pub fn of_finding(setting: &Setting<'_>, finding: &Finding) -> String {
     let subject = subject(setting);
     let mut text = match finding.reason {
+        _ if finding.scale == Scale::BurnRate && finding.estimate.is_some() => {
+            burning(setting, finding)
+        }
         Reason::Degraded => format!(
             "{subject} of the canary is {}, beyond the tolerance of {}, over the last {}",
             measured(setting, finding),
@@ -177,6 +180,7 @@ fn value(setting: &Setting<'_>, finding: &Finding, value: f64) -> String {
         Scale::Difference => in_unit(setting, value, true),
         Scale::Value => in_unit(setting, value, false),
         Scale::Periods => short(value),
+        Scale::BurnRate => format!("{}x", short(value)),
     }
 }
 
@@ -244,10 +248,51 @@ fn limit(setting: &Setting<'_>) -> String {
     format!("the limit {side} {}", in_unit(setting, limit.value, false))
 }
 
+/// How fast the budget burns in both windows, and how long it lasts at this rate.
+fn burning(setting: &Setting<'_>, finding: &Finding) -> String {
+    let (subject, now) = (subject(setting), finding.estimate.unwrap_or(0.0));
+    let Question::Threshold {
+        form: ThresholdForm::BurnRate(rule),
+        ..
+    } = setting.check.question
+    else {
+        return subject;
+    };
+    let mut text = format!(
+        "{subject} of the canary burn their budget (objective {}%) {}x as fast as it lasts over the last {}",
+        short(100.0 * rule.slo),
+        short(now),
+        span(finding.window_secs),
+    );
+    if let Some((burn, part)) = finding
+        .other_part
+        .as_ref()
+        .and_then(|part| Some((part.estimate?, part)))
+    {
+        let over = span(part.window_secs);
+        text.push_str(&format!(" and {}x over the last {over}", short(burn)));
+    }
+    let side = match finding.verdict {
+        Outcome::Fail => "beyond",
+        Outcome::Pass => "not beyond",
+        Outcome::Inconclusive => "so far, against",
+    };
+    text.push_str(&format!(", {side} {}x in both", short(rule.factor)));
+    if now > 0.0 {
+        let lasts = span(libm::round(rule.period as f64 / 1000.0 / now));
+        let period = span(rule.period as f64 / 1000.0);
+        text.push_str(&format!(
+            "; at this rate a budget for {period} lasts {lasts}"
+        ));
+    }
+    text.push_str(" (an alarm rule, not a test)");
+    text
+}
+
 fn breach_of(setting: &Setting<'_>) -> u32 {
     match setting.check.question {
         Question::Threshold {
-            form: crate::plan::ThresholdForm::Breach { of, .. },
+            form: ThresholdForm::Breach { of, .. },
             ..
         } => of,
         _ => 0,

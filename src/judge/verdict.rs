@@ -34,6 +34,8 @@ pub enum Scale {
     Value,
     /// Breaching ticks, for the M-of-N form.
     Periods,
+    /// How many times too fast the error budget burns.
+    BurnRate,
 }
 
 /// How much more is needed at the present rate, where davy can tell.

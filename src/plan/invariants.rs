@@ -3,7 +3,10 @@
 //! Owns the invariants that judging relies on (a tick of zero would divide by zero). They are
 //! fewer than what a file is held to: that a tolerance is odd is no reason to refuse a recording.
 
-use super::{CHECKS_MAX, Check, LOOKS_MAX, METRICS_MAX, Plan, Question, ThresholdForm, Tolerance};
+use super::{
+    CHECKS_MAX, Check, LOOKS_MAX, METRICS_MAX, MetricKind, Plan, Question, ThresholdForm,
+    Tolerance, Worse,
+};
 
 /// Durations in a plan, in milliseconds, at most: sums stay far from overflow.
 const MILLIS_MAX: i64 = 1 << 45;
@@ -69,6 +72,7 @@ fn check_of(plan: &Plan, check: &Check) -> Result<(), String> {
     )?;
     match &check.question {
         Question::Compare {
+            worse,
             tolerance: Tolerance { relative, absolute },
             ..
         } => {
@@ -76,6 +80,11 @@ fn check_of(plan: &Plan, check: &Check) -> Result<(), String> {
             hold(
                 parts.iter().any(Option::is_some),
                 "the tolerance has no part",
+            )?;
+            // The boundary y (1 - r) of a fall must not reach zero: its inverse scales counts.
+            hold(
+                *worse == Worse::Higher || relative.is_none_or(|part| part < 1.0),
+                "a fall of 100 % or more can never be exceeded",
             )?;
             let fits = |part: f64| part.is_finite() && part >= 0.0;
             hold(
@@ -91,6 +100,19 @@ fn check_of(plan: &Plan, check: &Check) -> Result<(), String> {
                     (1..=*of).contains(periods) && i64::from(*of) <= LOOKS_MAX,
                     "the breach is out of range",
                 ),
+                ThresholdForm::BurnRate(rule) => {
+                    let is_ratio = plan.metrics[check.metric].kind == MetricKind::Ratio;
+                    hold(is_ratio, "a burn rate is asked of a ratio")?;
+                    let whole = [rule.long, rule.short]
+                        .iter()
+                        .all(|window| *window > 0 && window % plan.tick == 0);
+                    let fits = whole && rule.short < rule.long && rule.long <= plan.horizon;
+                    hold(fits, "the windows of the burn rate do not fit")?;
+                    let is_share = rule.slo > 0.0 && rule.slo < 1.0;
+                    let burns = rule.factor > 0.0 && rule.factor * rule.budget() < 1.0;
+                    let lasts = (1..=MILLIS_MAX).contains(&rule.period);
+                    hold(is_share && burns && lasts, "the burn rate is out of range")
+                }
             }
         }
     }

@@ -226,7 +226,7 @@ pub enum Question {
         limit: Limit,
         /// How it is decided.
         form: ThresholdForm,
-        /// What a tick without data counts as, in the M-of-N form.
+        /// What a tick without data counts as, in the alarm forms.
         no_data: NoData,
         /// How dependence between ticks of a gauge is allowed for, in the exact form.
         dispersion: Dispersion,
@@ -327,7 +327,7 @@ pub enum LimitSide {
 }
 
 /// How a threshold is decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "form")]
 pub enum ThresholdForm {
     /// Exact sequential one-sample test.
@@ -339,9 +339,34 @@ pub enum ThresholdForm {
         /// N.
         of: u32,
     },
+    /// The alarm form for error budgets: burning in a long and in a short window. A policy, not a
+    /// test. The check's limit is the bad share at which the budget burns that fast.
+    BurnRate(BurnRate),
 }
 
-/// What a tick without data counts as, in the M-of-N form.
+/// How fast an error budget may burn, and over which windows that is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct BurnRate {
+    /// Share of good events that the objective asks for, such as 0.999.
+    pub slo: f64,
+    /// The long window, a whole number of ticks.
+    pub long: Millis,
+    /// The short window, shorter than the long one.
+    pub short: Millis,
+    /// Burn rate above which both windows must lie: 1 uses the budget up in exactly its period.
+    pub factor: f64,
+    /// Time the budget is meant to last.
+    pub period: Millis,
+}
+
+impl BurnRate {
+    /// Bad share that the objective allows.
+    pub fn budget(&self) -> f64 {
+        1.0 - self.slo
+    }
+}
+
+/// What a tick without data counts as, in the alarm forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoData {
@@ -406,14 +431,11 @@ impl Plan {
 }
 
 impl Question {
-    /// The M-of-N alarm form is a policy and spends no alpha; everything else is a test.
+    /// The alarm forms are policies and spend no alpha; everything else is a test.
     pub fn spends_alpha(&self) -> bool {
-        !matches!(
-            self,
-            Question::Threshold {
-                form: ThresholdForm::Breach { .. },
-                ..
-            }
-        )
+        match self {
+            Question::Compare { .. } => true,
+            Question::Threshold { form, .. } => *form == ThresholdForm::Exact,
+        }
     }
 }

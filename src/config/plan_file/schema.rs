@@ -152,7 +152,9 @@ struct Check {
     limit: Option<String>,
     /// The alarm form: M of N ticks (threshold).
     breach: Option<Breach>,
-    /// What a tick without data counts as, in the alarm form. Default missing.
+    /// The alarm form for error budgets: burning in two windows (threshold, kind ratio).
+    burn_rate: Option<BurnRate>,
+    /// What a tick without data counts as, in the alarm forms. Default missing.
     no_data: Option<WrittenNoData>,
     /// Share of alpha. Default 1.
     #[schemars(range(min = 0.001, max = 1000.0))]
@@ -205,6 +207,22 @@ struct Breach {
     of: u32,
 }
 
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct BurnRate {
+    /// Share of good events that the objective asks for, such as 99.9%.
+    slo: String,
+    /// The long window, a whole number of ticks.
+    long: Duration,
+    /// The short window, shorter than the long one.
+    short: Duration,
+    /// Fails when the budget burns more than so many times too fast in both windows.
+    #[schemars(range(min = 0.001, max = 1000.0))]
+    factor: f64,
+    /// Time the budget is meant to last. Default 30d.
+    period: Option<Duration>,
+}
+
 /// The words of an enum, in the schema under its own name.
 macro_rules! words {
     ($name:ident for $meant:ty { $($word:ident),+ }) => {
@@ -242,6 +260,7 @@ enum From {
 mod tests {
     use super::*;
     use crate::config::plan_file::PLAN_KEYS;
+    use crate::config::plan_file::burn_rate::BURN_RATE_KEYS;
     use crate::config::plan_file::checks::CHECK_KEYS;
     use crate::config::plan_file::metrics::METRIC_KEYS;
 
@@ -262,5 +281,6 @@ mod tests {
         assert_eq!(keys("/properties"), sorted(PLAN_KEYS));
         assert_eq!(keys("/$defs/Metric/properties"), sorted(METRIC_KEYS));
         assert_eq!(keys("/$defs/Check/properties"), sorted(CHECK_KEYS));
+        assert_eq!(keys("/$defs/BurnRate/properties"), sorted(BURN_RATE_KEYS));
     }
 }
