@@ -64,7 +64,7 @@ pub enum NoPlace {
     Late,
     /// It is older than the analysis.
     BeforeStart,
-    /// It is past the horizon.
+    /// It is past the horizon, and its extension.
     AfterHorizon,
     /// Its tick holds as many clustered values as allowed.
     TickFull,
@@ -97,7 +97,7 @@ impl Window {
             origin,
             tick: plan.tick,
             lateness: plan.lateness,
-            looks: plan.looks(),
+            looks: plan.looks_with_extension(),
             next: 0,
             newest: None,
             kinds: plan

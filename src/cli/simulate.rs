@@ -342,6 +342,7 @@ fn plan_of(scenario: &Scenario, looks: usize) -> Plan {
         name: "calibration".to_owned(),
         description: String::new(),
         horizon: tick * looks as i64,
+        extend: 0,
         tick,
         lateness: 0,
         min_duration: tick,

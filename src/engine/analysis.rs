@@ -212,13 +212,12 @@ impl Analysis {
             for step in self.steps.iter_mut() {
                 step.close(&tick);
             }
-            let at_horizon = self.window.closed() >= self.plan.looks();
-            self.ended =
-                ending(&self.plan, &judgement, at_horizon).map(|(outcome, reason)| Ended {
-                    at: now,
-                    outcome,
-                    reason,
-                });
+            let looks = self.window.closed();
+            self.ended = ending(&self.plan, &judgement, looks).map(|(outcome, reason)| Ended {
+                at: now,
+                outcome,
+                reason,
+            });
             self.judgement = Some(judgement);
             if !self.is_final() {
                 self.emit(EventKind::Look, now, effects);
@@ -405,13 +404,16 @@ impl Analysis {
 
 // === functions ===
 
-/// How an analysis ends at this look, if it does.
-fn ending(plan: &Plan, judgement: &Judgement, at_horizon: bool) -> Option<(Outcome, Reason)> {
+/// How an analysis ends at this look, if it does: at the horizon with a pass, without one at the
+/// end of its extension.
+fn ending(plan: &Plan, judgement: &Judgement, looks: usize) -> Option<(Outcome, Reason)> {
     let reason = judgement.reason;
     match judgement.outcome {
         Outcome::Fail => Some((Outcome::Fail, reason)),
-        Outcome::Pass if plan.stop_on_pass || at_horizon => Some((Outcome::Pass, reason)),
-        Outcome::Inconclusive if at_horizon => {
+        Outcome::Pass if plan.stop_on_pass || looks >= plan.looks() => {
+            Some((Outcome::Pass, reason))
+        }
+        Outcome::Inconclusive if looks >= plan.looks_with_extension() => {
             let reason = match reason {
                 Reason::NeedsSamples | Reason::NeedsTime => Reason::HorizonReached,
                 other => other,

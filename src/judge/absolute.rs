@@ -81,10 +81,12 @@ impl AbsolutePart {
     ) -> AbsolutePart {
         let none = |spending: Spending| Spending {
             level: 0.0,
+            reserve: 0.0,
             ..spending
         };
         let half = Spending {
             level: 0.5 * fail.level,
+            reserve: 0.5 * fail.reserve,
             ..fail
         };
         AbsolutePart {

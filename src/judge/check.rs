@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::judge::beyond::RESERVED_SHARE;
 use crate::judge::scratch::Scratch;
 use crate::judge::side::Spending;
 use crate::judge::verdict::{PartEvidence, Scale};
@@ -102,25 +103,30 @@ impl Setting<'_> {
 
     /// Spending of a false fail, for a side that gets `share` of the check's alpha.
     pub fn fail_spending(&self, share: f64) -> Spending {
-        Spending {
-            level: self.plan.alpha_of(self.check) * share,
-            looks_planned: self.looks_planned(),
-            first_look: 1,
-            elsewhere: 0.0,
-        }
+        self.spending(self.plan.alpha_of(self.check) * share, 1)
     }
 
     /// Spending of a false pass: nothing before the bake time is over.
     pub fn pass_spending(&self, share: f64) -> Spending {
+        let (bake, tick) = (self.plan.min_duration, self.plan.tick);
+        let first_look = first_pass_look(bake, tick, self.looks_planned());
+        self.spending(self.plan.beta * share, first_look)
+    }
+
+    fn spending(&self, probability: f64, first_look: usize) -> Spending {
+        let looks_beyond = self.plan.looks_with_extension() - self.looks_planned();
+        let reserved = if looks_beyond > 0 {
+            RESERVED_SHARE
+        } else {
+            0.0
+        };
         Spending {
-            level: self.plan.beta * share,
+            level: probability * (1.0 - reserved),
             looks_planned: self.looks_planned(),
-            first_look: first_pass_look(
-                self.plan.min_duration,
-                self.plan.tick,
-                self.looks_planned(),
-            ),
+            first_look,
             elsewhere: 0.0,
+            reserve: probability * reserved,
+            looks_beyond,
         }
     }
 

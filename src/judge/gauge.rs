@@ -265,7 +265,7 @@ impl PairedSide {
         if let Some(value) = constant(&present) {
             return self.look_at_constant(value, present.len());
         }
-        let planned = self.fail.looks_planned;
+        let planned = self.fail.looks_planned + self.fail.looks_beyond;
         let peak = self.kind.peak(&present, planned);
         let z_whole = self.kind.whole(&present).unwrap_or(0.0);
         let (mut fail_bound, mut pass_bound) = (f64::INFINITY, f64::INFINITY);
@@ -275,7 +275,7 @@ impl PairedSide {
             fail_bound = self.threshold(self.fail, true, scratch);
             self.failed |= peak.statistic >= fail_bound - THRESHOLD_SLACK;
         }
-        let spent = self.pass.cumulative(look);
+        let spent = self.pass.cumulative_extended(look);
         let mut pass = false;
         if spent > 0.0 && -z_whole >= special::normal_quantile(1.0 - spent) {
             pass_bound = self.threshold(self.pass, false, scratch);
@@ -298,9 +298,9 @@ impl PairedSide {
     fn look_at_constant(&mut self, value: f64, count: usize) -> PairedLook {
         let look = self.numbers.len();
         let chance = persistence::stays_above(count, self.kind.worst_correlation());
-        self.failed |= value > 0.0 && chance <= self.fail.cumulative(look);
+        self.failed |= value > 0.0 && chance <= self.fail.cumulative_extended(look);
         let fail = self.failed;
-        let pass = !fail && value < 0.0 && chance <= self.pass.cumulative(look);
+        let pass = !fail && value < 0.0 && chance <= self.pass.cumulative_extended(look);
         // Whatever its bounds, the interval of a constant is that constant.
         let bound = |shown: bool| if shown { 0.0 } else { f64::INFINITY };
         PairedLook {
@@ -319,7 +319,7 @@ impl PairedSide {
         let claim = match self.claims[index].filter(|claim| scratch.paired.holds(*claim)) {
             Some(claim) => claim,
             None => {
-                let planned = spending.looks_planned;
+                let planned = spending.looks_planned + spending.looks_beyond;
                 let fresh = ArPaths::new(self.seed, planned, self.kind, multiscale, GAUGE_PATHS);
                 scratch.paired.keep(fresh.bytes(), fresh)
             }
@@ -329,7 +329,7 @@ impl PairedSide {
         if let Some(paths) = scratch.paired.get(claim) {
             for tick in paths.ticks()..self.numbers.len() {
                 let present = self.numbers[tick].is_some();
-                bound = paths.look(present, spending.cumulative(tick + 1));
+                bound = paths.look(present, spending.cumulative_extended(tick + 1));
             }
         }
         bound

@@ -185,7 +185,8 @@ impl Grid {
     fn windows(&self, looks_planned: usize) -> impl Iterator<Item = (usize, f64)> + '_ {
         let ticks = self.ticks();
         std::iter::successors(Some(1_usize), |window| Some(window * 2))
-            .take_while(move |&window| window <= ticks)
+            // Past the horizon only the whole run speaks.
+            .take_while(move |&window| window <= ticks && ticks <= looks_planned)
             .map(move |window| (window, multiscale::penalty(looks_planned, window)))
             .chain(std::iter::once((ticks, multiscale::WHOLE_RUN_PENALTY)))
     }

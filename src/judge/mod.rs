@@ -16,6 +16,7 @@ pub mod units;
 pub mod verdict;
 
 mod absolute;
+mod beyond;
 mod breach;
 mod burn_rate;
 mod counts;
@@ -172,7 +173,11 @@ impl Judge {
         (0..self.plan.checks.len())
             .map(|index| setting(&self.plan, index, self.detail))
             .filter(|s| s.check.gating && s.check.question.spends_alpha() && self.ticks > 0)
-            .map(|s| s.fail_spending(1.0).cumulative(self.ticks))
+            .map(|s| {
+                let spending = s.fail_spending(1.0);
+                let is_beyond = self.ticks > spending.looks_planned;
+                spending.cumulative(self.ticks) + if is_beyond { spending.reserve } else { 0.0 }
+            })
             // The sum of nothing would be minus zero.
             .fold(0.0, |spent, share| spent + share)
     }

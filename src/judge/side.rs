@@ -10,8 +10,9 @@
 //! level beta, exact by dynamic programming for counts, by the Lan-DeMets recursion otherwise.
 //! Thresholds are lazy: an exact screen tells when the statistic is certainly below its
 //! threshold, and only above it the null paths are rebuilt from the stored laws, in scratch
-//! memory that all checks share.
+//! memory that all checks share. Where a plan has an `extend`, `beyond` tests after the horizon.
 
+use crate::judge::beyond::Beyond;
 use crate::judge::scratch::{Claim, Scratch};
 use crate::stats::count_dp::{CountDp, CountTail};
 use crate::stats::count_law::CountLaw;
@@ -39,6 +40,10 @@ pub struct Spending {
     pub first_look: usize,
     /// Spent elsewhere before this test began; its own spending starts from there.
     pub elsewhere: f64,
+    /// Probability kept for the time after the planned looks; 0 where the plan has no `extend`.
+    pub reserve: f64,
+    /// Looks after the planned ones.
+    pub looks_beyond: usize,
 }
 
 impl Spending {
@@ -50,6 +55,14 @@ impl Spending {
         }
         let share = look as f64 / self.looks_planned as f64;
         (spending::kim_demets(self.level, 1.0, share) - self.elsewhere).max(0.0)
+    }
+
+    /// As [`Spending::cumulative`], and on over the looks after the planned ones, for tests that
+    /// spend there as before it.
+    pub fn cumulative_extended(&self, look: usize) -> f64 {
+        let beyond = look.saturating_sub(self.looks_planned) as f64;
+        let share = beyond / self.looks_beyond.max(1) as f64;
+        self.cumulative(look) + spending::kim_demets(self.reserve, 1.0, share)
     }
 }
 
@@ -122,6 +135,7 @@ pub struct Side {
     pass_counts: PassCounts,
     tail: CountTail,
     tail_looked: usize,
+    beyond: Beyond,
     failed_at: Option<usize>,
     passing: bool,
 }
@@ -167,6 +181,7 @@ impl Side {
             },
             tail: CountTail::default(),
             tail_looked: 0,
+            beyond: Beyond::default(),
             failed_at: None,
             passing: false,
         }
@@ -176,6 +191,9 @@ impl Side {
     /// same hypothesis has spent the rest.
     pub fn begin_passing_after(&mut self, look: usize) {
         self.pass_spending.elsewhere = self.pass_spending.cumulative(look);
+        if look >= self.pass_spending.looks_planned {
+            self.pass_spending.reserve = 0.0;
+        }
     }
 
     /// Whether the last look showed a pass.
@@ -226,6 +244,8 @@ impl Side {
         self.prefix_s.push(self.prefix_s[last] + score);
         self.prefix_v.push(self.prefix_v[last] + law.variance());
         self.prefix_x.push(self.prefix_x[last] + x);
+        self.beyond
+            .push(&law, &self.fail_spending, &self.pass_spending);
         self.laws.push(law);
     }
 
@@ -258,6 +278,9 @@ impl Side {
     pub fn look(&mut self, adjust: Adjust, scratch: &mut Scratch) -> Look {
         let look = self.laws.len();
         let whole = self.whole_z(adjust);
+        if look > self.fail_spending.looks_planned {
+            return self.look_beyond(look, whole);
+        }
         let has_news = look > 0 && !matches!(self.laws[look - 1], Law::Empty);
         let peak = self.peak(adjust);
         let (mut fail_bound, mut crossing) = (f64::INFINITY, false);
@@ -279,6 +302,33 @@ impl Side {
             z_whole: whole,
             fail_bound,
             pass_bound,
+        }
+    }
+
+    /// A look after the planned ones: the whole run's mixture against the reserved levels.
+    fn look_beyond(&mut self, look: usize, whole: f64) -> Look {
+        let score = self.prefix_s[look];
+        let (fail, pass) = (self.fail_spending.reserve, self.pass_spending.reserve);
+        let found = self
+            .beyond
+            .look(score, self.information(), whole, [fail, pass]);
+        if found.worse && self.failed_at.is_none() {
+            self.failed_at = Some(look);
+        }
+        self.passing = found.better;
+        let penalty = multiscale::WHOLE_RUN_PENALTY;
+        Look {
+            fail: self.failed_at.is_some(),
+            crossing: found.worse,
+            pass: found.better,
+            peak: Some(Peak {
+                statistic: whole - penalty,
+                window: look,
+                z: whole,
+            }),
+            z_whole: whole,
+            fail_bound: found.worse_bound - penalty,
+            pass_bound: found.better_bound,
         }
     }
 

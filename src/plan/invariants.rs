@@ -24,6 +24,11 @@ pub(super) fn check(plan: &Plan) -> Result<(), String> {
         "the horizon is not a whole number of ticks",
     )?;
     hold(plan.horizon / plan.tick <= LOOKS_MAX, "too many looks")?;
+    let kinds = plan.metrics.iter().map(|metric| metric.kind);
+    let fits = (0..=MILLIS_MAX).contains(&plan.extend)
+        && plan.extend % plan.tick == 0
+        && (plan.horizon + plan.extend) / plan.tick <= Plan::looks_with_extension_max(kinds);
+    hold(fits, "the extension is out of range")?;
     for millis in [plan.lateness, plan.min_duration, plan.step.min_duration] {
         hold(
             (0..=plan.horizon).contains(&millis),

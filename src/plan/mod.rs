@@ -18,6 +18,8 @@ pub use selector::{Selector, SelectorTemplate};
 
 /// Looks from the start to the horizon: bounds the memory of simulated null paths (64 MiB).
 pub const LOOKS_MAX: i64 = 1_024;
+/// Looks from the start to the end of an extension, which costs no null paths but state by tick.
+pub const LOOKS_WITH_EXTENSION_MAX: i64 = 4 * LOOKS_MAX;
 /// Checks in one plan.
 pub const CHECKS_MAX: usize = 32;
 /// Metrics in one plan.
@@ -33,6 +35,9 @@ pub struct Plan {
     pub description: String,
     /// Planned longest duration; alpha is spent over it. A whole number of ticks.
     pub horizon: Millis,
+    /// How long an analysis that is inconclusive at the horizon may go on after it; 0 for not at
+    /// all. A whole number of ticks.
+    pub extend: Millis,
     /// Event-time interval of one look.
     pub tick: Millis,
     /// How late, against the event-time watermark, a sample may be.
@@ -406,9 +411,24 @@ impl Plan {
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Number of planned looks.
+    /// Number of planned looks, to the horizon.
     pub fn looks(&self) -> usize {
         (self.horizon / self.tick).max(1) as usize
+    }
+
+    /// Number of looks to the end of the extension.
+    pub fn looks_with_extension(&self) -> usize {
+        self.looks() + (self.extend / self.tick) as usize
+    }
+
+    /// Most looks, extension included: gauges simulate their thresholds there too.
+    pub fn looks_with_extension_max(metrics: impl IntoIterator<Item = MetricKind>) -> i64 {
+        let has_gauge = metrics.into_iter().any(|kind| kind == MetricKind::Gauge);
+        if has_gauge {
+            LOOKS_MAX
+        } else {
+            LOOKS_WITH_EXTENSION_MAX
+        }
     }
 
     /// Index of the metric of this name.

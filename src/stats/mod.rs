@@ -11,6 +11,7 @@
 //! | [`count_dp`], [`count_law`], [`law`] | the same for counts, exactly | the law of each tick's count |
 //! | [`ar_paths`], [`persistence`] | the same for one number a tick | first-order autocorrelation up to 0.8 |
 //! | [`mixture`], [`normal_mixture`] | bounds without a horizon | Bernoulli, Poisson or sub-Gaussian increments |
+//! | [`tilts`] | the same for any known law, and changes at any time | the law of each tick's score |
 
 pub mod ar_paths;
 pub mod count_dp;
@@ -29,3 +30,4 @@ pub mod rank;
 pub mod sampler;
 pub mod special;
 pub mod spending;
+pub mod tilts;

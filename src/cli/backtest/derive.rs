@@ -204,6 +204,7 @@ fn plan_of(shape: &Shape) -> Plan {
         name: "derived".to_owned(),
         description: "derived from the kind and size of a recording".to_owned(),
         horizon,
+        extend: 0,
         tick: TICK,
         lateness: 0,
         // A pass in a backtest comes at the end only.

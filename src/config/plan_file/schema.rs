@@ -32,6 +32,8 @@ struct PlanFile {
     description: Option<String>,
     /// Planned longest duration, a whole number of ticks; alpha is spent over it.
     horizon: Duration,
+    /// How long an analysis that is inconclusive at the horizon goes on. Default not at all.
+    extend: Option<Duration>,
     /// Event-time interval of one look. Default 15s.
     tick: Option<Duration>,
     /// How late a sample may be. Default two ticks, at most 2m.
