@@ -38,8 +38,8 @@ deny: ## licences, sources and banned crates of the dependencies (needs cargo-de
 bench: packages-test ## the benches, minutes each
 	$(CARGO) bench $(CARGO_FLAGS)
 
-sim: packages-build ## the simulations of false alarms and power, an hour or more
-	$(CARGO) test --release $(CARGO_FLAGS) -- --ignored simulation
+sim: packages-build ## the simulations of false alarms and power, an hour or less
+	$(CARGO) run --release --quiet $(CARGO_FLAGS) -- simulate
 
 packages-build:
 	@tools/debian-packages build

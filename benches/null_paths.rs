@@ -2,7 +2,7 @@
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use davy::stats::law::{Lattice, Law};
-use davy::stats::null_paths::NullPaths;
+use davy::stats::null_paths::{NullPaths, PATHS};
 use davy::stats::sampler::{Stream, seed_from};
 
 fn look(c: &mut Criterion) {
@@ -13,7 +13,7 @@ fn look(c: &mut Criterion) {
         b.iter(|| stream.fill_normals(&mut draws));
     });
     for looks in [60, 300] {
-        let mut begun = NullPaths::new(seed, looks);
+        let mut begun = NullPaths::new(seed, looks, PATHS);
         for look in 1..looks {
             begun.look(&Law::gaussian(50.0), 0.05 * look as f64 / looks as f64);
         }

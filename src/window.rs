@@ -130,6 +130,16 @@ impl Window {
         self.tick_values_max
     }
 
+    /// Goes on for so many ticks after those closed so far.
+    pub fn go_on_for(&mut self, ticks: usize) {
+        self.looks = self.next + ticks;
+    }
+
+    /// Whether every tick is closed.
+    pub fn is_over(&self) -> bool {
+        self.next >= self.looks
+    }
+
     /// Number of ticks closed so far.
     pub fn closed(&self) -> usize {
         self.next

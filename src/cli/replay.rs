@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -13,7 +13,7 @@ use clap::Args;
 
 use crate::cli::OutputForm;
 use crate::cli::exit::Exit;
-use crate::codec::csv::{self, Row};
+use crate::codec::csv::{self, CsvProblem, Row};
 use crate::config::plan_file;
 use crate::engine::{self, Effect, Event, EventKind, Input, Limits, Start, State, recording};
 use crate::model::{Address, Change, Labels, Millis, Reading, Sample, Timestamp};
@@ -55,15 +55,16 @@ pub fn run(args: &ReplayArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
             bail!("a CSV recording needs a plan: name one with --plan FILE");
         };
         let rows = read_rows(&args.file, &bytes)?;
-        replay_rows(&plan, &rows, |effects| each_look(effects, &mut show))
+        let left_out = replay_rows(&plan, &rows, |effects| each_look(effects, &mut show))
             .with_context(|| args.file.display().to_string())?;
+        left_out.warn(&args.file);
     }
     failed?;
     Ok(Exit::Pass)
 }
 
 /// Reads and checks a plan file; all its problems are in the error.
-pub fn read_plan(path: &std::path::Path) -> anyhow::Result<Plan> {
+pub fn read_plan(path: &Path) -> anyhow::Result<Plan> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     match plan_file::parse_plan(&path.display().to_string(), &text) {
@@ -73,9 +74,14 @@ pub fn read_plan(path: &std::path::Path) -> anyhow::Result<Plan> {
 }
 
 /// Reads a CSV recording. Bad rows are reported on standard error and left out.
-pub fn read_rows(path: &std::path::Path, bytes: &[u8]) -> anyhow::Result<Vec<Row>> {
+pub fn read_rows(path: &Path, bytes: &[u8]) -> anyhow::Result<Vec<Row>> {
     let (rows, problems) = csv::parse(bytes)
         .map_err(|p| anyhow::anyhow!("{}:{}: {}", path.display(), p.line, p.message))?;
+    warn_of_rows(path, &problems);
+    Ok(rows)
+}
+
+fn warn_of_rows(path: &Path, problems: &[CsvProblem]) {
     for problem in problems.iter().take(csv::PROBLEMS_MAX) {
         eprintln!(
             "davy: warning: {}:{}: {}; row left out",
@@ -91,7 +97,15 @@ pub fn read_rows(path: &std::path::Path, bytes: &[u8]) -> anyhow::Result<Vec<Row
             problems.len()
         );
     }
-    Ok(rows)
+}
+
+/// What a replay could not use of its rows.
+#[derive(Debug, Default)]
+pub struct LeftOut {
+    /// Rows whose numbers mean nothing for their metric's kind.
+    pub rows: Vec<CsvProblem>,
+    /// Samples that the machine refused, by code: how many, and the first one's message.
+    pub refused: BTreeMap<&'static str, (u64, String)>,
 }
 
 /// Drives the machine over the rows of a recording from its first sample to the plan's horizon.
@@ -99,7 +113,7 @@ pub fn replay_rows(
     plan: &Arc<Plan>,
     rows: &[Row],
     mut on_effects: impl FnMut(&[Effect]),
-) -> anyhow::Result<()> {
+) -> anyhow::Result<LeftOut> {
     let id = "replay".to_owned();
     let limits = Limits {
         abandoned_after: i64::MAX,
@@ -107,7 +121,11 @@ pub fn replay_rows(
         ..Limits::default()
     };
     let mut state = State::new(limits);
-    let samples = samples_of(plan, rows, &id)?;
+    let (samples, problems) = samples_of(plan, rows, &id)?;
+    let mut left_out = LeftOut {
+        rows: problems,
+        refused: BTreeMap::new(),
+    };
     let Some(origin) = samples.iter().map(|sample| sample.ts).min() else {
         bail!("the recording holds no sample");
     };
@@ -124,13 +142,46 @@ pub fn replay_rows(
         let Some(now) = batch.last().map(|sample| sample.ts) else {
             continue;
         };
-        on_effects(&engine::apply(&mut state, Input::Samples(batch), now));
+        let effects = engine::apply(&mut state, Input::Samples(batch), now);
+        left_out.add(&effects);
+        on_effects(&effects);
     }
     // The horizon is always looked at, also when the last ticks are empty.
-    let end = origin.plus(plan.horizon + plan.lateness + plan.tick.max(1_000) + 1);
+    let watch = plan.watch.map_or(0, |watch| watch.duration);
+    let longest = plan.horizon + plan.extend + watch;
+    let end = origin.plus(longest + plan.lateness + plan.tick.max(1_000) + 1);
     on_effects(&engine::apply(&mut state, Input::Tick, end));
-    Ok(())
+    Ok(left_out)
 }
+
+// === impl LeftOut ===
+
+impl LeftOut {
+    fn add(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            let Effect::Ingested(ingested) = effect else {
+                continue;
+            };
+            // What comes after the verdict is final is not lost: nobody asks for it any more.
+            let refused = ingested.refused.iter();
+            for sample in refused.filter(|sample| sample.code != "analysis_final") {
+                let entry = self.refused.entry(sample.code);
+                entry.or_insert_with(|| (0, sample.message.clone())).0 += 1;
+            }
+        }
+    }
+
+    /// Says on standard error what was left out.
+    pub fn warn(&self, path: &Path) {
+        warn_of_rows(path, &self.rows);
+        for (code, (count, message)) in &self.refused {
+            let path = path.display();
+            eprintln!("davy: warning: {path}: {count} samples left out ({code}): {message}");
+        }
+    }
+}
+
+// === functions ===
 
 /// A change with every field, since a recording was deployed by nobody.
 fn replayed_change() -> Change {
@@ -146,9 +197,13 @@ fn replayed_change() -> Change {
     }
 }
 
-fn samples_of(plan: &Plan, rows: &[Row], id: &str) -> anyhow::Result<Vec<Sample>> {
-    let mut samples = Vec::with_capacity(rows.len());
-    for (index, row) in rows.iter().enumerate() {
+fn samples_of(
+    plan: &Plan,
+    rows: &[Row],
+    id: &str,
+) -> anyhow::Result<(Vec<Sample>, Vec<CsvProblem>)> {
+    let (mut samples, mut problems) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in rows {
         let metric = match (&row.metric, plan.metrics.as_slice()) {
             (Some(name), metrics) if metrics.iter().any(|metric| metric.name == *name) => {
                 plan.metric_index(name).unwrap_or(0)
@@ -162,11 +217,17 @@ fn samples_of(plan: &Plan, rows: &[Row], id: &str) -> anyhow::Result<Vec<Sample>
         let metric = &plan.metrics[metric];
         let Some(secs) = row.secs else {
             bail!(
-                "row {} has no time: a replay needs a column t_rel or ts",
-                index + 1
+                "line {} has no time: a replay needs a column t_rel or ts",
+                row.line
             );
         };
-        let reading = row.reading(metric.kind);
+        let reading = match row.reading(metric.kind) {
+            Ok(reading) => reading,
+            Err(problem) => {
+                problems.push(problem);
+                continue;
+            }
+        };
         samples.push(Sample {
             ts: Timestamp((secs * 1000.0) as i64),
             metric: metric.name.clone(),
@@ -182,7 +243,7 @@ fn samples_of(plan: &Plan, rows: &[Row], id: &str) -> anyhow::Result<Vec<Sample>
         });
     }
     samples.sort_by_key(|sample| sample.ts);
-    Ok(samples)
+    Ok((samples, problems))
 }
 
 /// The empty reading of a kind: a missing sample is counted, and says nothing.
@@ -216,11 +277,13 @@ fn by_tick(samples: Vec<Sample>, origin: Timestamp, tick: Millis) -> Vec<Vec<Sam
     batches
 }
 
-/// Hands over the events that close a look: one for each look, the last one final.
+/// Hands over the events that close a look: one for each look, the last one final, and what a
+/// watch after a pass tells.
 pub fn each_look(effects: &[Effect], show: &mut impl FnMut(&Event)) {
     for effect in effects {
         if let Effect::Event(event) = effect
-            && matches!(event.kind, EventKind::Look | EventKind::VerdictFinal)
+            && event.kind != EventKind::Started
+            && event.kind != EventKind::VerdictChanged
         {
             show(event);
         }

@@ -36,7 +36,7 @@ const SUITE_MEAN_MAX: f64 = 0.052;
 const RERUN_FACTOR: u64 = 4;
 
 /// Arguments of `davy simulate`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct SimulateArgs {
     /// Repetitions of each cell.
     #[arg(long, default_value_t = 10_000)]
@@ -47,6 +47,10 @@ pub struct SimulateArgs {
     /// Only scenarios whose name contains this text.
     #[arg(long, default_value = "")]
     pub only: String,
+    /// Null paths behind each test's thresholds; the daemon takes 20,000. The error rates are
+    /// unbiased for any number.
+    #[arg(long, default_value_t = 2_000)]
+    pub paths: usize,
     /// Seed of the whole suite.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -174,24 +178,23 @@ pub fn calibration(args: &SimulateArgs) -> Vec<CellResult> {
     chosen
         .iter()
         .map(|(scenario, looks)| {
-            let first = simulate(scenario, *looks, args.replicates, args.seed, cells);
+            let first = simulate(scenario, *looks, args, cells);
             if first.holds {
                 return first;
             }
             // One cell in twenty suites is rejected by chance; four times the repetitions decide.
-            let again = args.replicates * RERUN_FACTOR;
-            simulate(scenario, *looks, again, args.seed.wrapping_add(1), cells)
+            let again = SimulateArgs {
+                replicates: args.replicates * RERUN_FACTOR,
+                seed: args.seed.wrapping_add(1),
+                ..args.clone()
+            };
+            simulate(scenario, *looks, &again, cells)
         })
         .collect()
 }
 
-fn simulate(
-    scenario: &Scenario,
-    looks: usize,
-    replicates: u64,
-    seed: u64,
-    cells: usize,
-) -> CellResult {
+fn simulate(scenario: &Scenario, looks: usize, args: &SimulateArgs, cells: usize) -> CellResult {
+    let (replicates, seed) = (args.replicates, args.seed);
     let plan = Arc::new(plan_of(scenario, looks));
     let bar = progress::bar(replicates, scenario.name);
     let (next, fails, passes) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
@@ -199,7 +202,7 @@ fn simulate(
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
-                let mut scratch = Scratch::default();
+                let mut scratch = Scratch::with_paths(args.paths);
                 loop {
                     let replicate = next.fetch_add(1, Ordering::Relaxed);
                     if replicate >= replicates {
@@ -355,6 +358,7 @@ fn plan_of(scenario: &Scenario, looks: usize) -> Plan {
             min_duration: 0,
             min_samples: 0,
         },
+        watch: None,
         change_require: Vec::new(),
         arms: None,
         metrics: vec![Metric {

@@ -9,7 +9,10 @@ use std::collections::BTreeMap;
 
 use crate::model::{Arm, Reading};
 use crate::plan::MetricKind;
+use crate::window::CELL_COUNT_MAX;
 
+/// How far a count may be from a whole number, relative to it: what text and arithmetic leave.
+const WHOLE_SLACK: f64 = 1e-9;
 /// Rows of one file.
 pub const ROWS_MAX: usize = 20_000_000;
 /// Problems reported of one file; beyond it only their number.
@@ -18,6 +21,8 @@ pub const PROBLEMS_MAX: usize = 20;
 /// One row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
+    /// Line of the file, from 1.
+    pub line: u64,
     /// Which arm.
     pub arm: Arm,
     /// Seconds; `None` when the file has no time column.
@@ -83,7 +88,7 @@ pub fn parse(bytes: &[u8]) -> Result<(Vec<Row>, Vec<CsvProblem>), CsvProblem> {
                 format!("the file has more than {ROWS_MAX} rows"),
             ));
         }
-        match row(&columns, &record) {
+        match row(line, &columns, &record) {
             Ok(row) => rows.push(row),
             Err(message) => problems.push(problem(line, message)),
         }
@@ -91,7 +96,11 @@ pub fn parse(bytes: &[u8]) -> Result<(Vec<Row>, Vec<CsvProblem>), CsvProblem> {
     Ok((rows, problems))
 }
 
-fn row(columns: &BTreeMap<&str, usize>, record: &csv::StringRecord) -> Result<Row, String> {
+fn row(
+    line: u64,
+    columns: &BTreeMap<&str, usize>,
+    record: &csv::StringRecord,
+) -> Result<Row, String> {
     let field = |name: &str| -> Option<&str> {
         columns
             .get(name)
@@ -125,6 +134,7 @@ fn row(columns: &BTreeMap<&str, usize>, record: &csv::StringRecord) -> Result<Ro
         None => number("ts")?,
     };
     Ok(Row {
+        line,
         arm,
         secs: secs.filter(|secs| secs.is_finite()),
         value: number("value")?,
@@ -142,26 +152,53 @@ fn problem(line: u64, message: String) -> CsvProblem {
 
 impl Row {
     /// What the row says about a metric of this kind: a weighted value, a share of a total, a
-    /// count over an exposure or a point. A missing value has no reading.
-    pub fn reading(&self, kind: MetricKind) -> Option<Reading> {
-        let value = self.value?;
-        let whole = |x: f64| x.round().max(0.0) as u64;
-        Some(match kind {
+    /// count over an exposure or a point; `Ok(None)` for a missing value. A number that the kind
+    /// has no meaning for is a problem of this row: rounding or clamping it would invent data.
+    pub fn reading(&self, kind: MetricKind) -> Result<Option<Reading>, CsvProblem> {
+        let Some(value) = self.value else {
+            return Ok(None);
+        };
+        let reading = match kind {
             MetricKind::Latency if self.weight == 1.0 => Reading::value(value),
             MetricKind::Latency => Reading::Values {
                 values: vec![value],
-                weights: vec![whole(self.weight)],
+                weights: vec![self.count("weight", self.weight, 1.0)?],
             },
             MetricKind::Gauge => Reading::value(value),
-            MetricKind::Ratio => Reading::Ratio {
-                bad: whole(value * self.weight).min(whole(self.weight)),
-                total: whole(self.weight),
-            },
+            MetricKind::Ratio => {
+                let total = self.count("weight", self.weight, 1.0)?;
+                if !(0.0..=1.0).contains(&value) {
+                    let fix = "a ratio's value is the bad share from 0 to 1, its weight the total";
+                    return Err(self.problem(format!("value {value} is no share: {fix}")));
+                }
+                Reading::Ratio {
+                    // A share written with a few digits stands for the nearest whole count.
+                    bad: (value * total as f64).round() as u64,
+                    total,
+                }
+            }
             MetricKind::Rate => Reading::Rate {
-                events: whole(value),
+                events: self.count("value", value, 0.0)?,
                 exposure: self.weight,
             },
-        })
+        };
+        Ok(Some(reading))
+    }
+
+    /// A whole number of at least `least`.
+    fn count(&self, name: &str, number: f64, least: f64) -> Result<u64, CsvProblem> {
+        let whole = number.round();
+        let near = (number - whole).abs() <= WHOLE_SLACK * whole.abs().max(1.0);
+        if near && whole >= least && whole <= CELL_COUNT_MAX as f64 {
+            return Ok(whole as u64);
+        }
+        Err(self.problem(format!(
+            "{name} {number} is not a whole number from {least} to {CELL_COUNT_MAX}"
+        )))
+    }
+
+    fn problem(&self, message: String) -> CsvProblem {
+        problem(self.line, message)
     }
 }
 
@@ -181,6 +218,22 @@ mod tests {
         let lines: Vec<u64> = problems.iter().map(|problem| problem.line).collect();
         assert_eq!(lines, [4, 5]);
         assert!(problems[1].message.contains("neither baseline nor canary"));
+    }
+
+    #[test]
+    fn a_number_that_a_kind_has_no_meaning_for_is_a_problem_of_its_row() {
+        let text = "role,value,weight\ncanary,37,10\ncanary,-5,10\ncanary,0.25,10.5\ncanary,2.5,1\ncanary,1,0.4\ncanary,1,1e18\ncanary,0.333,3\n";
+        let (rows, problems) = parse(text.as_bytes()).unwrap();
+        assert!(problems.is_empty());
+        let error = |row: usize, kind| rows[row].reading(kind).unwrap_err().to_string();
+        assert!(error(0, MetricKind::Ratio).starts_with("line 2: value 37 is no share"));
+        assert!(error(1, MetricKind::Ratio).starts_with("line 3: value -5 is no share"));
+        assert!(error(2, MetricKind::Ratio).starts_with("line 4: weight 10.5 is not a whole"));
+        assert!(error(3, MetricKind::Rate).starts_with("line 5: value 2.5 is not a whole"));
+        assert!(error(4, MetricKind::Latency).starts_with("line 6: weight 0.4 is not a whole"));
+        assert!(error(5, MetricKind::Latency).contains("is not a whole number from 1 to"));
+        let third = Reading::Ratio { bad: 1, total: 3 };
+        assert_eq!(rows[6].reading(MetricKind::Ratio), Ok(Some(third)));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! [`crate::plan`]'s. Next: `metrics` and `checks`, the two long sections; `schema`, the same
 //! form for editors.
 
+mod after;
 mod burn_rate;
 mod checks;
 mod metrics;
@@ -57,6 +58,7 @@ pub(super) const PLAN_KEYS: &[&str] = &[
     "change",
     "arms",
     "step",
+    "watch",
     "metrics",
     "checks",
 ];
@@ -141,7 +143,8 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node) -> Option<Plan> {
     let times = Times::read(reader, &table);
     let metrics = metrics::read(reader, &table);
     let checks = checks::read(reader, &table, &metrics, times.as_ref());
-    let extend = extend(reader, &table, &metrics, times.as_ref());
+    let extend = after::extend(reader, &table, &metrics, times.as_ref());
+    let watch = after::watch(reader, &table, &metrics, &checks, times.as_ref());
     let arms = table.get("arms").and_then(|field| arms(reader, &field));
     metrics::warn_of_unused(reader, &table, &metrics, &checks, arms.is_some());
     let change_require = table
@@ -188,6 +191,7 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node) -> Option<Plan> {
         on_inconclusive: on_inconclusive.unwrap_or(OnInconclusive::Hold),
         on_no_data: on_no_data.unwrap_or(OnNoData::Hold),
         step,
+        watch,
         change_require,
         arms,
         metrics: metrics.into_iter().map(|written| written.metric).collect(),
@@ -293,36 +297,6 @@ impl Times {
         }
         Some(times)
     }
-}
-
-/// How long an inconclusive analysis may go on past the horizon.
-fn extend(
-    reader: &mut Reader<'_>,
-    table: &Table<'_>,
-    metrics: &[metrics::Written],
-    times: Option<&Times>,
-) -> Millis {
-    let Some(field) = table.get("extend") else {
-        return 0;
-    };
-    let (Some(extend), Some(times)) = (reader.duration(&field, 0), times) else {
-        return 0;
-    };
-    let tick = duration_text(times.tick);
-    if extend % times.tick != 0 {
-        let message = format!("`extend` is not a whole number of ticks of {tick}");
-        reader.refuse(&field, ProblemCode::Conflict, message, "round it");
-        return 0;
-    }
-    let kinds = metrics.iter().map(|written| written.metric.kind);
-    let most = Plan::looks_with_extension_max(kinds) * times.tick - times.horizon;
-    if extend > most {
-        let message = format!("too many looks at a tick of {tick}");
-        let help = format!("at most {} here, or a longer tick", duration_text(most));
-        reader.refuse(&field, ProblemCode::Conflict, message, help);
-        return 0;
-    }
-    extend
 }
 
 /// The horizon must be a whole number of ticks, at most [`LOOKS_MAX`].

@@ -12,9 +12,9 @@
 //!   restricted maximum likelihood (Farrington and Manning 1990), by the Lan-DeMets recursion.
 
 use crate::judge::check::{self, LookAt};
-use crate::judge::counts::Tally;
 use crate::judge::measure;
 use crate::judge::side::{Adjust, Side, Spending};
+use crate::judge::tally::Tally;
 use crate::plan::MetricKind;
 use crate::stats::count_law::CountLaw;
 use crate::stats::mixture;
@@ -171,6 +171,11 @@ impl AbsolutePart {
             }),
             needs_ticks: needs_ticks.filter(|_| !pass && !above.fail),
         }
+    }
+
+    /// The side that a fail rests on, to be watched after a pass.
+    pub fn fail_side(&mut self) -> &mut Side {
+        &mut self.above
     }
 
     /// Interval of the difference. Where a window speaks it is that window's: the canary's share

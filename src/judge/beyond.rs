@@ -8,7 +8,7 @@
 
 use crate::judge::side::Spending;
 use crate::stats::law::Law;
-use crate::stats::tilts::Mixture;
+use crate::stats::tilts::{Detector, Mixture};
 
 /// Share of an error probability that is kept for the time after the horizon.
 pub const RESERVED_SHARE: f64 = 0.2;
@@ -18,6 +18,10 @@ pub const RESERVED_SHARE: f64 = 0.2;
 pub struct Beyond {
     worse: Option<Mixture>,
     better: Option<Mixture>,
+    /// Variance of the score over that of its laws, at the last look.
+    factor: f64,
+    /// After a pass: what watches for a degradation from then on, and the factor it takes.
+    detector: Option<(Detector, f64)>,
 }
 
 /// One look after the horizon.
@@ -39,7 +43,10 @@ impl Beyond {
     /// Adds a tick's law. The first tick with any sets the width of the mixtures: the run is
     /// taken to go on like it until the horizon, and being wrong by a factor of twenty costs less
     /// than a tenth of the bound.
-    pub fn push(&mut self, law: &Law, fail: &Spending, pass: &Spending) {
+    pub fn push(&mut self, score: f64, law: &Law, fail: &Spending, pass: &Spending) {
+        if let Some((detector, factor)) = &mut self.detector {
+            detector.push(score, law, *factor);
+        }
         let variance = law.variance();
         if variance <= 0.0 {
             return;
@@ -55,6 +62,24 @@ impl Beyond {
                     .push(law, negated);
             }
         }
+    }
+
+    /// Remembers by how much the score's variance exceeds its laws'.
+    pub fn note(&mut self, factor: f64) {
+        self.factor = factor;
+    }
+
+    /// From the next tick on watches for a degradation that would show within a run of this
+    /// variance.
+    pub fn begin_watching(&mut self, run_variance: f64) {
+        self.detector = Some((Detector::new(run_variance), self.factor.max(1.0)));
+    }
+
+    /// ln of the detector's statistic; minus infinity where nothing is watched.
+    pub fn watched(&self) -> f64 {
+        self.detector
+            .as_ref()
+            .map_or(f64::NEG_INFINITY, |(detector, _)| detector.log_statistic())
     }
 
     /// The whole run's centred `score`, whose laws have `variance` together and which is `whole`

@@ -11,23 +11,12 @@ use crate::judge::check::{self, Detail, Evidence, LookAt, MISSING_SHARE_MAX, Set
 use crate::judge::grid::Grid;
 use crate::judge::rank;
 use crate::judge::side::{Adjust, Look, Side};
+use crate::judge::tally::Tally;
 use crate::judge::units::{self, UnitSums};
 use crate::judge::verdict::{PartEvidence, Scale};
 use crate::model::Reason;
 use crate::plan::{MetricKind, Tolerance, Worse};
-use crate::stats::count_law::CountLaw;
 use crate::window::Cell;
-
-/// Bad events and exposure of both arms in one tick (or over a run).
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Tally {
-    /// Bad events by arm.
-    pub bad: [u64; 2],
-    /// Totals of a ratio by arm.
-    pub total: [u64; 2],
-    /// Exposures of a rate by arm.
-    pub exposure: [f64; 2],
-}
 
 /// The check of one ratio or rate.
 #[derive(Debug)]
@@ -137,6 +126,11 @@ impl CountCheck {
             }
         }
         tick
+    }
+
+    /// The parts of each direction, all of which must degrade; to be watched after a pass.
+    pub fn sides(&mut self) -> Vec<Vec<&mut Side>> {
+        self.sides.iter_mut().map(OneSide::parts).collect()
     }
 
     /// Looks at the run so far.
@@ -376,6 +370,11 @@ impl PartsLook {
 // === impl OneSide ===
 
 impl OneSide {
+    fn parts(&mut self) -> Vec<&mut Side> {
+        let absolute = self.absolute.as_mut().map(AbsolutePart::fail_side);
+        self.relative.as_mut().into_iter().chain(absolute).collect()
+    }
+
     fn close(&mut self, tick: &Tally, kind: MetricKind, tolerance: &Tolerance) {
         let lower = self.worse_is_lower;
         if let (Some(side), Some(relative)) = (self.relative.as_mut(), tolerance.relative) {
@@ -419,81 +418,6 @@ impl OneSide {
             relative_passes,
             absolute_passes,
             absolute,
-        }
-    }
-}
-
-// === impl Tally ===
-
-impl Tally {
-    pub(super) fn add(&mut self, other: &Tally) {
-        for arm in 0..2 {
-            self.bad[arm] = self.bad[arm].saturating_add(other.bad[arm]);
-            self.total[arm] = self.total[arm].saturating_add(other.total[arm]);
-            self.exposure[arm] += other.exposure[arm];
-        }
-    }
-
-    /// Whether the tick says something about the relative part: events, and both arms seen.
-    fn conditional(&self, kind: MetricKind) -> bool {
-        self.bad[0] + self.bad[1] > 0 && self.seen(kind)
-    }
-
-    fn seen(&self, kind: MetricKind) -> bool {
-        match kind {
-            MetricKind::Rate => self.exposure.iter().all(|&exposure| exposure > 0.0),
-            _ => self.total.iter().all(|&total| total > 0),
-        }
-    }
-
-    /// Law of the canary's bad events given the total, at this odds (or rate) ratio; of the
-    /// baseline's where `swapped`.
-    fn law(&self, kind: MetricKind, odds: f64, swapped: bool) -> CountLaw {
-        let events = self.bad[0] + self.bad[1];
-        let (own, other) = if swapped { (0, 1) } else { (1, 0) };
-        match kind {
-            MetricKind::Rate => {
-                let weighted = odds * self.exposure[own];
-                CountLaw::binomial(events, weighted / (weighted + self.exposure[other]))
-            }
-            _ => CountLaw::fisher_noncentral_hypergeometric(
-                self.total[own],
-                self.total[other],
-                events,
-                odds,
-            ),
-        }
-    }
-
-    /// Arms exchanged where lower is worse: then "the baseline has more" is the degradation.
-    fn turned(&self, worse_is_lower: bool) -> Tally {
-        if !worse_is_lower {
-            return *self;
-        }
-        Tally {
-            bad: [self.bad[1], self.bad[0]],
-            total: [self.total[1], self.total[0]],
-            exposure: [self.exposure[1], self.exposure[0]],
-        }
-    }
-
-    /// Bad share of a ratio's arm; 0 where nothing was seen.
-    pub fn share(&self, arm: usize) -> f64 {
-        if self.total[arm] == 0 {
-            0.0
-        } else {
-            self.bad[arm] as f64 / self.total[arm] as f64
-        }
-    }
-
-    /// Events per exposure, or the bad share.
-    pub fn rate(&self, arm: usize, kind: MetricKind) -> f64 {
-        match kind {
-            MetricKind::Rate if self.exposure[arm] > 0.0 => {
-                self.bad[arm] as f64 / self.exposure[arm]
-            }
-            MetricKind::Rate => 0.0,
-            _ => self.share(arm),
         }
     }
 }

@@ -320,7 +320,8 @@ impl PairedSide {
             Some(claim) => claim,
             None => {
                 let planned = spending.looks_planned + spending.looks_beyond;
-                let fresh = ArPaths::new(self.seed, planned, self.kind, multiscale, GAUGE_PATHS);
+                let paths = GAUGE_PATHS.min(scratch.paths_max());
+                let fresh = ArPaths::new(self.seed, planned, self.kind, multiscale, paths);
                 scratch.paired.keep(fresh.bytes(), fresh)
             }
         };

@@ -14,6 +14,7 @@ pub mod sentence;
 pub mod side;
 pub mod units;
 pub mod verdict;
+pub mod watch;
 
 mod absolute;
 mod beyond;
@@ -23,9 +24,11 @@ mod counts;
 mod gauge;
 mod measure;
 mod overall;
+mod pass_gaussian;
 mod rank;
 mod series;
 mod tail;
+mod tally;
 mod threshold;
 
 use std::sync::Arc;

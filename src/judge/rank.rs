@@ -148,6 +148,11 @@ impl RankCheck {
         evidence
     }
 
+    /// The sides, to be watched after a pass.
+    pub fn sides(&mut self) -> Vec<&mut Side> {
+        self.sides.iter_mut().map(|one| &mut one.side).collect()
+    }
+
     fn describe(
         &self,
         evidence: &mut Evidence,

@@ -7,14 +7,16 @@
 use std::collections::VecDeque;
 
 use crate::stats::ar_paths::ArPaths;
-use crate::stats::null_paths::NullPaths;
+use crate::stats::null_paths::{self, NullPaths};
 
 /// Memory of all null paths of one kind that are kept between looks.
 pub const KEPT_BYTES_MAX: usize = 128 << 20;
 
 /// Null paths in use.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Scratch {
+    /// Null paths of one test, at the most.
+    paths_max: usize,
     /// Paths of scores with known laws.
     pub(super) null: Kept<NullPaths>,
     /// Paths of paired numbers.
@@ -32,6 +34,33 @@ pub(super) struct Kept<P> {
     bytes: usize,
     /// Oldest first.
     paths: VecDeque<(Claim, usize, P)>,
+}
+
+// === impl Scratch ===
+
+impl Default for Scratch {
+    /// The scratch of the daemon: [`null_paths::PATHS`] a test.
+    fn default() -> Scratch {
+        Scratch::with_paths(null_paths::PATHS)
+    }
+}
+
+impl Scratch {
+    /// A scratch whose tests take `paths_max` null paths at the most, for simulations of many
+    /// repetitions. The level is unbiased for any number of paths; fewer only make a single
+    /// repetition's thresholds noisier.
+    pub fn with_paths(paths_max: usize) -> Scratch {
+        Scratch {
+            paths_max: paths_max.max(1),
+            null: Kept::default(),
+            paired: Kept::default(),
+        }
+    }
+
+    /// Null paths of one test, at the most.
+    pub(super) fn paths_max(&self) -> usize {
+        self.paths_max
+    }
 }
 
 // === impl Kept ===

@@ -103,6 +103,27 @@ pub fn of_verdict(
     }
 }
 
+/// One sentence about an alarm after the pass.
+pub fn of_alarm(setting: &Setting<'_>, after_secs: f64, every_secs: f64) -> String {
+    let subject = subject(setting);
+    let beyond = match setting.check.question {
+        Question::Compare { .. } => format!("the tolerance of {}", tolerance(setting, None)),
+        Question::Threshold { .. } => limit(setting),
+    };
+    let promise = if setting.check.question.spends_alpha() {
+        format!(
+            "a false alarm is expected no more often than every {}",
+            span(every_secs)
+        )
+    } else {
+        "an alarm rule, not a test".to_owned()
+    };
+    format!(
+        "{subject} of the canary went beyond {beyond} after it had passed, seen {} later ({promise})",
+        span(after_secs)
+    )
+}
+
 /// What a reason means, as a clause.
 pub fn about(reason: Reason) -> &'static str {
     match reason {

@@ -13,10 +13,10 @@
 //! memory that all checks share. Where a plan has an `extend`, `beyond` tests after the horizon.
 
 use crate::judge::beyond::Beyond;
+use crate::judge::pass_gaussian::PassGaussian;
 use crate::judge::scratch::{Claim, Scratch};
 use crate::stats::count_dp::{CountDp, CountTail};
 use crate::stats::count_law::CountLaw;
-use crate::stats::lan_demets::{LanDemets, MIN_INFORMATION_STEP};
 use crate::stats::law::Law;
 use crate::stats::multiscale::{self, Peak};
 use crate::stats::null_paths::NullPaths;
@@ -140,15 +140,6 @@ pub struct Side {
     passing: bool,
 }
 
-#[derive(Debug, Clone, Default)]
-struct PassGaussian {
-    recursion: LanDemets,
-    looked: usize,
-    information: f64,
-    spent: f64,
-    bound: f64,
-}
-
 #[derive(Debug, Clone)]
 struct PassCounts {
     recursion: CountDp,
@@ -245,7 +236,13 @@ impl Side {
         self.prefix_v.push(self.prefix_v[last] + law.variance());
         self.prefix_x.push(self.prefix_x[last] + x);
         self.beyond
-            .push(&law, &self.fail_spending, &self.pass_spending);
+            .push(score, &law, &self.fail_spending, &self.pass_spending);
+        // After the planned looks no null path is built any more, and no law needed.
+        let law = if last < self.fail_spending.looks_planned {
+            law
+        } else {
+            Law::Empty
+        };
         self.laws.push(law);
     }
 
@@ -269,6 +266,18 @@ impl Side {
         self.prefix_v[self.laws.len()]
     }
 
+    /// From the next tick on watches for a degradation that would show within the planned looks.
+    pub fn begin_watching(&mut self) {
+        let a_tick = self.information() / self.laws.len().max(1) as f64;
+        self.beyond
+            .begin_watching(a_tick * self.fail_spending.looks_planned as f64);
+    }
+
+    /// ln of the detector's statistic since then.
+    pub fn watched(&self) -> f64 {
+        self.beyond.watched()
+    }
+
     /// The look at which a degradation was first shown, from 1.
     pub fn failed_at(&self) -> Option<usize> {
         self.failed_at
@@ -278,6 +287,7 @@ impl Side {
     pub fn look(&mut self, adjust: Adjust, scratch: &mut Scratch) -> Look {
         let look = self.laws.len();
         let whole = self.whole_z(adjust);
+        self.beyond.note(adjust.factor);
         if look > self.fail_spending.looks_planned {
             return self.look_beyond(look, whole);
         }
@@ -401,7 +411,7 @@ impl Side {
             Some(claim) => claim,
             None => {
                 let planned = self.fail_spending.looks_planned;
-                let fresh = NullPaths::new(self.seed, planned);
+                let fresh = NullPaths::new(self.seed, planned, scratch.paths_max());
                 self.fail_bounds.clear();
                 scratch.null.keep(fresh.bytes(), fresh)
             }
@@ -433,7 +443,8 @@ impl Side {
             let floor = special::normal_quantile(1.0 - spent);
             return (false, floor.max(self.pass_gaussian.bound));
         }
-        self.advance_pass_gaussian(look);
+        self.pass_gaussian
+            .advance(&self.prefix_v, &self.pass_spending, look);
         let bound = self.pass_gaussian.bound;
         (-whole >= bound, bound)
     }
@@ -465,31 +476,5 @@ impl Side {
                 f64::INFINITY
             },
         )
-    }
-
-    fn advance_pass_gaussian(&mut self, look: usize) {
-        let state = &mut self.pass_gaussian;
-        while state.looked < look {
-            state.looked += 1;
-            let spent = self.pass_spending.cumulative(state.looked);
-            let information = self.prefix_v[state.looked];
-            let step = information - state.information;
-            let increment = spent - state.spent;
-            let too_little = step <= 0.0 || step < MIN_INFORMATION_STEP * information;
-            if increment <= 0.0 || too_little {
-                // Too little news for a look of its own: its share of beta is carried over. A
-                // bound stays only with the very score it was made for.
-                if step > 0.0 {
-                    state.bound = f64::INFINITY;
-                }
-                continue;
-            }
-            state.bound = state.recursion.next(information, increment);
-            state.information = information;
-            state.spent = spent;
-        }
-        if state.information <= 0.0 {
-            state.bound = f64::INFINITY;
-        }
     }
 }

@@ -168,6 +168,11 @@ impl TailCheck {
         evidence
     }
 
+    /// The sides, to be watched after a pass.
+    pub fn sides(&mut self) -> Vec<&mut Side> {
+        self.sides.iter_mut().map(|one| &mut one.side).collect()
+    }
+
     fn describe(
         &self,
         evidence: &mut Evidence,

@@ -100,6 +100,14 @@ impl ThresholdCheck {
         }
     }
 
+    /// The side, to be watched after a pass; a gauge's mean has none.
+    pub fn side(&mut self) -> Option<&mut Side> {
+        match &mut self.test {
+            Test::Count(side) => Some(side),
+            Test::Mean(_) => None,
+        }
+    }
+
     fn add_units(&mut self, canary: &Cell) {
         for (i, (&value, &unit)) in canary.values.iter().zip(&canary.units).enumerate() {
             let weight = canary.weights.get(i).copied().unwrap_or(1) as f64;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::judge::watch::WatchView;
 use crate::model::{Change, Decision, Outcome, Reason};
 use crate::plan::{OnInconclusive, OnNoData, Plan};
 
@@ -187,6 +188,9 @@ pub struct VerdictBody {
     pub guarantee: Guarantee,
     /// One finding a check.
     pub checks: Vec<Finding>,
+    /// The watch after a pass, where the plan asks for one. It never changes the verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watch: Option<WatchView>,
     /// What is being deployed.
     pub change: Change,
     /// Where to read on.

@@ -5,7 +5,7 @@
 
 use super::{
     CHECKS_MAX, Check, LOOKS_MAX, METRICS_MAX, MetricKind, Plan, Question, ThresholdForm,
-    Tolerance, Worse,
+    Tolerance, WATCH_TICKS_MAX, Worse,
 };
 
 /// Durations in a plan, in milliseconds, at most: sums stay far from overflow.
@@ -29,6 +29,12 @@ pub(super) fn check(plan: &Plan) -> Result<(), String> {
         && plan.extend % plan.tick == 0
         && (plan.horizon + plan.extend) / plan.tick <= Plan::looks_with_extension_max(kinds);
     hold(fits, "the extension is out of range")?;
+    if let Some(watch) = plan.watch {
+        let whole = watch.duration > 0 && watch.duration % plan.tick == 0;
+        let fits = whole && watch.duration / plan.tick <= WATCH_TICKS_MAX;
+        let rare = (plan.tick..=MILLIS_MAX).contains(&watch.false_alarms_every);
+        hold(fits && rare, "the watch is out of range")?;
+    }
     for millis in [plan.lateness, plan.min_duration, plan.step.min_duration] {
         hold(
             (0..=plan.horizon).contains(&millis),

@@ -20,6 +20,8 @@ pub use selector::{Selector, SelectorTemplate};
 pub const LOOKS_MAX: i64 = 1_024;
 /// Looks from the start to the end of an extension, which costs no null paths but state by tick.
 pub const LOOKS_WITH_EXTENSION_MAX: i64 = 4 * LOOKS_MAX;
+/// Ticks of a watch after a pass: no more than a few numbers a check are kept of each.
+pub const WATCH_TICKS_MAX: i64 = 8 * LOOKS_MAX;
 /// Checks in one plan.
 pub const CHECKS_MAX: usize = 32;
 /// Metrics in one plan.
@@ -56,6 +58,8 @@ pub struct Plan {
     pub on_no_data: OnNoData,
     /// What a step's gate asks of that step's own samples.
     pub step: StepGate,
+    /// Watching after a pass; `None` for not at all.
+    pub watch: Option<WatchFor>,
     /// Fields of the change that must be given at start.
     pub change_require: Vec<ChangeField>,
     /// Label matchers that find each arm's series; absent when samples are addressed.
@@ -73,6 +77,15 @@ pub struct StepGate {
     pub min_duration: Millis,
     /// Samples per arm, of every gating compare check's metric, seen within the step.
     pub min_samples: u64,
+}
+
+/// How an analysis goes on watching after a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchFor {
+    /// How long after the pass, a whole number of ticks.
+    pub duration: Millis,
+    /// Mean time until a false alarm, at least.
+    pub false_alarms_every: Millis,
 }
 
 /// Matchers of both arms, with `{{name}}` variables filled from the arms given at start.

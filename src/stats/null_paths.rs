@@ -41,10 +41,10 @@ pub struct NullPaths {
 // === impl NullPaths ===
 
 impl NullPaths {
-    /// Paths of a test over `looks_planned` looks, as many as memory allows up to [`PATHS`].
-    pub fn new(seed: [u8; 32], looks_planned: usize) -> NullPaths {
+    /// Paths of a test over `looks_planned` looks, as many as memory allows up to `paths_max`.
+    pub fn new(seed: [u8; 32], looks_planned: usize, paths_max: usize) -> NullPaths {
         let per_path = (looks_planned + 1) * std::mem::size_of::<f32>();
-        let paths = (SCRATCH_BYTES_MAX / per_path).clamp(1_000, PATHS);
+        let paths = (SCRATCH_BYTES_MAX / per_path).max(1_000).min(paths_max);
         NullPaths::with_paths(seed, looks_planned, paths)
     }
 

@@ -9,6 +9,7 @@ fn suite(looks: usize, replicates: u64, only: &str) -> Vec<davy::cli::simulate::
         replicates,
         looks: vec![looks],
         only: only.to_owned(),
+        paths: 2_000,
         seed: 1,
         output: OutputForm::Text,
     };

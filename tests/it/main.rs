@@ -19,6 +19,7 @@ mod mann_whitney;
 mod openapi;
 mod plans;
 mod replay;
+mod replay_csv;
 mod replay_increments;
 mod shutdown;
 mod side;

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Case, length_secs};
+use super::{Case, Direction, length_secs};
 use crate::codec::csv::Row;
 use crate::model::{Arm, Millis};
 use crate::plan::{
@@ -58,7 +58,7 @@ struct Shape {
 /// Derives the plan of a case and puts its rows on the plan's clock.
 pub(super) fn derive(case: &Case, rows: Vec<Row>) -> Derived {
     let length = length_secs(&rows);
-    let lower = case.direction == "lower_is_worse";
+    let lower = case.direction == Direction::LowerIsWorse;
     let (rows, lower) = turned(case, rows, lower);
     let shape = shape(case, &rows, lower);
     let plan = Arc::new(plan_of(&shape));
@@ -218,6 +218,7 @@ fn plan_of(shape: &Shape) -> Plan {
             min_duration: 0,
             min_samples: 0,
         },
+        watch: None,
         change_require: Vec::new(),
         arms: None,
         metrics: vec![Metric {

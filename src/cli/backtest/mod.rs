@@ -6,6 +6,7 @@
 mod derive;
 mod report;
 
+use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,9 +50,9 @@ struct Manifest {
 pub(super) struct Case {
     case: String,
     file: PathBuf,
-    truth: String,
+    truth: Truth,
     metric_kind: String,
-    direction: String,
+    direction: Direction,
     #[serde(default)]
     stratum: String,
     #[serde(default)]
@@ -68,6 +69,31 @@ pub(super) struct Case {
     acceptable_verdicts: Vec<Outcome>,
 }
 
+/// What is known of a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Truth {
+    Healthy,
+    Degraded,
+}
+
+impl fmt::Display for Truth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Truth::Healthy => "healthy",
+            Truth::Degraded => "degraded",
+        })
+    }
+}
+
+/// Which direction of a case's metric is worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Direction {
+    HigherIsWorse,
+    LowerIsWorse,
+}
+
 fn yes() -> bool {
     true
 }
@@ -76,7 +102,7 @@ fn yes() -> bool {
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Judged {
     case: String,
-    truth: String,
+    truth: Truth,
     #[serde(skip_serializing_if = "Option::is_none")]
     subtype: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -171,7 +197,7 @@ fn judge_case(case: &Case, folder: &Path, plan: Option<&Arc<Plan>>) -> anyhow::R
         }
         None => derive::derive(case, rows),
     };
-    let body = final_verdict(&derived)?;
+    let body = final_verdict(&derived, &path)?;
     let (verdict, reason, checks, message) = match &body {
         Some(body) => (
             body.verdict,
@@ -189,26 +215,25 @@ fn judge_case(case: &Case, folder: &Path, plan: Option<&Arc<Plan>>) -> anyhow::R
     let elapsed = body.as_ref().map_or(0.0, |body| body.elapsed_secs);
     Ok(Judged {
         case: case.case.clone(),
-        truth: case.truth.clone(),
+        truth: case.truth,
         subtype: case.subtype.clone(),
         tier: case.tier.clone(),
         scored: case.scored,
         verdict,
         decided_at: (elapsed * derived.secs_per_plan_sec).min(derived.length_secs),
         reason,
-        acceptable: case.acceptable_verdicts.is_empty()
-            || case.acceptable_verdicts.contains(&verdict),
+        acceptable: case.accepts(verdict),
         message,
         checks,
     })
 }
 
-fn final_verdict(derived: &derive::Derived) -> anyhow::Result<Option<VerdictBody>> {
+fn final_verdict(derived: &derive::Derived, path: &Path) -> anyhow::Result<Option<VerdictBody>> {
     if derived.rows.is_empty() {
         return Ok(None);
     }
     let mut last = None;
-    replay::replay_rows(&derived.plan, &derived.rows, |effects| {
+    let left_out = replay::replay_rows(&derived.plan, &derived.rows, |effects| {
         for effect in effects {
             if let Effect::Event(event) = effect
                 && event.kind == EventKind::VerdictFinal
@@ -217,6 +242,7 @@ fn final_verdict(derived: &derive::Derived) -> anyhow::Result<Option<VerdictBody
             }
         }
     })?;
+    left_out.warn(path);
     Ok(last)
 }
 
@@ -227,6 +253,22 @@ pub(super) fn length_secs(rows: &[Row]) -> f64 {
         (low.min(secs), high.max(secs))
     });
     (high - low).max(0.0)
+}
+
+// === impl Case ===
+
+impl Case {
+    /// Whether a verdict is acceptable: as the manifest says, or else whatever is not wrong.
+    fn accepts(&self, verdict: Outcome) -> bool {
+        if !self.acceptable_verdicts.is_empty() {
+            return self.acceptable_verdicts.contains(&verdict);
+        }
+        let wrong = match self.truth {
+            Truth::Healthy => Outcome::Fail,
+            Truth::Degraded => Outcome::Pass,
+        };
+        verdict != wrong
+    }
 }
 
 // === impl CheckSummary ===

@@ -6,7 +6,7 @@ use std::io::Write;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use super::Judged;
+use super::{Judged, Truth};
 use crate::model::Outcome;
 
 #[derive(Debug, Default, Clone, Serialize)]
@@ -106,7 +106,7 @@ fn summary(judged: &[Judged]) -> Summary {
         }
         groups
     };
-    let count = |truth: &str, verdict: Outcome| {
+    let count = |truth: Truth, verdict: Outcome| {
         scored
             .iter()
             .filter(|case| case.truth == truth && case.verdict == verdict)
@@ -115,9 +115,9 @@ fn summary(judged: &[Judged]) -> Summary {
     Summary {
         cases: judged.len(),
         scored: scored.len(),
-        false_fails: count("healthy", Outcome::Fail),
-        false_passes: count("degraded", Outcome::Pass),
-        by_truth: group(&|case| Some(case.truth.clone())),
+        false_fails: count(Truth::Healthy, Outcome::Fail),
+        false_passes: count(Truth::Degraded, Outcome::Pass),
+        by_truth: group(&|case| Some(case.truth.to_string())),
         by_subtype: group(&|case| {
             case.subtype
                 .as_ref()

@@ -14,6 +14,8 @@ pub(in crate::config) const BURN_RATE_KEYS: &[&str] = &["slo", "long", "short", 
 const PERIOD_DEFAULT: Millis = 30 * 24 * 3_600_000;
 /// Largest burn rate asked for: a year's budget within nine hours.
 const FACTOR_MAX: f64 = 1_000.0;
+/// What a product of two written numbers may be off by.
+const ROUNDING: f64 = 1e-9;
 const EXAMPLE: &str = "burn_rate: {slo: 99.9%, long: 1h, short: 5m, factor: 14.4}";
 
 /// Reads `{slo: 99.9%, long: 1h, short: 5m, factor: 14.4, period: 30d}`.
@@ -53,7 +55,8 @@ pub(super) fn read(
         reader.refuse(field, ProblemCode::Conflict, message, help);
         return None;
     }
-    if rule.factor * rule.budget() >= 1.0 {
+    // 1 - 90 % is a little less than 10 % in binary.
+    if rule.factor * rule.budget() >= 1.0 - ROUNDING {
         let message = "even if everything failed, the budget could not burn that fast";
         let most = 1.0 / rule.budget();
         let help = format!("at this objective a factor lies below {most:.0}");

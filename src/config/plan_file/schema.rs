@@ -58,6 +58,8 @@ struct PlanFile {
     arms: Option<Arms>,
     /// What a step's gate asks of that step's own samples.
     step: Option<Step>,
+    /// Watching after a pass. Default not at all.
+    watch: Option<Watch>,
     /// Metrics by name.
     metrics: BTreeMap<String, Metric>,
     /// Questions asked of the metrics.
@@ -89,6 +91,15 @@ struct Arms {
     baseline: String,
     /// PromQL label matchers of the canary.
     canary: String,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Watch {
+    /// How long after the pass, a whole number of ticks.
+    r#for: Duration,
+    /// Mean time until a false alarm, at least. Default 30d.
+    false_alarms_every: Option<Duration>,
 }
 
 #[derive(JsonSchema)]
@@ -262,6 +273,7 @@ enum From {
 mod tests {
     use super::*;
     use crate::config::plan_file::PLAN_KEYS;
+    use crate::config::plan_file::after::WATCH_KEYS;
     use crate::config::plan_file::burn_rate::BURN_RATE_KEYS;
     use crate::config::plan_file::checks::CHECK_KEYS;
     use crate::config::plan_file::metrics::METRIC_KEYS;
@@ -283,6 +295,7 @@ mod tests {
         assert_eq!(keys("/properties"), sorted(PLAN_KEYS));
         assert_eq!(keys("/$defs/Metric/properties"), sorted(METRIC_KEYS));
         assert_eq!(keys("/$defs/Check/properties"), sorted(CHECK_KEYS));
+        assert_eq!(keys("/$defs/Watch/properties"), sorted(WATCH_KEYS));
         assert_eq!(keys("/$defs/BurnRate/properties"), sorted(BURN_RATE_KEYS));
     }
 }

@@ -229,7 +229,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "limit: \"< 1%\"",
         "limit: \"< 1%\"\n    no_data: ignore",
-        "51:14 checks[3].no_data: `no_data` belongs to the breach form | add breach: {periods, of}, or remove it: a test without data never passes",
+        "51:14 checks[3].no_data: `no_data` belongs to the alarm forms | add breach: or burn_rate:, or remove it: a test without data never passes",
     ),
     (
         "limit: \"< 1%\"",
@@ -269,7 +269,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "limit: \"< 1%\"",
         "burn_rate: {slo: 99.9%, long: 2h, short: 5m, factor: 14.4}",
-        "50:34 checks[3].burn_rate.long: `long` is longer than the horizon | such a window is never full: shorten it, or watch the service elsewhere",
+        "50:35 checks[3].burn_rate.long: `long` is longer than the horizon | such a window is never full: shorten it, or watch the service elsewhere",
     ),
     (
         "limit: \"< 1%\"",
@@ -289,7 +289,12 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "horizon: 1h",
         "horizon: 1h\nextend: 7s",
-        "5:9 extend: `extend` is not a whole number of ticks of 15s | round it",
+        "5:9 extend: this is not a whole number of ticks of 15s | round it",
+    ),
+    (
+        "horizon: 1h",
+        "horizon: 1h\nwatch: {for: 35h}",
+        "5:14 watch.for: too many ticks of 15s | at most 1d10h8m here, or a longer tick",
     ),
     (
         "horizon: 1h",
