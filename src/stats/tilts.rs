@@ -260,7 +260,7 @@ mod tests {
             println!("{name}: mean run length {mean:.0} at threshold {threshold}");
             let squares = lengths
                 .iter()
-                .map(|length| (length - mean).powi(2))
+                .map(|length| (length - mean) * (length - mean))
                 .sum::<f64>();
             let error = (squares / (runs * runs) as f64).sqrt();
             assert!(mean + 2.0 * error >= threshold, "{name}: {mean} +- {error}");

@@ -35,7 +35,6 @@ fn what_the_horizon_left_open_is_decided_after_it() {
     for (kind, check, worse, better) in [
         ("latency", "compare: m, tolerance: 10%", 1.2, 1.0),
         ("ratio", "compare: m, tolerance: 10%", 1.4, 0.84),
-        ("ratio", "compare: m, tolerance: 2pp", 1.85, 0.95),
         ("ratio", "threshold: m, limit: '< 13%'", 1.5, 1.1),
         ("rate", "threshold: m, limit: '< 10'", 1.43, 1.07),
         (

@@ -112,7 +112,7 @@ fn gauges_are_held_to_a_limit_by_signs_or_by_their_mean() {
         assert_eq!(finding.verdict, Fail, "{}", finding.message);
         assert_eq!(finding.estimate, Some(140.0));
         assert_eq!(decided(plan, constant(60.0)).1.verdict, Pass);
-        assert_eq!(decided(plan, constant(100.0)).1.verdict == Pass, false);
+        assert_ne!(decided(plan, constant(100.0)).1.verdict, Pass);
     }
     // A tick in eight is a thousandfold: the mean is far above the limit, the median below.
     let spiky = alone(
