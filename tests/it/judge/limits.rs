@@ -320,3 +320,68 @@ fn weights_share_alpha_and_shadow_checks_only_watch() {
     assert_eq!(before.needs.and_then(|needs| needs.seconds), Some(1.0));
     assert!((looks[19].spent - 0.05).abs() < 1e-12);
 }
+
+#[test]
+fn exactly_at_the_limit_verdicts_are_wrong_no_more_often_than_they_may_be() {
+    // Runs and the most wrong ones of either kind: beyond what 5 % gives once in a thousand.
+    for (metric, check, runs, most) in [
+        ("ratio", "limit: '< 3%'", 300, 28),
+        ("ratio", "limit: '> 3%'", 300, 28),
+        ("rate", "limit: '< 2'", 300, 28),
+        ("latency", "at: p99, limit: '< 100'", 300, 28),
+        ("gauge", "limit: '< 100', dispersion: iid", 300, 28),
+        ("gauge", "limit: '< 100'", 80, 12),
+    ] {
+        for looks in [10, 60] {
+            let plan = crate::machine::plan(&format!(
+                "horizon: {looks}s\ntick: 1s\nlateness: 0s\nmin_duration: 1s\nmetrics: {{m: {{kind: {metric}}}}}\n\
+                checks: [{{threshold: m, {check}, min_samples: 1}}]\n"
+            ));
+            let mut wrong = [0_u32; 2];
+            let mut scratch = Scratch::with_paths(2_000);
+            for run in 0..runs {
+                let label = format!("{metric} {check} {looks}");
+                let mut stream = stream(&label, run);
+                let mut judge =
+                    Judge::seeded(plan.clone(), Detail::Outcome, &format!("{label} {run}"));
+                // A gauge's ticks depend on each other as much as `envelope` allows.
+                let (mut last, phi) = (stream.normal(), 0.8);
+                let mut seen = [false; 2];
+                for index in 0..looks {
+                    last = phi * last + f64::sqrt(1.0 - phi * phi) * stream.normal();
+                    let noise = if check.contains("iid") {
+                        stream.normal()
+                    } else {
+                        last
+                    };
+                    let canary = match metric {
+                        "ratio" => of_ratio(count(&mut stream, 80, 0.03), 80),
+                        "rate" => of_rate(count(&mut stream, 1_000, 0.01), 5.0),
+                        // 1 % of the values lie at the limit or above.
+                        "latency" => {
+                            let value = |_| 1.0 + 100.0 * stream.uniform();
+                            of_values((0..100).map(value).collect())
+                        }
+                        _ => of_point(index, 100.0 + noise),
+                    };
+                    let cells = vec![[Cell::default(), canary]];
+                    match judge
+                        .close_and_look(&ClosedTick { index, cells }, &mut scratch)
+                        .outcome
+                    {
+                        Fail => seen[0] = true,
+                        Pass => seen[1] = true,
+                        Inconclusive => {}
+                    }
+                }
+                wrong[0] += u32::from(seen[0]);
+                wrong[1] += u32::from(seen[1]);
+            }
+            println!("{metric} {check} at {looks} looks: {wrong:?} of {runs}");
+            assert!(
+                wrong.iter().all(|&wrong| wrong <= most),
+                "{metric} {check}: {wrong:?}"
+            );
+        }
+    }
+}
