@@ -448,7 +448,7 @@ fn a_recorded_plan_is_held_to_what_judging_relies_on() {
         (
             burn_rate,
             "factor",
-            1_000.0,
+            2_000.0,
             "the burn rate is out of range",
         ),
         ("", "extend", 1.0, "the extension is out of range"),
