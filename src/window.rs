@@ -64,7 +64,7 @@ pub enum NoPlace {
     Late,
     /// It is older than the analysis.
     BeforeStart,
-    /// It is past the horizon.
+    /// It is past the horizon, and its extension.
     AfterHorizon,
     /// Its tick holds as many clustered values as allowed.
     TickFull,
@@ -97,7 +97,7 @@ impl Window {
             origin,
             tick: plan.tick,
             lateness: plan.lateness,
-            looks: plan.looks(),
+            looks: plan.looks_with_extension(),
             next: 0,
             newest: None,
             kinds: plan
@@ -128,6 +128,16 @@ impl Window {
     /// Values that one arm of one metric may hold in an open tick.
     pub fn tick_values_max(&self) -> usize {
         self.tick_values_max
+    }
+
+    /// Goes on for so many ticks after those closed so far.
+    pub fn go_on_for(&mut self, ticks: usize) {
+        self.looks = self.next + ticks;
+    }
+
+    /// Whether every tick is closed.
+    pub fn is_over(&self) -> bool {
+        self.next >= self.looks
     }
 
     /// Number of ticks closed so far.
@@ -395,7 +405,8 @@ pub fn coarse(value: f64) -> f64 {
     truncated(value, COARSE_MANTISSA_BITS)
 }
 
-fn truncated(value: f64, mantissa_bits: u32) -> f64 {
+/// A value cut to so many bits of mantissa.
+pub fn truncated(value: f64, mantissa_bits: u32) -> f64 {
     if value == 0.0 || !value.is_finite() {
         return value;
     }

@@ -193,7 +193,14 @@ impl Machine {
                 .with_label_values(&[plan])
                 .inc(),
             EventKind::Look => self.metrics.looks.inc(),
-            EventKind::VerdictChanged => {}
+            EventKind::VerdictChanged | EventKind::WatchEnded => {}
+            EventKind::WatchAlarm => {
+                tracing::warn!(
+                    analysis = event.analysis,
+                    plan = body.plan,
+                    "what had passed went beyond its bounds"
+                );
+            }
             EventKind::VerdictFinal => {
                 let verdict = match body.verdict {
                     crate::model::Outcome::Pass => "pass",

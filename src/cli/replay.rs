@@ -148,7 +148,9 @@ pub fn replay_rows(
         on_effects(&effects);
     }
     // The horizon is always looked at, also when the last ticks are empty.
-    let end = origin.plus(plan.horizon + plan.lateness + plan.tick.max(1_000) + 1);
+    let watch = plan.watch.map_or(0, |watch| watch.duration);
+    let longest = plan.horizon + plan.extend + watch;
+    let end = origin.plus(longest + plan.lateness + plan.tick.max(1_000) + 1);
     on_effects(&engine::apply(&mut state, Input::Tick, end));
     Ok(left_out)
 }
@@ -276,11 +278,13 @@ fn by_tick(samples: Vec<Sample>, origin: Timestamp, tick: Millis) -> Vec<Vec<Sam
     batches
 }
 
-/// Hands over the events that close a look: one for each look, the last one final.
+/// Hands over the events that close a look: one for each look, the last one final, and what a
+/// watch after a pass tells.
 pub fn each_look(effects: &[Effect], show: &mut impl FnMut(&Event)) {
     for effect in effects {
         if let Effect::Event(event) = effect
-            && matches!(event.kind, EventKind::Look | EventKind::VerdictFinal)
+            && event.kind != EventKind::Started
+            && event.kind != EventKind::VerdictChanged
         {
             show(event);
         }

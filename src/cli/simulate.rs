@@ -345,6 +345,7 @@ fn plan_of(scenario: &Scenario, looks: usize) -> Plan {
         name: "calibration".to_owned(),
         description: String::new(),
         horizon: tick * looks as i64,
+        extend: 0,
         tick,
         lateness: 0,
         min_duration: tick,
@@ -357,6 +358,7 @@ fn plan_of(scenario: &Scenario, looks: usize) -> Plan {
             min_duration: 0,
             min_samples: 0,
         },
+        watch: None,
         change_require: Vec::new(),
         arms: None,
         metrics: vec![Metric {

@@ -166,6 +166,8 @@ pub enum WebhookEvent {
     VerdictChanged,
     #[serde(rename = "verdict.final")]
     VerdictFinal,
+    #[serde(rename = "watch.alarm")]
+    WatchAlarm,
     #[serde(rename = "analysis.overridden")]
     AnalysisOverridden,
 }

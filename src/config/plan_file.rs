@@ -4,6 +4,8 @@
 //! [`crate::plan`]'s. Next: `metrics` and `checks`, the two long sections; `schema`, the same
 //! form for editors.
 
+mod after;
+mod burn_rate;
 mod checks;
 mod metrics;
 pub mod schema;
@@ -44,6 +46,7 @@ pub(super) const PLAN_KEYS: &[&str] = &[
     "plan",
     "description",
     "horizon",
+    "extend",
     "tick",
     "lateness",
     "min_duration",
@@ -55,6 +58,7 @@ pub(super) const PLAN_KEYS: &[&str] = &[
     "change",
     "arms",
     "step",
+    "watch",
     "metrics",
     "checks",
 ];
@@ -139,6 +143,8 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node) -> Option<Plan> {
     let times = Times::read(reader, &table);
     let metrics = metrics::read(reader, &table);
     let checks = checks::read(reader, &table, &metrics, times.as_ref());
+    let extend = after::extend(reader, &table, &metrics, times.as_ref());
+    let watch = after::watch(reader, &table, &metrics, &checks, times.as_ref());
     let arms = table.get("arms").and_then(|field| arms(reader, &field));
     metrics::warn_of_unused(reader, &table, &metrics, &checks, arms.is_some());
     let change_require = table
@@ -175,6 +181,7 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node) -> Option<Plan> {
         name: name?,
         description: description.unwrap_or_default(),
         horizon: times.horizon,
+        extend,
         tick: times.tick,
         lateness: times.lateness,
         min_duration: times.min_duration,
@@ -184,6 +191,7 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node) -> Option<Plan> {
         on_inconclusive: on_inconclusive.unwrap_or(OnInconclusive::Hold),
         on_no_data: on_no_data.unwrap_or(OnNoData::Hold),
         step,
+        watch,
         change_require,
         arms,
         metrics: metrics.into_iter().map(|written| written.metric).collect(),

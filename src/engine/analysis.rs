@@ -12,6 +12,7 @@ use super::matching::ArmSelectors;
 use super::messages::*;
 use super::recording;
 use super::steps::Step;
+use super::watching::Watch;
 use crate::judge::check::Detail;
 use crate::judge::scratch::Scratch;
 use crate::judge::verdict::{self, Gate, GateKind, Guarantee, Status, VerdictBody};
@@ -31,7 +32,8 @@ pub struct Analysis {
     pub(super) selectors: Option<ArmSelectors>,
     started_at: Timestamp,
     pub(super) window: Window,
-    judge: Judge,
+    pub(super) judge: Judge,
+    pub(super) watch: Option<Watch>,
     judgement: Option<Judgement>,
     ended: Option<Ended>,
     steps: Vec<Step>,
@@ -82,6 +84,7 @@ impl Analysis {
             started_at: now,
             window: Window::new(&plan, now, limits.tick_values_max),
             judge: Judge::new(plan.clone(), detail),
+            watch: None,
             judgement: None,
             ended: None,
             steps: vec![first_step],
@@ -174,6 +177,9 @@ impl Analysis {
             analysis: self.id.clone(),
             line,
         });
+        if self.is_final() {
+            return self.end_watch(now, effects);
+        }
         self.ended = Some(Ended {
             at: now,
             outcome: Outcome::Inconclusive,
@@ -206,20 +212,29 @@ impl Analysis {
         scratch: &mut Scratch,
         effects: &mut Vec<Effect>,
     ) {
-        while !self.is_final() && self.window.is_due(now) {
+        while self.takes_samples() && self.window.is_due(now) {
             let tick = self.window.close();
+            if self.is_final() {
+                self.watch_tick(&tick, now, effects);
+                continue;
+            }
             let judgement = self.judge.close_and_look(&tick, scratch);
             for step in self.steps.iter_mut() {
                 step.close(&tick);
             }
-            let at_horizon = self.window.closed() >= self.plan.looks();
-            self.ended =
-                ending(&self.plan, &judgement, at_horizon).map(|(outcome, reason)| Ended {
-                    at: now,
-                    outcome,
-                    reason,
-                });
+            let looks = self.window.closed();
+            self.ended = ending(&self.plan, &judgement, looks).map(|(outcome, reason)| Ended {
+                at: now,
+                outcome,
+                reason,
+            });
             self.judgement = Some(judgement);
+            if self
+                .ended
+                .is_some_and(|ended| ended.outcome == Outcome::Pass)
+            {
+                self.begin_watch();
+            }
             if !self.is_final() {
                 self.emit(EventKind::Look, now, effects);
             }
@@ -241,7 +256,7 @@ impl Analysis {
         effects.push(Effect::Changed(Box::new(self.view())));
     }
 
-    fn emit(&mut self, kind: EventKind, at: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn emit(&mut self, kind: EventKind, at: Timestamp, effects: &mut Vec<Effect>) {
         self.sequence += 1;
         effects.push(Effect::Event(Event {
             analysis: self.id.clone(),
@@ -301,7 +316,7 @@ impl Analysis {
         } else {
             sentence::of_verdict(outcome, reason, decision, self.is_final(), findings)
         };
-        let closed = self.window.closed();
+        let closed = self.judge.looks();
         VerdictBody {
             analysis: self.id.clone(),
             plan: self.plan.name.clone(),
@@ -323,6 +338,7 @@ impl Analysis {
                 assumes: assumptions::of_plan(&self.plan),
             },
             checks: findings.to_vec(),
+            watch: self.watch_view(),
             change: self.change.clone(),
             links: BTreeMap::from([
                 ("self".to_owned(), format!("/v1/analyses/{}", self.id)),
@@ -405,13 +421,16 @@ impl Analysis {
 
 // === functions ===
 
-/// How an analysis ends at this look, if it does.
-fn ending(plan: &Plan, judgement: &Judgement, at_horizon: bool) -> Option<(Outcome, Reason)> {
+/// How an analysis ends at this look, if it does: at the horizon with a pass, without one at the
+/// end of its extension.
+fn ending(plan: &Plan, judgement: &Judgement, looks: usize) -> Option<(Outcome, Reason)> {
     let reason = judgement.reason;
     match judgement.outcome {
         Outcome::Fail => Some((Outcome::Fail, reason)),
-        Outcome::Pass if plan.stop_on_pass || at_horizon => Some((Outcome::Pass, reason)),
-        Outcome::Inconclusive if at_horizon => {
+        Outcome::Pass if plan.stop_on_pass || looks >= plan.looks() => {
+            Some((Outcome::Pass, reason))
+        }
+        Outcome::Inconclusive if looks >= plan.looks_with_extension() => {
             let reason = match reason {
                 Reason::NeedsSamples | Reason::NeedsTime => Reason::HorizonReached,
                 other => other,

@@ -74,7 +74,7 @@ pub(super) fn take(
         if let Some(analysis) = analyses.get_mut(&id) {
             analysis.touch(now);
             analysis.close_due(now, scratch, effects);
-            if !analysis.is_final() {
+            if analysis.takes_samples() {
                 effects.push(Effect::Changed(Box::new(analysis.view())));
             }
         }
@@ -117,7 +117,7 @@ fn meetings(state: &State, name: &str, labels: &Labels) -> Vec<(String, Match)> 
     let running = state
         .analyses
         .values()
-        .filter(|analysis| !analysis.is_final());
+        .filter(|analysis| analysis.takes_samples());
     running
         .filter_map(|analysis| {
             let selectors = analysis.selectors.as_ref()?;
@@ -169,7 +169,7 @@ fn placed(
     places: &[Place],
     lines: &mut BTreeMap<String, recording::Batch>,
 ) -> Fate {
-    if analysis.is_final() {
+    if !analysis.takes_samples() {
         return Fate::Refused(
             "analysis_final",
             format!("the analysis {:?} is final", analysis.id),

@@ -170,6 +170,17 @@ pub struct Event {
     pub body: Arc<VerdictBody>,
 }
 
+impl Event {
+    /// Whether no event of this analysis follows.
+    pub fn is_last(&self) -> bool {
+        match self.kind {
+            EventKind::VerdictFinal => self.body.watch.is_none(),
+            EventKind::WatchEnded => true,
+            _ => false,
+        }
+    }
+}
+
 /// Kinds of event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventKind {
@@ -181,6 +192,10 @@ pub enum EventKind {
     VerdictChanged,
     /// `verdict.final`
     VerdictFinal,
+    /// `watch.alarm`: a check went beyond its boundary after the pass.
+    WatchAlarm,
+    /// `watch.ended`: the last event of an analysis that was watched after its pass.
+    WatchEnded,
 }
 
 impl EventKind {
@@ -191,6 +206,8 @@ impl EventKind {
             EventKind::Look => "look",
             EventKind::VerdictChanged => "verdict.changed",
             EventKind::VerdictFinal => "verdict.final",
+            EventKind::WatchAlarm => "watch.alarm",
+            EventKind::WatchEnded => "watch.ended",
         }
     }
 }

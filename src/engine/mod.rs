@@ -14,6 +14,7 @@ mod dedupe;
 mod ingest;
 mod matching;
 mod steps;
+mod watching;
 
 use std::collections::BTreeMap;
 
@@ -90,11 +91,11 @@ impl State {
         self.analyses.get(id)
     }
 
-    /// Ids of the analyses that are not final.
+    /// Ids of the analyses that take samples: not final, or watched after their pass.
     pub fn running(&self) -> impl Iterator<Item = &str> {
         self.analyses
             .iter()
-            .filter(|(_, a)| !a.is_final())
+            .filter(|(_, a)| a.takes_samples())
             .map(|(id, _)| id.as_str())
     }
 }
@@ -198,7 +199,7 @@ fn superseded_by(state: &State, newer: &Change) -> Vec<String> {
     state
         .analyses
         .iter()
-        .filter(|(_, analysis)| !analysis.is_final() && is_older(analysis))
+        .filter(|(_, analysis)| analysis.takes_samples() && is_older(analysis))
         .map(|(id, _)| id.clone())
         .collect()
 }
@@ -228,10 +229,10 @@ fn tick(state: &mut State, now: Timestamp, effects: &mut Vec<Effect>) {
     } = state;
     for analysis in analyses
         .values_mut()
-        .filter(|analysis| !analysis.is_final())
+        .filter(|analysis| analysis.takes_samples())
     {
         analysis.on_clock(now, scratch, effects);
-        if !analysis.is_final() && analysis.idle_for(now) >= limits.abandoned_after {
+        if analysis.takes_samples() && analysis.idle_for(now) >= limits.abandoned_after {
             analysis.end(Reason::Abandoned, None, None, now, effects);
         }
     }

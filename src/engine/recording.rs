@@ -305,7 +305,7 @@ impl State {
         if let Some(analysis) = self
             .analyses
             .get_mut(id)
-            .filter(|analysis| !analysis.is_final())
+            .filter(|analysis| analysis.takes_samples())
         {
             analysis.end(reason, actor, why, at, &mut effects);
         }

@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use super::Shared;
 use super::problem::{LIMIT_RETRY_SECS, Problem};
 use super::query::{Named, Parameters};
-use crate::engine::{Event, EventKind, Input};
+use crate::engine::{Event, Input};
 use crate::judge::verdict::Status;
 
 /// A comment is sent after this long without an event, so that proxies keep the stream open.
@@ -173,7 +173,7 @@ impl OpenStream {
         }
         for event in &found.events {
             self.after = event.sequence;
-            self.ending |= event.kind == EventKind::VerdictFinal;
+            self.ending |= event.is_last();
             self.queue.push_back(message(event));
         }
     }

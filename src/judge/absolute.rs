@@ -12,9 +12,10 @@
 //!   restricted maximum likelihood (Farrington and Manning 1990), by the Lan-DeMets recursion.
 
 use crate::judge::check::LookAt;
-use crate::judge::counts::Tally;
 use crate::judge::forecast::Ahead;
+use crate::judge::measure;
 use crate::judge::side::{Adjust, Side, Spending};
+use crate::judge::tally::Tally;
 use crate::plan::{Metric, MetricKind};
 use crate::stats::count_law::CountLaw;
 use crate::stats::mixture;
@@ -24,6 +25,8 @@ const BASELINE_EVENTS_MIN: u64 = 5;
 /// Trials up to which the fixed-sample bound of a plan's only look is worked out; with more of
 /// them the sequence's is hardly wider.
 const ONCE_TRIALS_MAX: u64 = 10_000;
+/// Standard deviations above the baseline's ceiling from which a tick counts as lifted by a shock.
+const LIFTED_Z: f64 = 1.6;
 /// Bisection steps of the restricted maximum likelihood.
 const BISECTIONS: u32 = 60;
 /// Largest multiple of the run so far that a prediction is made for.
@@ -40,6 +43,8 @@ pub struct AbsolutePart {
     run: Tally,
     prior_exposure: f64,
     above: Side,
+    /// Canary and baseline ceiling of every tick, from which a window's interval follows.
+    history: Vec<(Tally, f64)>,
     alone: Side,
     difference: Side,
     switched: bool,
@@ -53,8 +58,20 @@ pub struct AbsoluteLook {
     pub crossing: bool,
     /// Shown: it is not.
     pub pass: bool,
+    /// The window that shows it, where one does.
+    pub speaking: Option<SpeakingWindow>,
     /// Ticks until either at the present shares.
     pub ahead: Ahead,
+}
+
+/// A window that shows the difference to be beyond the boundary.
+#[derive(Debug, Clone, Copy)]
+pub struct SpeakingWindow {
+    /// Its length in ticks.
+    pub ticks: usize,
+    /// Standard deviations the canary's count had to be away.
+    bound: f64,
+    adjust: Adjust,
 }
 
 // === impl AbsolutePart ===
@@ -70,10 +87,12 @@ impl AbsolutePart {
     ) -> AbsolutePart {
         let none = |spending: Spending| Spending {
             level: 0.0,
+            reserve: 0.0,
             ..spending
         };
         let half = Spending {
             level: 0.5 * fail.level,
+            reserve: 0.5 * fail.reserve,
             ..fail
         };
         AbsolutePart {
@@ -86,6 +105,7 @@ impl AbsolutePart {
             run: Tally::default(),
             prior_exposure: 0.0,
             above: Side::new(seed, half, none(pass)),
+            history: Vec::new(),
             alone: Side::new(seed, none(fail), pass),
             difference: Side::new(seed, none(fail), pass),
             switched: false,
@@ -101,7 +121,9 @@ impl AbsolutePart {
         }
         self.run.add(tick);
         let bad = tick.bad[1] as i64;
-        match self.law(tick, self.baseline_ceiling(tick) + self.absolute) {
+        let ceiling = self.baseline_ceiling(tick);
+        self.history.push((*tick, ceiling));
+        match self.law(tick, ceiling + self.absolute) {
             Some(law) => self.above.push_count(bad, law),
             None => self.above.push_empty(),
         }
@@ -139,9 +161,15 @@ impl AbsolutePart {
             (look.pass, self.predict_alone())
         };
         let of_fail = Ahead::of(&above, self.ticks, &self.fail, &self.pass);
+        let speaking = above.peak.filter(|_| above.crossing);
         AbsoluteLook {
             crossing: above.crossing,
             pass,
+            speaking: speaking.map(|peak| SpeakingWindow {
+                ticks: peak.window,
+                bound: above.fail_bound + peak.z - peak.statistic,
+                adjust: dispersion,
+            }),
             ahead: Ahead {
                 to_fail: of_fail.to_fail,
                 to_pass: if pass { Some(0.0) } else { to_pass },
@@ -149,42 +177,72 @@ impl AbsolutePart {
         }
     }
 
-    /// Confidence sequence of the difference, from those of both arms; an end at a boundary that
-    /// a test has shown is that boundary.
-    pub fn interval(&self, run: &Tally, worse_is_lower: bool) -> [Option<f64>; 2] {
-        let [baseline, canary] = [0, 1].map(|arm| self.bounds(run, arm, 2.0 * self.fail.level));
-        let finite = |value: f64| value.is_finite().then_some(value);
-        let mut ends = [
-            finite(canary[0] - baseline[1]),
-            finite(canary[1] - baseline[0]),
-        ];
-        let shown = self.shown_pass();
-        let side = usize::from(!worse_is_lower);
-        let boundary = if worse_is_lower {
-            -self.absolute
-        } else {
-            self.absolute
+    /// The side that a fail rests on, to be watched after a pass.
+    pub fn fail_side(&mut self) -> &mut Side {
+        &mut self.above
+    }
+
+    /// Interval of the difference. Where a window speaks it is that window's: the canary's share
+    /// by the test that spoke, less the ceiling of the baseline that it was held against.
+    /// Otherwise the confidence sequence of the run, from those of both arms. An end at a
+    /// boundary that a test has shown is that boundary.
+    pub fn interval(
+        &self,
+        speaking: Option<SpeakingWindow>,
+        worse_is_lower: bool,
+    ) -> [Option<f64>; 2] {
+        let (below, above) = match speaking {
+            Some(window) => self.ends_of_window(window),
+            None => {
+                let [baseline, canary] =
+                    [0, 1].map(|arm| self.bounds(&self.run, arm, 2.0 * self.fail.level));
+                (canary[0] - baseline[1], canary[1] - baseline[0])
+            }
         };
-        if shown {
-            ends[side] = ends[side].map(|end| {
-                if worse_is_lower {
-                    end.max(boundary)
-                } else {
-                    end.min(boundary)
-                }
-            });
+        let finite = |value: f64| value.is_finite().then_some(value);
+        let shown = speaking.is_none() && self.shown_pass();
+        let above = if shown {
+            above.min(self.absolute)
+        } else {
+            above
+        };
+        if worse_is_lower {
+            [finite(-above), finite(-below)]
+        } else {
+            [finite(below), finite(above)]
         }
-        if self.above.failed_at().is_some() {
-            let side = usize::from(worse_is_lower);
-            ends[side] = ends[side].map(|end| {
-                if worse_is_lower {
-                    end.min(boundary)
-                } else {
-                    end.max(boundary)
-                }
-            });
+    }
+
+    /// Ends of "canary minus baseline" over a window, turned so that the canary has more.
+    fn ends_of_window(&self, window: SpeakingWindow) -> (f64, f64) {
+        let recent = &self.history[self.history.len() - window.ticks.min(self.history.len())..];
+        let (mut run, mut weighted) = (Tally::default(), 0.0);
+        for (tick, ceiling) in recent {
+            run.add(tick);
+            // A tick without the canary says nothing, and its ceiling may be infinite.
+            let weight = size(tick, 1, self.kind);
+            weighted += if weight > 0.0 { weight * ceiling } else { 0.0 };
         }
-        ends
+        let (events, size) = (run.bad[1] as f64, size(&run, 1, self.kind));
+        let z = |level: f64| {
+            let variance = match self.kind {
+                MetricKind::Rate => level,
+                _ => level * (1.0 - level),
+            };
+            let score = (events - size * level) / (size * variance).sqrt();
+            window.adjust.apply(score)
+        };
+        let ceiling = weighted / size;
+        let floor = self.bounds(&self.run, 0, 2.0 * self.fail.level)[0];
+        let centre = events / size;
+        let far = match self.kind {
+            MetricKind::Rate => 2.0 * centre + (10.0 + window.bound * window.bound) / size,
+            _ => 1.0,
+        };
+        let low = measure::last_inside(centre, 0.0, z, window.bound);
+        let high = measure::last_inside(centre, far, z, window.bound);
+        // The laws of the ticks differ where the ceiling moved; the test has the last word.
+        ((low - ceiling).max(self.absolute), high - floor)
     }
 
     fn shown_pass(&self) -> bool {
@@ -219,11 +277,22 @@ impl AbsolutePart {
             return mixture::proportion_upper_once(tick.bad[0], tick.total[0], level);
         }
         let run = self.bounds(&self.run, 0, level)[1];
-        if tick.rate(0, self.kind) <= run {
+        if !self.is_lifted(tick, run) {
             return run;
         }
         let looks = self.pass.looks_planned.max(1) as f64;
         self.bounds(tick, 0, level / looks)[1].max(run)
+    }
+
+    /// Whether the tick's baseline lies above `ceiling` by more than its own noise. A tick that
+    /// merely happens to be above it is no shock, and its own wide bound would cost power.
+    fn is_lifted(&self, tick: &Tally, ceiling: f64) -> bool {
+        let size = size(tick, 0, self.kind);
+        let variance = match self.kind {
+            MetricKind::Rate => size * ceiling,
+            _ => size * ceiling * (1.0 - ceiling),
+        };
+        tick.bad[0] as f64 - size * ceiling > LIFTED_Z * variance.max(0.0).sqrt()
     }
 
     /// Law of the canary's events at this share or rate; `None` where it says nothing.

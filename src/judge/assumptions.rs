@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::plan::{Dispersion, Lifetime, MetricKind, Plan, Question};
+use crate::plan::{Dispersion, Lifetime, MetricKind, Plan, Question, Source};
 
 /// What the guarantee of a plan rests on, in words.
 pub fn of_plan(plan: &Plan) -> Vec<String> {
@@ -15,7 +15,9 @@ pub fn of_plan(plan: &Plan) -> Vec<String> {
             (question, _) if !question.spends_alpha() => {
                 format!("{}: an alarm rule, which promises nothing", check.name)
             }
-            (Question::Compare { dispersion, .. }, _) if metric.kind == MetricKind::Gauge => {
+            (Question::Compare { dispersion, .. } | Question::Threshold { dispersion, .. }, _)
+                if metric.kind == MetricKind::Gauge =>
+            {
                 match dispersion {
                     Dispersion::Iid => format!("{}: ticks are independent", check.name),
                     Dispersion::Envelope => {
@@ -39,6 +41,13 @@ pub fn of_plan(plan: &Plan) -> Vec<String> {
             (_, None) => format!("{}: samples of a tick are independent", check.name),
         };
         assumes.insert(text);
+        let is_compare = matches!(check.question, Question::Compare { .. });
+        if is_compare && matches!(metric.source, Source::RateIncrements { exposure: None, .. }) {
+            assumes.insert(format!(
+                "{}: both arms get equal traffic, for events are counted by time alone",
+                check.name
+            ));
+        }
     }
     assumes.into_iter().collect()
 }

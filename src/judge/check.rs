@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::judge::beyond::RESERVED_SHARE;
 use crate::judge::forecast;
 use crate::judge::scratch::Scratch;
 use crate::judge::side::Spending;
-use crate::judge::verdict::Scale;
+use crate::judge::verdict::{PartEvidence, Scale};
 use crate::model::{Millis, Reason};
 use crate::plan::{Check, Metric, Plan, Tolerance, Worse};
 use crate::stats::sampler;
@@ -66,6 +67,8 @@ pub struct Evidence {
     pub tolerance: Option<f64>,
     /// Ticks of the window that speaks.
     pub window: usize,
+    /// The other part of a tolerance with two.
+    pub other_part: Option<PartEvidence>,
     /// How many more ticks like the average one so far a verdict would take.
     pub needs_ticks: Option<f64>,
     /// Factors applied to the evidence.
@@ -84,6 +87,7 @@ impl Evidence {
             interval: [None, None],
             tolerance: None,
             window: 0,
+            other_part: None,
             needs_ticks: None,
             factors: BTreeMap::new(),
         }
@@ -100,25 +104,30 @@ impl Setting<'_> {
 
     /// Spending of a false fail, for a side that gets `share` of the check's alpha.
     pub fn fail_spending(&self, share: f64) -> Spending {
-        Spending {
-            level: self.plan.alpha_of(self.check) * share,
-            looks_planned: self.looks_planned(),
-            first_look: 1,
-            elsewhere: 0.0,
-        }
+        self.spending(self.plan.alpha_of(self.check) * share, 1)
     }
 
     /// Spending of a false pass: nothing before the bake time is over.
     pub fn pass_spending(&self, share: f64) -> Spending {
+        let (bake, tick) = (self.plan.min_duration, self.plan.tick);
+        let first_look = first_pass_look(bake, tick, self.looks_planned());
+        self.spending(self.plan.beta * share, first_look)
+    }
+
+    fn spending(&self, probability: f64, first_look: usize) -> Spending {
+        let looks_beyond = self.plan.looks_with_extension() - self.looks_planned();
+        let reserved = if looks_beyond > 0 {
+            RESERVED_SHARE
+        } else {
+            0.0
+        };
         Spending {
-            level: self.plan.beta * share,
+            level: probability * (1.0 - reserved),
             looks_planned: self.looks_planned(),
-            first_look: first_pass_look(
-                self.plan.min_duration,
-                self.plan.tick,
-                self.looks_planned(),
-            ),
+            first_look,
             elsewhere: 0.0,
+            reserve: probability * reserved,
+            looks_beyond,
         }
     }
 
@@ -171,5 +180,14 @@ pub fn directions(worse: Worse) -> &'static [bool] {
         Worse::Higher => &[false],
         Worse::Lower => &[true],
         Worse::Either => &[false, true],
+    }
+}
+
+/// The direction that speaks: of a check that watches both, the one that failed.
+pub fn speaking(worse: Worse, failed: impl IntoIterator<Item = bool>) -> Worse {
+    match failed.into_iter().position(|failed| failed) {
+        Some(0) if worse == Worse::Either => Worse::Higher,
+        Some(_) if worse == Worse::Either => Worse::Lower,
+        _ => worse,
     }
 }

@@ -6,29 +6,18 @@
 //! (intersection-union, no split); a pass needs one part shown, at half of beta each. Next:
 //! `absolute`.
 
-use crate::judge::absolute::AbsolutePart;
+use crate::judge::absolute::{AbsoluteLook, AbsolutePart};
 use crate::judge::check::{self, Detail, Evidence, LookAt, MISSING_SHARE_MAX, Setting};
 use crate::judge::forecast::Ahead;
-use crate::judge::grid::{Grid, Orientation};
+use crate::judge::grid::Grid;
 use crate::judge::rank;
 use crate::judge::side::{Adjust, Look, Side};
+use crate::judge::tally::Tally;
 use crate::judge::units::{self, UnitSums};
-use crate::judge::verdict::Scale;
+use crate::judge::verdict::{PartEvidence, Scale};
 use crate::model::Reason;
 use crate::plan::{MetricKind, Tolerance, Worse};
-use crate::stats::count_law::CountLaw;
 use crate::window::Cell;
-
-/// Bad events and exposure of both arms in one tick (or over a run).
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Tally {
-    /// Bad events by arm.
-    pub bad: [u64; 2],
-    /// Totals of a ratio by arm.
-    pub total: [u64; 2],
-    /// Exposures of a rate by arm.
-    pub exposure: [f64; 2],
-}
 
 /// The check of one ratio or rate.
 #[derive(Debug)]
@@ -140,6 +129,11 @@ impl CountCheck {
         tick
     }
 
+    /// The parts of each direction, all of which must degrade; to be watched after a pass.
+    pub fn sides(&mut self) -> Vec<Vec<&mut Side>> {
+        self.sides.iter_mut().map(OneSide::parts).collect()
+    }
+
     /// Looks at the run so far.
     pub fn find(&mut self, setting: &Setting<'_>, at: &mut LookAt<'_>) -> Evidence {
         let mut evidence = Evidence::none(self.ratio_scale());
@@ -202,51 +196,30 @@ impl CountCheck {
                 .factors
                 .insert("design_effect".to_owned(), adjust.factor);
         }
-        let ticks = self.history.len();
-        let speaking = looks.iter().find(|look| look.fail).or(looks.first());
-        let Some(speaking) = speaking else { return };
-        evidence.window = match speaking.relative.as_ref().and_then(|look| look.peak) {
-            Some(peak) if evidence.fail => peak.window,
-            _ => ticks,
+        let at = looks.iter().position(|look| look.fail).unwrap_or(0);
+        let (Some(look), Some(side)) = (looks.get(at), self.sides.get(at)) else {
+            return;
         };
-        let window = self.window(evidence.window);
-        let (baseline, canary) = (window.rate(0, self.kind), window.rate(1, self.kind));
-        // The part that speaks gives the scale: the ratio where totals say something about it.
-        let by_ratio = self.tolerance.relative.is_some()
-            && baseline > 0.0
-            && !(evidence.pass && speaking.absolute_passes && !speaking.relative_passes);
-        let lower = self.worse == Worse::Lower;
-        if by_ratio {
-            evidence.scale = self.ratio_scale();
-            evidence.estimate = match self.kind {
-                MetricKind::Rate => Some(canary / baseline),
-                _ => odds(canary)
-                    .zip(odds(baseline))
-                    .map(|(canary, baseline)| canary / baseline),
-            };
-            evidence.tolerance = Some(rank::shown_boundary(
-                self.worse,
-                &self.tolerance,
-                evidence.scale,
-            ));
-            if let Some(look) = &speaking.relative {
-                evidence.interval = self.grid.interval(
-                    self.orientation(),
-                    setting.looks_planned(),
-                    adjust,
-                    look.fail_bound,
-                    look.pass_bound,
-                    evidence.window,
-                );
+        let relative = look
+            .relative
+            .map(|_| self.relative_part(setting, looks, at, adjust));
+        let absolute = side.absolute.as_ref().zip(look.absolute);
+        let absolute = absolute.map(|(part, look)| self.absolute_part(setting, part, &look, side));
+        let (decides, other) = match (relative, absolute) {
+            (Some(relative), Some(absolute)) if self.absolute_decides(look) => {
+                (absolute, Some(relative))
             }
-        } else {
-            evidence.scale = Scale::Difference;
-            evidence.estimate = (window.seen(self.kind)).then_some(canary - baseline);
-            evidence.tolerance = self.tolerance.absolute.map(|a| check::sign(lower) * a);
-            if let Some(side) = self.sides.first().and_then(|side| side.absolute.as_ref()) {
-                evidence.interval = side.interval(&self.run, lower);
-            }
-        }
+            (Some(relative), absolute) => (relative, absolute),
+            (None, Some(absolute)) => (absolute, None),
+            (None, None) => return,
+        };
+        let tick_secs = setting.plan.tick as f64 / 1000.0;
+        evidence.window = libm::round(decides.window_secs / tick_secs) as usize;
+        evidence.scale = decides.scale;
+        evidence.estimate = decides.estimate;
+        evidence.interval = decides.interval;
+        evidence.tolerance = decides.tolerance;
+        evidence.other_part = other;
         evidence.needs_ticks = looks
             .iter()
             .map(|look| look.ahead)
@@ -255,18 +228,104 @@ impl CountCheck {
             .filter(|_| !evidence.fail && !evidence.pass);
     }
 
+    /// Degradation is what goes beyond the larger of the two parts: that one decides, unless a
+    /// pass rests on the other.
+    fn absolute_decides(&self, look: &PartsLook) -> bool {
+        if look.pass && look.relative_passes != look.absolute_passes {
+            return look.absolute_passes;
+        }
+        let (Some(relative), Some(absolute)) = (self.tolerance.relative, self.tolerance.absolute)
+        else {
+            return self.tolerance.relative.is_none();
+        };
+        relative * self.run.rate(0, self.kind) < absolute
+    }
+
+    fn relative_part(
+        &self,
+        setting: &Setting<'_>,
+        looks: &[PartsLook],
+        at: usize,
+        adjust: Adjust,
+    ) -> PartEvidence {
+        let peak = looks[at].relative.filter(|look| look.crossing);
+        let ticks = match peak.and_then(|look| look.peak) {
+            Some(peak) => peak.window,
+            None => self.history.len(),
+        };
+        let window = self.window(ticks);
+        let (baseline, canary) = (window.rate(0, self.kind), window.rate(1, self.kind));
+        let scale = self.ratio_scale();
+        let estimate = match scale {
+            _ if baseline <= 0.0 => None,
+            Scale::Ratio => Some(canary / baseline),
+            _ => odds(canary)
+                .zip(odds(baseline))
+                .map(|(canary, baseline)| canary / baseline),
+        };
+        let relatives: Vec<Look> = looks.iter().filter_map(|look| look.relative).collect();
+        let planned = setting.looks_planned();
+        let speaking = check::speaking(self.worse, looks.iter().map(|look| look.fail));
+        PartEvidence {
+            scale,
+            estimate,
+            interval: self
+                .grid
+                .interval_of(self.worse, &relatives, planned, adjust, ticks),
+            tolerance: Some(rank::shown_boundary(speaking, &self.tolerance, scale)),
+            window_secs: ticks as f64 * setting.plan.tick as f64 / 1000.0,
+        }
+    }
+
+    fn absolute_part(
+        &self,
+        setting: &Setting<'_>,
+        part: &AbsolutePart,
+        look: &AbsoluteLook,
+        side: &OneSide,
+    ) -> PartEvidence {
+        let ticks = look.speaking.map_or(self.history.len(), |w| w.ticks);
+        let window = self.window(ticks);
+        let difference = window.rate(1, self.kind) - window.rate(0, self.kind);
+        let mut interval = part.interval(look.speaking, side.worse_is_lower);
+        if self.worse == Worse::Either && look.speaking.is_none() {
+            // Each direction may have shown its own end.
+            let parts = self
+                .sides
+                .iter()
+                .filter_map(|side| Some((side, side.absolute.as_ref()?)));
+            for (side, part) in parts {
+                let [low, high] = part.interval(None, side.worse_is_lower);
+                interval = [
+                    if side.worse_is_lower {
+                        low
+                    } else {
+                        interval[0]
+                    },
+                    if side.worse_is_lower {
+                        interval[1]
+                    } else {
+                        high
+                    },
+                ];
+            }
+        }
+        PartEvidence {
+            scale: Scale::Difference,
+            estimate: window.seen(self.kind).then_some(difference),
+            interval,
+            tolerance: self
+                .tolerance
+                .absolute
+                .map(|a| check::sign(side.worse_is_lower) * a),
+            window_secs: ticks as f64 * setting.plan.tick as f64 / 1000.0,
+        }
+    }
+
     fn ratio_scale(&self) -> Scale {
         match self.kind {
             MetricKind::Rate => Scale::Ratio,
             _ => Scale::OddsRatio,
-        }
-    }
-
-    fn orientation(&self) -> Orientation {
-        match self.worse {
-            Worse::Higher => Orientation::Higher,
-            Worse::Lower => Orientation::Lower,
-            Worse::Either => Orientation::Either,
         }
     }
 
@@ -293,11 +352,17 @@ struct PartsLook {
     relative_passes: bool,
     absolute_passes: bool,
     ahead: Ahead,
+    absolute: Option<AbsoluteLook>,
 }
 
 // === impl OneSide ===
 
 impl OneSide {
+    fn parts(&mut self) -> Vec<&mut Side> {
+        let absolute = self.absolute.as_mut().map(AbsolutePart::fail_side);
+        self.relative.as_mut().into_iter().chain(absolute).collect()
+    }
+
     fn close(&mut self, tick: &Tally, kind: MetricKind, tolerance: &Tolerance) {
         let lower = self.worse_is_lower;
         if let (Some(side), Some(relative)) = (self.relative.as_mut(), tolerance.relative) {
@@ -352,81 +417,7 @@ impl OneSide {
                 (Some(relative), Some(absolute)) => relative.within(absolute),
                 (relative, absolute) => relative.or(absolute).unwrap_or_default(),
             },
-        }
-    }
-}
-
-// === impl Tally ===
-
-impl Tally {
-    pub(super) fn add(&mut self, other: &Tally) {
-        for arm in 0..2 {
-            self.bad[arm] = self.bad[arm].saturating_add(other.bad[arm]);
-            self.total[arm] = self.total[arm].saturating_add(other.total[arm]);
-            self.exposure[arm] += other.exposure[arm];
-        }
-    }
-
-    /// Whether the tick says something about the relative part: events, and both arms seen.
-    fn conditional(&self, kind: MetricKind) -> bool {
-        self.bad[0] + self.bad[1] > 0 && self.seen(kind)
-    }
-
-    fn seen(&self, kind: MetricKind) -> bool {
-        match kind {
-            MetricKind::Rate => self.exposure.iter().all(|&exposure| exposure > 0.0),
-            _ => self.total.iter().all(|&total| total > 0),
-        }
-    }
-
-    /// Law of the canary's bad events given the total, at this odds (or rate) ratio; of the
-    /// baseline's where `swapped`.
-    fn law(&self, kind: MetricKind, odds: f64, swapped: bool) -> CountLaw {
-        let events = self.bad[0] + self.bad[1];
-        let (own, other) = if swapped { (0, 1) } else { (1, 0) };
-        match kind {
-            MetricKind::Rate => {
-                let weighted = odds * self.exposure[own];
-                CountLaw::binomial(events, weighted / (weighted + self.exposure[other]))
-            }
-            _ => CountLaw::fisher_noncentral_hypergeometric(
-                self.total[own],
-                self.total[other],
-                events,
-                odds,
-            ),
-        }
-    }
-
-    /// Arms exchanged where lower is worse: then "the baseline has more" is the degradation.
-    fn turned(&self, worse_is_lower: bool) -> Tally {
-        if !worse_is_lower {
-            return *self;
-        }
-        Tally {
-            bad: [self.bad[1], self.bad[0]],
-            total: [self.total[1], self.total[0]],
-            exposure: [self.exposure[1], self.exposure[0]],
-        }
-    }
-
-    /// Bad share of a ratio's arm; 0 where nothing was seen.
-    pub fn share(&self, arm: usize) -> f64 {
-        if self.total[arm] == 0 {
-            0.0
-        } else {
-            self.bad[arm] as f64 / self.total[arm] as f64
-        }
-    }
-
-    /// Events per exposure, or the bad share.
-    pub fn rate(&self, arm: usize, kind: MetricKind) -> f64 {
-        match kind {
-            MetricKind::Rate if self.exposure[arm] > 0.0 => {
-                self.bad[arm] as f64 / self.exposure[arm]
-            }
-            MetricKind::Rate => 0.0,
-            _ => self.share(arm),
+            absolute,
         }
     }
 }

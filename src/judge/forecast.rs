@@ -171,6 +171,8 @@ mod tests {
             looks_planned,
             first_look: 1,
             elsewhere: 0.0,
+            reserve: 0.0,
+            looks_beyond: 0,
         }
     }
 

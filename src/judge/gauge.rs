@@ -15,6 +15,7 @@ use crate::model::Reason;
 use crate::plan::{Dispersion, Tolerance, Worse};
 use crate::stats::ar_paths::{ArPaths, Kind};
 use crate::stats::multiscale::{Peak, WHOLE_RUN_PENALTY};
+use crate::stats::persistence;
 use crate::stats::special;
 use crate::window::Cell;
 
@@ -132,7 +133,6 @@ impl GaugeCheck {
             Scale::Difference
         };
         let mut evidence = Evidence::none(scale);
-        let lower = self.worse == Worse::Lower;
         evidence.tolerance = Some(crate::judge::rank::shown_boundary(
             self.worse,
             &self.tolerance,
@@ -158,19 +158,51 @@ impl GaugeCheck {
             None => self.ticks,
         };
         if setting.detail == Detail::Full {
-            self.describe(&mut evidence, setting, &looks, lower);
+            self.describe(&mut evidence, setting, &looks);
         }
         evidence
     }
 
-    fn describe(
+    fn describe(&self, evidence: &mut Evidence, setting: &Setting<'_>, looks: &[PairedLook]) {
+        let at = looks.iter().position(|look| look.fail).unwrap_or(0);
+        let speaking = check::speaking(self.worse, looks.iter().map(|look| look.fail));
+        let boundary =
+            crate::judge::rank::shown_boundary(speaking, &self.tolerance, evidence.scale);
+        evidence.tolerance = Some(boundary);
+        let Some((estimate, interval)) = self.shown(at, &looks[at], evidence) else {
+            return;
+        };
+        evidence.estimate = Some(estimate);
+        evidence.interval = interval;
+        if evidence.pass && self.worse == Worse::Either {
+            // Each direction shows its own end; the second watches the lower one.
+            if let Some((_, [low, _])) = self.shown(1, &looks[1], evidence) {
+                evidence.interval[0] = low;
+            }
+        }
+        let look = looks[at];
+        if !evidence.fail && !evidence.pass {
+            let bound = if look.pass_bound.is_finite() {
+                look.pass_bound
+            } else {
+                special::normal_quantile(1.0 - setting.plan.beta)
+            };
+            evidence.needs_ticks = self.sides[at].missing_points().or(check::ticks_to_reach(
+                -look.z_whole,
+                bound,
+                self.ticks,
+            ));
+        }
+    }
+
+    /// Estimate and interval of one direction, on the evidence's scale.
+    fn shown(
         &self,
-        evidence: &mut Evidence,
-        setting: &Setting<'_>,
-        looks: &[PairedLook],
-        lower: bool,
-    ) {
-        let side = &self.sides[0];
+        at: usize,
+        look: &PairedLook,
+        evidence: &Evidence,
+    ) -> Option<(f64, [Option<f64>; 2])> {
+        let lower = check::directions(self.worse)[at];
         let is_ratio = evidence.scale == Scale::Ratio;
         // Numbers are differences from the boundary, in the orientation where higher is worse.
         let offset = match (is_ratio, lower) {
@@ -182,30 +214,18 @@ impl GaugeCheck {
             let turned = check::sign(lower) * (number + offset);
             if is_ratio { libm::exp(turned) } else { turned }
         };
-        let Some((mean, error)) = side.moments(evidence.window) else {
-            return;
+        let (mean, error) = self.sides[at].moments(evidence.window)?;
+        let end = |bound: f64, number: f64| bound.is_finite().then(|| show(number));
+        let penalty = match look.peak.filter(|_| look.fail) {
+            Some(peak) => peak.z - peak.statistic,
+            None => WHOLE_RUN_PENALTY,
         };
-        evidence.estimate = Some(show(mean));
-        let look = looks[0];
         let ends = [
-            look.fail_bound
-                .is_finite()
-                .then(|| show(mean - (look.fail_bound + WHOLE_RUN_PENALTY) * error)),
-            look.pass_bound
-                .is_finite()
-                .then(|| show(mean + look.pass_bound * error)),
+            end(look.fail_bound, mean - (look.fail_bound + penalty) * error),
+            end(look.pass_bound, mean + look.pass_bound * error),
         ];
-        evidence.interval = if lower { [ends[1], ends[0]] } else { ends };
-        if !evidence.fail && !evidence.pass {
-            let bound = if look.pass_bound.is_finite() {
-                look.pass_bound
-            } else {
-                special::normal_quantile(1.0 - setting.plan.beta)
-            };
-            evidence.needs_ticks =
-                side.missing_points()
-                    .or(check::ticks_to_reach(-look.z_whole, bound, self.ticks));
-        }
+        let interval = if lower { [ends[1], ends[0]] } else { ends };
+        Some((show(mean), interval))
     }
 }
 
@@ -242,7 +262,10 @@ impl PairedSide {
     /// Looks at the numbers so far. Once a fail is shown it stays shown.
     pub fn look(&mut self, scratch: &mut Scratch) -> PairedLook {
         let present: Vec<f64> = self.numbers.iter().flatten().copied().collect();
-        let planned = self.fail.looks_planned;
+        if let Some(value) = constant(&present) {
+            return self.look_at_constant(value, present.len());
+        }
+        let planned = self.fail.looks_planned + self.fail.looks_beyond;
         let peak = self.kind.peak(&present, planned);
         let z_whole = self.kind.whole(&present).unwrap_or(0.0);
         let (mut fail_bound, mut pass_bound) = (f64::INFINITY, f64::INFINITY);
@@ -252,7 +275,7 @@ impl PairedSide {
             fail_bound = self.threshold(self.fail, true, scratch);
             self.failed |= peak.statistic >= fail_bound - THRESHOLD_SLACK;
         }
-        let spent = self.pass.cumulative(look);
+        let spent = self.pass.cumulative_extended(look);
         let mut pass = false;
         if spent > 0.0 && -z_whole >= special::normal_quantile(1.0 - spent) {
             pass_bound = self.threshold(self.pass, false, scratch);
@@ -269,13 +292,34 @@ impl PairedSide {
         }
     }
 
+    /// A series that does not vary has no deviation, but it has a side: how likely is it to have
+    /// stayed there from the start? A varying Gaussian series is constant with chance nought, so
+    /// this costs the other test nothing.
+    fn look_at_constant(&mut self, value: f64, count: usize) -> PairedLook {
+        let look = self.numbers.len();
+        let chance = persistence::stays_above(count, self.kind.worst_correlation());
+        self.failed |= value > 0.0 && chance <= self.fail.cumulative_extended(look);
+        let fail = self.failed;
+        let pass = !fail && value < 0.0 && chance <= self.pass.cumulative_extended(look);
+        // Whatever its bounds, the interval of a constant is that constant.
+        let bound = |shown: bool| if shown { 0.0 } else { f64::INFINITY };
+        PairedLook {
+            fail,
+            pass,
+            peak: None,
+            z_whole: 0.0,
+            fail_bound: bound(fail),
+            pass_bound: bound(pass),
+        }
+    }
+
     /// The bound at the present tick, on paths that the scratch keeps from look to look.
     fn threshold(&mut self, spending: Spending, multiscale: bool, scratch: &mut Scratch) -> f64 {
         let index = usize::from(!multiscale);
         let claim = match self.claims[index].filter(|claim| scratch.paired.holds(*claim)) {
             Some(claim) => claim,
             None => {
-                let planned = spending.looks_planned;
+                let planned = spending.looks_planned + spending.looks_beyond;
                 let paths = GAUGE_PATHS.min(scratch.paths_max());
                 let fresh = ArPaths::new(self.seed, planned, self.kind, multiscale, paths);
                 scratch.paired.keep(fresh.bytes(), fresh)
@@ -286,7 +330,7 @@ impl PairedSide {
         if let Some(paths) = scratch.paired.get(claim) {
             for tick in paths.ticks()..self.numbers.len() {
                 let present = self.numbers[tick].is_some();
-                bound = paths.look(present, spending.cumulative(tick + 1));
+                bound = paths.look(present, spending.cumulative_extended(tick + 1));
             }
         }
         bound
@@ -296,6 +340,9 @@ impl PairedSide {
     /// takes it.
     pub fn moments(&self, window: usize) -> Option<(f64, f64)> {
         let present: Vec<f64> = self.numbers.iter().flatten().copied().collect();
+        if let Some(value) = constant(&present) {
+            return Some((value, 0.0));
+        }
         let whole = self.kind.whole(&present)?;
         let start = self.numbers.len() - window.min(self.numbers.len());
         let within: Vec<f64> = self.numbers[start..].iter().flatten().copied().collect();
@@ -317,6 +364,12 @@ impl PairedSide {
 }
 
 // === functions ===
+
+/// The value of a series that never varied, where it has at least two numbers.
+fn constant(numbers: &[f64]) -> Option<f64> {
+    let first = *numbers.first()?;
+    (numbers.len() > 1 && numbers.iter().all(|&number| number == first)).then_some(first)
+}
 
 fn mean(cell: &Cell) -> Option<f64> {
     let points = &cell.points;

@@ -8,8 +8,9 @@
 //! verdict, so an interval never contradicts it (Jennison and Turnbull 1989, repeated confidence
 //! intervals, carried to sliding windows).
 
-use crate::judge::side::Adjust;
+use crate::judge::side::{Adjust, Look};
 use crate::judge::verdict::Scale;
+use crate::plan::Worse;
 use crate::stats::multiscale;
 
 /// Ratios at which scores are kept, besides the tolerance: fine near 1, coarse further out.
@@ -37,8 +38,6 @@ pub enum Orientation {
     Higher,
     /// Lower is worse: the upper end decides a fail, the lower end a pass.
     Lower,
-    /// Both are worse: each end decides a fail of its own.
-    Either,
 }
 
 // === impl Grid ===
@@ -149,14 +148,45 @@ impl Grid {
         match orientation {
             Orientation::Higher => [by_windows(1.0), by_whole(-1.0)],
             Orientation::Lower => [by_whole(1.0), by_windows(-1.0)],
-            Orientation::Either => [by_windows(1.0), by_windows(-1.0)],
+        }
+    }
+
+    /// As [`Grid::interval`], for the looks of a check's directions (see
+    /// [`directions`](crate::judge::check::directions)). Where both are worse, each end is that of
+    /// its own direction: the fail's ends, or once both directions pass, the pass's.
+    pub fn interval_of(
+        &self,
+        worse: Worse,
+        looks: &[Look],
+        looks_planned: usize,
+        adjust: Adjust,
+        window: usize,
+    ) -> [Option<f64>; 2] {
+        let of = |orientation: Orientation, look: &Look| {
+            let (fail, pass) = (look.fail_bound, look.pass_bound);
+            self.interval(orientation, looks_planned, adjust, fail, pass, window)
+        };
+        match (worse, looks) {
+            (Worse::Higher, [look, ..]) => of(Orientation::Higher, look),
+            (Worse::Lower, [look, ..]) => of(Orientation::Lower, look),
+            (Worse::Either, [higher, lower, ..]) => {
+                let from_higher = of(Orientation::Higher, higher);
+                let from_lower = of(Orientation::Lower, lower);
+                if higher.pass && lower.pass {
+                    [from_lower[0], from_higher[1]]
+                } else {
+                    [from_higher[0], from_lower[1]]
+                }
+            }
+            _ => [None, None],
         }
     }
 
     fn windows(&self, looks_planned: usize) -> impl Iterator<Item = (usize, f64)> + '_ {
         let ticks = self.ticks();
         std::iter::successors(Some(1_usize), |window| Some(window * 2))
-            .take_while(move |&window| window <= ticks)
+            // Past the horizon only the whole run speaks.
+            .take_while(move |&window| window <= ticks && ticks <= looks_planned)
             .map(move |window| (window, multiscale::penalty(looks_planned, window)))
             .chain(std::iter::once((ticks, multiscale::WHOLE_RUN_PENALTY)))
     }

@@ -14,16 +14,22 @@ pub mod sentence;
 pub mod side;
 pub mod units;
 pub mod verdict;
+pub mod watch;
 
 mod absolute;
+mod beyond;
 mod breach;
+mod burn_rate;
 mod counts;
 mod forecast;
 mod gauge;
+mod measure;
 mod overall;
+mod pass_gaussian;
 mod rank;
 mod series;
 mod tail;
+mod tally;
 mod threshold;
 
 use std::sync::Arc;
@@ -93,6 +99,7 @@ enum OneCheck {
     Gauge(Box<gauge::GaugeCheck>),
     Threshold(Box<threshold::ThresholdCheck>),
     Breach(breach::BreachCheck),
+    BurnRate(burn_rate::BurnRateCheck),
 }
 
 // === impl Judge ===
@@ -170,7 +177,11 @@ impl Judge {
         (0..self.plan.checks.len())
             .map(|index| setting(&self.plan, index, self.detail))
             .filter(|s| s.check.gating && s.check.question.spends_alpha() && self.ticks > 0)
-            .map(|s| s.fail_spending(1.0).cumulative(self.ticks))
+            .map(|s| {
+                let spending = s.fail_spending(1.0);
+                let is_beyond = self.ticks > spending.looks_planned;
+                spending.cumulative(self.ticks) + if is_beyond { spending.reserve } else { 0.0 }
+            })
             // The sum of nothing would be minus zero.
             .fold(0.0, |spent, share| spent + share)
     }
@@ -204,6 +215,7 @@ impl Judge {
             interval: evidence.interval,
             tolerance: evidence.tolerance,
             window_secs: evidence.window as f64 * tick_secs,
+            other_part: evidence.other_part,
             samples,
             needs,
             factors: evidence.factors,
@@ -222,10 +234,10 @@ impl Judge {
         received: &Received,
     ) -> (Outcome, Reason) {
         let is_threshold = matches!(setting.check.question, Question::Threshold { .. });
-        let is_breach = !setting.check.question.spends_alpha();
+        let is_alarm = !setting.check.question.spends_alpha();
         let data = self.data_reason(received, is_threshold);
         // The values that arrived may be the bad ones only: a survivors' tale is no evidence.
-        if evidence.fail && (is_breach || data != Some(Reason::BadData)) {
+        if evidence.fail && (is_alarm || data != Some(Reason::BadData)) {
             let reason = if is_threshold {
                 Reason::LimitBreached
             } else {
@@ -235,7 +247,7 @@ impl Judge {
         }
         let arms: &[usize] = if is_threshold { &[1] } else { &[0, 1] };
         // An alarm rule has policies of its own for missing ticks, but silence is never a pass.
-        if let Some(reason) = data.filter(|_| !is_breach || evidence.pass) {
+        if let Some(reason) = data.filter(|_| !is_alarm || evidence.pass) {
             return (Outcome::Inconclusive, reason);
         }
         if let Some(reason) = evidence.wanting {
@@ -247,7 +259,7 @@ impl Judge {
             if elapsed < self.plan.min_duration {
                 return (Outcome::Inconclusive, Reason::NeedsTime);
             }
-            if few(setting.check.min_samples) && !is_breach {
+            if few(setting.check.min_samples) && !is_alarm {
                 return (Outcome::Inconclusive, Reason::NeedsSamples);
             }
             let reason = if is_threshold {
@@ -378,13 +390,17 @@ impl OneCheck {
                 limit,
                 form,
                 no_data,
+                dispersion,
             } => match form {
                 ThresholdForm::Exact => OneCheck::Threshold(Box::new(
-                    threshold::ThresholdCheck::new(setting, seed, at, limit),
+                    threshold::ThresholdCheck::new(setting, seed, at, limit, dispersion),
                 )),
                 ThresholdForm::Breach { periods, of } => OneCheck::Breach(
                     breach::BreachCheck::new(setting, at, limit, (periods, of), no_data),
                 ),
+                ThresholdForm::BurnRate(rule) => {
+                    OneCheck::BurnRate(burn_rate::BurnRateCheck::new(setting, rule, no_data))
+                }
             },
         }
     }
@@ -397,6 +413,7 @@ impl OneCheck {
             OneCheck::Gauge(check) => check.close(cells),
             OneCheck::Threshold(check) => check.close(cells, setting),
             OneCheck::Breach(check) => check.close(cells),
+            OneCheck::BurnRate(check) => check.close(cells),
         }
     }
 
@@ -408,6 +425,7 @@ impl OneCheck {
             OneCheck::Gauge(check) => check.find(setting, at),
             OneCheck::Threshold(check) => check.find(setting, at),
             OneCheck::Breach(check) => check.find(),
+            OneCheck::BurnRate(check) => check.find(setting),
         }
     }
 }

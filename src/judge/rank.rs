@@ -7,7 +7,7 @@
 
 use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
 use crate::judge::forecast;
-use crate::judge::grid::{Grid, Orientation};
+use crate::judge::grid::Grid;
 use crate::judge::side::{Adjust, Look, Side};
 use crate::judge::units::{self, UnitSums};
 use crate::judge::verdict::Scale;
@@ -139,11 +139,19 @@ impl RankCheck {
             adjusts.push(adjust);
         }
         evidence.fail = looks.iter().any(|look| look.fail);
+        let speaking = check::speaking(self.worse, looks.iter().map(|look| look.fail));
+        let boundary = shown_boundary(speaking, &self.tolerance, self.grid.scale());
+        evidence.tolerance = Some(boundary);
         evidence.pass = looks.iter().all(|look| look.pass);
         if setting.detail == Detail::Full {
             self.describe(&mut evidence, setting, &looks, &adjusts);
         }
         evidence
+    }
+
+    /// The sides, to be watched after a pass.
+    pub fn sides(&mut self) -> Vec<&mut Side> {
+        self.sides.iter_mut().map(|one| &mut one.side).collect()
     }
 
     fn describe(
@@ -174,21 +182,15 @@ impl RankCheck {
         };
         if !self.infinite {
             evidence.estimate = self.grid.estimate(evidence.window);
-            let orientation = match self.worse {
-                Worse::Higher => Orientation::Higher,
-                Worse::Lower => Orientation::Lower,
-                Worse::Either => Orientation::Either,
-            };
             let adjust = Adjust {
                 factor,
                 df: adjusts[0].df,
             };
-            evidence.interval = self.grid.interval(
-                orientation,
+            evidence.interval = self.grid.interval_of(
+                self.worse,
+                looks,
                 setting.looks_planned(),
                 adjust,
-                loud.fail_bound,
-                loud.pass_bound,
                 evidence.window,
             );
         }

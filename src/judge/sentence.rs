@@ -5,22 +5,25 @@
 use crate::judge::check::Setting;
 use crate::judge::verdict::{Finding, Needs, Scale};
 use crate::model::{Decision, Millis, Outcome, Reason};
-use crate::plan::{LimitSide, MetricKind, Question, Worse};
+use crate::plan::{LimitSide, MetricKind, Question, ThresholdForm, Worse};
 
 /// One sentence about a finding.
 pub fn of_finding(setting: &Setting<'_>, finding: &Finding) -> String {
     let subject = subject(setting);
     let mut text = match finding.reason {
+        _ if finding.scale == Scale::BurnRate && finding.estimate.is_some() => {
+            burning(setting, finding)
+        }
         Reason::Degraded => format!(
             "{subject} of the canary is {}, beyond the tolerance of {}, over the last {}",
             measured(setting, finding),
-            tolerance(setting),
+            tolerance(setting, Some(finding)),
             span(finding.window_secs),
         ),
         Reason::WithinTolerance => format!(
             "{subject} of the canary is {}, shown to be within the tolerance of {}",
             measured(setting, finding),
-            tolerance(setting),
+            tolerance(setting, None),
         ),
         Reason::LimitBreached if finding.scale == Scale::Periods => format!(
             "{subject} of the canary broke {} in {} of the last {} ticks (an alarm rule, not a test)",
@@ -100,6 +103,27 @@ pub fn of_verdict(
     }
 }
 
+/// One sentence about an alarm after the pass.
+pub fn of_alarm(setting: &Setting<'_>, after_secs: f64, every_secs: f64) -> String {
+    let subject = subject(setting);
+    let beyond = match setting.check.question {
+        Question::Compare { .. } => format!("the tolerance of {}", tolerance(setting, None)),
+        Question::Threshold { .. } => limit(setting),
+    };
+    let promise = if setting.check.question.spends_alpha() {
+        format!(
+            "a false alarm is expected no more often than every {}",
+            span(every_secs)
+        )
+    } else {
+        "an alarm rule, not a test".to_owned()
+    };
+    format!(
+        "{subject} of the canary went beyond {beyond} after it had passed, seen {} later ({promise})",
+        span(after_secs)
+    )
+}
+
 /// What a reason means, as a clause.
 pub fn about(reason: Reason) -> &'static str {
     match reason {
@@ -177,6 +201,7 @@ fn value(setting: &Setting<'_>, finding: &Finding, value: f64) -> String {
         Scale::Difference => in_unit(setting, value, true),
         Scale::Value => in_unit(setting, value, false),
         Scale::Periods => short(value),
+        Scale::BurnRate => format!("{}x", short(value)),
     }
 }
 
@@ -206,17 +231,21 @@ fn short(value: f64) -> String {
     }
 }
 
-fn tolerance(setting: &Setting<'_>) -> String {
+/// The tolerance and the direction it is about: of both, the one that `failed`.
+fn tolerance(setting: &Setting<'_>, failed: Option<&Finding>) -> String {
     let Question::Compare {
         worse, tolerance, ..
     } = setting.check.question
     else {
         return String::new();
     };
-    let direction = match worse {
-        Worse::Higher => "higher",
-        Worse::Lower => "lower",
-        Worse::Either => "either way",
+    let went_down = failed
+        .and_then(|finding| finding.estimate.zip(finding.tolerance))
+        .map(|(estimate, boundary)| estimate < boundary);
+    let direction = match (worse, went_down) {
+        (Worse::Higher, _) | (Worse::Either, Some(false)) => "higher",
+        (Worse::Lower, _) | (Worse::Either, Some(true)) => "lower",
+        (Worse::Either, None) => "either way",
     };
     let relative = tolerance.relative.map(|r| format!("{}%", short(100.0 * r)));
     let absolute = tolerance.absolute.map(|a| in_unit(setting, a, true));
@@ -240,10 +269,51 @@ fn limit(setting: &Setting<'_>) -> String {
     format!("the limit {side} {}", in_unit(setting, limit.value, false))
 }
 
+/// How fast the budget burns in both windows, and how long it lasts at this rate.
+fn burning(setting: &Setting<'_>, finding: &Finding) -> String {
+    let (subject, now) = (subject(setting), finding.estimate.unwrap_or(0.0));
+    let Question::Threshold {
+        form: ThresholdForm::BurnRate(rule),
+        ..
+    } = setting.check.question
+    else {
+        return subject;
+    };
+    let mut text = format!(
+        "{subject} of the canary burn their budget (objective {}%) {}x as fast as it lasts over the last {}",
+        short(100.0 * rule.slo),
+        short(now),
+        span(finding.window_secs),
+    );
+    if let Some((burn, part)) = finding
+        .other_part
+        .as_ref()
+        .and_then(|part| Some((part.estimate?, part)))
+    {
+        let over = span(part.window_secs);
+        text.push_str(&format!(" and {}x over the last {over}", short(burn)));
+    }
+    let side = match finding.verdict {
+        Outcome::Fail => "beyond",
+        Outcome::Pass => "not beyond",
+        Outcome::Inconclusive => "so far, against",
+    };
+    text.push_str(&format!(", {side} {}x in both", short(rule.factor)));
+    if now > 0.0 {
+        let lasts = span(libm::round(rule.period as f64 / 1000.0 / now));
+        let period = span(rule.period as f64 / 1000.0);
+        text.push_str(&format!(
+            "; at this rate a budget for {period} lasts {lasts}"
+        ));
+    }
+    text.push_str(" (an alarm rule, not a test)");
+    text
+}
+
 fn breach_of(setting: &Setting<'_>) -> u32 {
     match setting.check.question {
         Question::Threshold {
-            form: crate::plan::ThresholdForm::Breach { of, .. },
+            form: ThresholdForm::Breach { of, .. },
             ..
         } => of,
         _ => 0,

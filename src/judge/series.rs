@@ -56,12 +56,18 @@ pub fn judge(
     let directions = check::directions(worse);
     let alpha = setting.fail_spending(1.0 / directions.len() as f64).level;
     let mut pass = true;
+    let mut failed = Vec::new();
     for &lower in directions {
         let tails = one_sided(&baseline, &canary, lower, tolerance, &mut evidence);
-        evidence.fail |= tails.worse <= alpha;
+        failed.push(tails.worse <= alpha);
         pass &= tails.better <= setting.plan.beta;
     }
+    evidence.fail = failed.contains(&true);
     evidence.pass = pass && !evidence.fail;
+    let speaking = check::speaking(worse, failed);
+    evidence.tolerance = Some(crate::judge::rank::shown_boundary(
+        speaking, tolerance, scale,
+    ));
     let [of_baseline, of_canary] = [median(&baseline), median(&canary)];
     evidence.estimate = match scale {
         Scale::Ratio if of_baseline > 0.0 => Some(of_canary / of_baseline),

@@ -10,12 +10,13 @@
 //! level beta, exact by dynamic programming for counts, by the Lan-DeMets recursion otherwise.
 //! Thresholds are lazy: an exact screen tells when the statistic is certainly below its
 //! threshold, and only above it the null paths are rebuilt from the stored laws, in scratch
-//! memory that all checks share.
+//! memory that all checks share. Where a plan has an `extend`, `beyond` tests after the horizon.
 
+use crate::judge::beyond::Beyond;
+use crate::judge::pass_gaussian::PassGaussian;
 use crate::judge::scratch::{Claim, Scratch};
 use crate::stats::count_dp::{CountDp, CountTail};
 use crate::stats::count_law::CountLaw;
-use crate::stats::lan_demets::{LanDemets, MIN_INFORMATION_STEP};
 use crate::stats::law::Law;
 use crate::stats::multiscale::{self, Peak};
 use crate::stats::null_paths::NullPaths;
@@ -39,6 +40,10 @@ pub struct Spending {
     pub first_look: usize,
     /// Spent elsewhere before this test began; its own spending starts from there.
     pub elsewhere: f64,
+    /// Probability kept for the time after the planned looks; 0 where the plan has no `extend`.
+    pub reserve: f64,
+    /// Looks after the planned ones.
+    pub looks_beyond: usize,
 }
 
 impl Spending {
@@ -50,6 +55,14 @@ impl Spending {
         }
         let share = look as f64 / self.looks_planned as f64;
         (spending::kim_demets(self.level, 1.0, share) - self.elsewhere).max(0.0)
+    }
+
+    /// As [`Spending::cumulative`], and on over the looks after the planned ones, for tests that
+    /// spend there as before it.
+    pub fn cumulative_extended(&self, look: usize) -> f64 {
+        let beyond = look.saturating_sub(self.looks_planned) as f64;
+        let share = beyond / self.looks_beyond.max(1) as f64;
+        self.cumulative(look) + spending::kim_demets(self.reserve, 1.0, share)
     }
 }
 
@@ -122,17 +135,9 @@ pub struct Side {
     pass_counts: PassCounts,
     tail: CountTail,
     tail_looked: usize,
+    beyond: Beyond,
     failed_at: Option<usize>,
     passing: bool,
-}
-
-#[derive(Debug, Clone, Default)]
-struct PassGaussian {
-    recursion: LanDemets,
-    looked: usize,
-    information: f64,
-    spent: f64,
-    bound: f64,
 }
 
 #[derive(Debug, Clone)]
@@ -167,6 +172,7 @@ impl Side {
             },
             tail: CountTail::default(),
             tail_looked: 0,
+            beyond: Beyond::default(),
             failed_at: None,
             passing: false,
         }
@@ -176,6 +182,9 @@ impl Side {
     /// same hypothesis has spent the rest.
     pub fn begin_passing_after(&mut self, look: usize) {
         self.pass_spending.elsewhere = self.pass_spending.cumulative(look);
+        if look >= self.pass_spending.looks_planned {
+            self.pass_spending.reserve = 0.0;
+        }
     }
 
     /// What is spent on false fails.
@@ -236,6 +245,14 @@ impl Side {
         self.prefix_s.push(self.prefix_s[last] + score);
         self.prefix_v.push(self.prefix_v[last] + law.variance());
         self.prefix_x.push(self.prefix_x[last] + x);
+        self.beyond
+            .push(score, &law, &self.fail_spending, &self.pass_spending);
+        // After the planned looks no null path is built any more, and no law needed.
+        let law = if last < self.fail_spending.looks_planned {
+            law
+        } else {
+            Law::Empty
+        };
         self.laws.push(law);
     }
 
@@ -259,6 +276,18 @@ impl Side {
         self.prefix_v[self.laws.len()]
     }
 
+    /// From the next tick on watches for a degradation that would show within the planned looks.
+    pub fn begin_watching(&mut self) {
+        let a_tick = self.information() / self.laws.len().max(1) as f64;
+        self.beyond
+            .begin_watching(a_tick * self.fail_spending.looks_planned as f64);
+    }
+
+    /// ln of the detector's statistic since then.
+    pub fn watched(&self) -> f64 {
+        self.beyond.watched()
+    }
+
     /// The look at which a degradation was first shown, from 1.
     pub fn failed_at(&self) -> Option<usize> {
         self.failed_at
@@ -268,6 +297,10 @@ impl Side {
     pub fn look(&mut self, adjust: Adjust, scratch: &mut Scratch) -> Look {
         let look = self.laws.len();
         let whole = self.whole_z(adjust);
+        self.beyond.note(adjust.factor);
+        if look > self.fail_spending.looks_planned {
+            return self.look_beyond(look, whole);
+        }
         let has_news = look > 0 && !matches!(self.laws[look - 1], Law::Empty);
         let peak = self.peak(adjust);
         let (mut fail_bound, mut crossing) = (f64::INFINITY, false);
@@ -289,6 +322,33 @@ impl Side {
             z_whole: whole,
             fail_bound,
             pass_bound,
+        }
+    }
+
+    /// A look after the planned ones: the whole run's mixture against the reserved levels.
+    fn look_beyond(&mut self, look: usize, whole: f64) -> Look {
+        let score = self.prefix_s[look];
+        let (fail, pass) = (self.fail_spending.reserve, self.pass_spending.reserve);
+        let found = self
+            .beyond
+            .look(score, self.information(), whole, [fail, pass]);
+        if found.worse && self.failed_at.is_none() {
+            self.failed_at = Some(look);
+        }
+        self.passing = found.better;
+        let penalty = multiscale::WHOLE_RUN_PENALTY;
+        Look {
+            fail: self.failed_at.is_some(),
+            crossing: found.worse,
+            pass: found.better,
+            peak: Some(Peak {
+                statistic: whole - penalty,
+                window: look,
+                z: whole,
+            }),
+            z_whole: whole,
+            fail_bound: found.worse_bound - penalty,
+            pass_bound: found.better_bound,
         }
     }
 
@@ -393,7 +453,8 @@ impl Side {
             let floor = special::normal_quantile(1.0 - spent);
             return (false, floor.max(self.pass_gaussian.bound));
         }
-        self.advance_pass_gaussian(look);
+        self.pass_gaussian
+            .advance(&self.prefix_v, &self.pass_spending, look);
         let bound = self.pass_gaussian.bound;
         (-whole >= bound, bound)
     }
@@ -425,31 +486,5 @@ impl Side {
                 f64::INFINITY
             },
         )
-    }
-
-    fn advance_pass_gaussian(&mut self, look: usize) {
-        let state = &mut self.pass_gaussian;
-        while state.looked < look {
-            state.looked += 1;
-            let spent = self.pass_spending.cumulative(state.looked);
-            let information = self.prefix_v[state.looked];
-            let step = information - state.information;
-            let increment = spent - state.spent;
-            let too_little = step <= 0.0 || step < MIN_INFORMATION_STEP * information;
-            if increment <= 0.0 || too_little {
-                // Too little news for a look of its own: its share of beta is carried over. A
-                // bound stays only with the very score it was made for.
-                if step > 0.0 {
-                    state.bound = f64::INFINITY;
-                }
-                continue;
-            }
-            state.bound = state.recursion.next(information, increment);
-            state.information = information;
-            state.spent = spent;
-        }
-        if state.information <= 0.0 {
-            state.bound = f64::INFINITY;
-        }
     }
 }

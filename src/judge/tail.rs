@@ -8,7 +8,7 @@
 
 use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
 use crate::judge::forecast;
-use crate::judge::grid::{Grid, Orientation};
+use crate::judge::grid::Grid;
 use crate::judge::rank;
 use crate::judge::side::{Adjust, Look, Side};
 use crate::judge::units::{self, UnitSums};
@@ -159,11 +159,19 @@ impl TailCheck {
             adjusts.push(adjust);
         }
         evidence.fail = looks.iter().any(|look| look.fail);
+        let speaking = check::speaking(self.worse, looks.iter().map(|look| look.fail));
+        let boundary = rank::shown_boundary(speaking, &self.tolerance, self.grid.scale());
+        evidence.tolerance = Some(boundary);
         evidence.pass = looks.iter().all(|look| look.pass);
         if setting.detail == Detail::Full {
             self.describe(&mut evidence, setting, &looks, &adjusts);
         }
         evidence
+    }
+
+    /// The sides, to be watched after a pass.
+    pub fn sides(&mut self) -> Vec<&mut Side> {
+        self.sides.iter_mut().map(|one| &mut one.side).collect()
     }
 
     fn describe(
@@ -197,21 +205,15 @@ impl TailCheck {
             }
             _ => None,
         };
-        let orientation = match self.worse {
-            Worse::Higher => Orientation::Higher,
-            Worse::Lower => Orientation::Lower,
-            Worse::Either => Orientation::Either,
-        };
         let adjust = Adjust {
             factor,
             df: adjusts[0].df,
         };
-        evidence.interval = self.grid.interval(
-            orientation,
+        evidence.interval = self.grid.interval_of(
+            self.worse,
+            looks,
             setting.looks_planned(),
             adjust,
-            loud.fail_bound,
-            loud.pass_bound,
             evidence.window,
         );
         evidence.needs_ticks = forecast::of_sides(looks, ticks, setting);

@@ -1,26 +1,28 @@
 //! `threshold`: the canary's own measure against an absolute limit, by an exact sequential test.
 //!
 //! Owns the one-sample counts: values beyond the limit for a quantile, bad of total for a ratio,
-//! events per exposure for a rate, and the studentised mean for a gauge. The limit itself is the
-//! boundary: a fail shows the measure beyond it, a pass shows it kept. Next: `breach`, the alarm
-//! form.
+//! events per exposure for a rate. The limit itself is the boundary: a fail shows the measure
+//! beyond it, a pass shows it kept. Next: `measure`, what is shown; `breach` and `burn_rate`, the
+//! alarm forms.
+//!
+//! A gauge gives one number a tick, the mean of its points, and neighbouring ticks depend on each
+//! other. Where the plan says `dispersion: iid`, the signs of ticks against the limit are counted:
+//! exact for the median of any law. Otherwise (`envelope`) the studentised mean is held against
+//! thresholds for the worst first-order autocorrelation up to 0.8, which takes ticks for roughly
+//! Gaussian. Signs are no way out there: sixty of them are worth nine at 0.8.
 
 use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
-use crate::judge::gauge::PairedSide;
-use crate::judge::rank;
-use crate::judge::side::{Adjust, Side};
+use crate::judge::gauge::{PairedLook, PairedSide};
+use crate::judge::measure::{self, Measure, Seen};
+use crate::judge::side::{Adjust, Look, Side};
 use crate::judge::units::{self, UnitSums};
 use crate::judge::verdict::Scale;
 use crate::model::Reason;
 use crate::plan::{Dispersion, Limit, LimitSide, MetricKind, Quantile};
 use crate::stats::count_law::CountLaw;
-use crate::stats::mixture;
 use crate::stats::multiscale::WHOLE_RUN_PENALTY;
-use crate::stats::rank::Sorted;
-use crate::window::{Cell, coarse};
-
-/// Distinct values kept for the quantile that is shown.
-const SHOWN_DISTINCT_MAX: usize = 16_384;
+use crate::stats::special;
+use crate::window::Cell;
 
 /// The limit check of one metric.
 #[derive(Debug)]
@@ -29,14 +31,9 @@ pub struct ThresholdCheck {
     at: Option<Quantile>,
     limit: Limit,
     test: Test,
-    /// Breaching and all observations of the run.
-    seen: (u64, u64),
-    exposure: f64,
-    first_exposure: f64,
-    values: Sorted,
+    measure: Measure,
     units: UnitSums,
     clustered: bool,
-    ticks: usize,
 }
 
 #[derive(Debug)]
@@ -54,85 +51,64 @@ impl ThresholdCheck {
         plan_hash: &str,
         at: Option<Quantile>,
         limit: Limit,
+        dispersion: Dispersion,
     ) -> ThresholdCheck {
         let (fail, pass) = (setting.fail_spending(1.0), setting.pass_spending(1.0));
         let seed = setting.seed(plan_hash, "limit");
-        let test = match setting.metric.kind {
-            MetricKind::Gauge => {
-                Test::Mean(PairedSide::new(seed, Dispersion::Envelope, fail, pass))
-            }
-            _ => Test::Count(Box::new(Side::new(seed, fail, pass))),
+        let kind = setting.metric.kind;
+        let test = if kind == MetricKind::Gauge && dispersion != Dispersion::Iid {
+            Test::Mean(PairedSide::new(seed, dispersion, fail, pass))
+        } else {
+            Test::Count(Box::new(Side::new(seed, fail, pass)))
         };
         ThresholdCheck {
-            kind: setting.metric.kind,
+            kind,
             at,
             limit,
             test,
-            seen: (0, 0),
-            exposure: 0.0,
-            first_exposure: 0.0,
-            values: Sorted::default(),
+            measure: Measure::new(kind, at, limit.side, setting.looks_planned()),
             units: UnitSums::default(),
             clustered: setting.metric.cluster.is_some(),
-            ticks: 0,
         }
     }
 
     /// Takes a closed tick; only the canary's cell counts.
-    pub fn close(&mut self, cells: &[Cell; 2], _setting: &Setting<'_>) {
-        self.ticks += 1;
+    pub fn close(&mut self, cells: &[Cell; 2], setting: &Setting<'_>) {
         let canary = &cells[1];
         let above = self.limit.side == LimitSide::Above;
+        let seen = counted(self.kind, canary, &self.limit);
         match (&mut self.test, self.kind) {
             (Test::Mean(side), _) => {
-                let points = &canary.points;
-                let count = points.len() as f64;
-                let mean = points.iter().map(|&(_, value)| value).sum::<f64>() / count;
-                side.push((count > 0.0).then(|| check::sign(above) * (mean - self.limit.value)));
-                self.seen.1 = self.seen.1.saturating_add(points.len() as u64);
+                let distance = |mean: f64| check::sign(above) * (mean - self.limit.value);
+                side.push(measure::mean_point(canary).map(distance));
             }
-            (Test::Count(side), MetricKind::Rate) => {
-                if canary.exposure > 0.0 {
-                    let law = CountLaw::poisson(self.limit.value * canary.exposure);
-                    push_turned(side, canary.bad as i64, law, above);
-                } else {
-                    side.push_empty();
-                }
-                self.seen.0 = self.seen.0.saturating_add(canary.bad);
-                self.exposure += canary.exposure;
-                if self.first_exposure == 0.0 {
-                    self.first_exposure = canary.exposure;
-                }
+            (Test::Count(side), MetricKind::Rate) if seen.exposure > 0.0 => {
+                let law = CountLaw::poisson(self.limit.value * seen.exposure);
+                push_turned(side, seen.breaching as i64, law, above);
             }
-            (Test::Count(side), _) => {
-                let (bad, total) = counted(self.kind, canary, &self.limit);
-                if total > 0 {
-                    let law = CountLaw::binomial(total, boundary_share(self.at, &self.limit));
-                    // For a ratio with a lower limit, the good are counted; see `counted`.
-                    side.push_count(bad as i64, law);
-                } else {
-                    side.push_empty();
-                }
-                self.seen.0 = self.seen.0.saturating_add(bad);
-                self.seen.1 = self.seen.1.saturating_add(total);
+            (Test::Count(side), kind) if kind != MetricKind::Rate && seen.all > 0 => {
+                let law = CountLaw::binomial(seen.all, boundary_share(kind, self.at, &self.limit));
+                side.push_count(seen.breaching as i64, law);
             }
+            (Test::Count(side), _) => side.push_empty(),
         }
-        self.remember(canary);
+        let shown = setting.detail == Detail::Full;
+        let values = shown.then(|| measure::values_of_cell(self.kind, canary));
+        self.measure.push(seen, values.flatten());
+        if self.clustered {
+            self.add_units(canary);
+        }
     }
 
-    fn remember(&mut self, canary: &Cell) {
-        if self.kind == MetricKind::Latency {
-            let values = self.values.merge(&rank::sorted(canary));
-            let crowded = values.values().len() > SHOWN_DISTINCT_MAX;
-            self.values = if crowded {
-                values.mapped(coarse)
-            } else {
-                values
-            };
+    /// The side, to be watched after a pass; a gauge's mean has none.
+    pub fn side(&mut self) -> Option<&mut Side> {
+        match &mut self.test {
+            Test::Count(side) => Some(side),
+            Test::Mean(_) => None,
         }
-        if !self.clustered {
-            return;
-        }
+    }
+
+    fn add_units(&mut self, canary: &Cell) {
         for (i, (&value, &unit)) in canary.values.iter().zip(&canary.units).enumerate() {
             let weight = canary.weights.get(i).copied().unwrap_or(1) as f64;
             let breaching = is_beyond(value, &self.limit);
@@ -153,132 +129,106 @@ impl ThresholdCheck {
     pub fn find(&mut self, setting: &Setting<'_>, at: &mut LookAt<'_>) -> Evidence {
         let mut evidence = Evidence::none(Scale::Value);
         evidence.tolerance = Some(self.limit.value);
-        evidence.window = self.ticks;
+        evidence.window = self.measure.ticks();
         let Some(adjust) = self.adjust() else {
             evidence.wanting = Some(Reason::NeedsUnits);
             return evidence;
         };
-        let (z_whole, fail_bound, pass_bound);
-        match &mut self.test {
+        let full = setting.detail == Detail::Full;
+        if full && adjust.factor > 1.0 {
+            let factors = &mut evidence.factors;
+            factors.insert("design_effect".to_owned(), adjust.factor);
+        }
+        let (z_whole, pass_bound) = match &mut self.test {
             Test::Count(side) => {
                 let look = side.look(adjust, at.scratch);
                 (evidence.fail, evidence.pass) = (look.fail, look.pass);
-                (z_whole, fail_bound, pass_bound) =
-                    (look.z_whole, look.fail_bound, look.pass_bound);
-                if let Some(peak) = look.peak.filter(|_| look.fail) {
-                    evidence.window = peak.window;
+                if full {
+                    self.describe_counts(&mut evidence, setting, adjust, &look);
                 }
+                (look.z_whole, look.pass_bound)
             }
             Test::Mean(side) => {
                 let look = side.look(at.scratch);
                 (evidence.fail, evidence.pass) = (look.fail, look.pass);
-                (z_whole, fail_bound, pass_bound) =
-                    (look.z_whole, look.fail_bound, look.pass_bound);
-                if let Some(peak) = look.peak.filter(|_| look.fail) {
-                    evidence.window = peak.window;
+                if full {
+                    self.describe_mean(&mut evidence, &look);
                 }
+                (look.z_whole, look.pass_bound)
             }
-        }
-        if setting.detail == Detail::Full {
-            if adjust.factor > 1.0 {
-                evidence
-                    .factors
-                    .insert("design_effect".to_owned(), adjust.factor);
-            }
-            self.describe(&mut evidence, setting, fail_bound, pass_bound);
-            if !evidence.fail && !evidence.pass {
-                let floor = crate::stats::special::normal_quantile(1.0 - setting.plan.beta);
-                let bound = if pass_bound.is_finite() {
-                    pass_bound
-                } else {
-                    floor
-                };
-                evidence.needs_ticks = check::ticks_to_reach(-z_whole, bound, self.ticks);
-            }
+        };
+        if full && !evidence.fail && !evidence.pass {
+            let floor = special::normal_quantile(1.0 - setting.plan.beta);
+            let bound = if pass_bound.is_finite() {
+                pass_bound
+            } else {
+                floor
+            };
+            evidence.needs_ticks = check::ticks_to_reach(-z_whole, bound, self.measure.ticks());
         }
         evidence
     }
 
-    fn describe(
+    /// The window that speaks, with the interval of the test that spoke; otherwise the whole run,
+    /// with its confidence sequence.
+    fn describe_counts(
         &self,
         evidence: &mut Evidence,
         setting: &Setting<'_>,
-        fail_bound: f64,
-        pass_bound: f64,
+        adjust: Adjust,
+        look: &Look,
     ) {
-        let delta = setting.fail_spending(1.0).level;
-        match (&self.test, self.kind) {
-            (Test::Mean(side), _) => {
-                let sign = check::sign(self.limit.side == LimitSide::Above);
-                let Some((mean, error)) = side.moments(evidence.window) else {
-                    return;
-                };
-                let show = |number: f64| self.limit.value + sign * number;
-                evidence.estimate = Some(show(mean));
-                let ends = [
-                    fail_bound
-                        .is_finite()
-                        .then(|| show(mean - (fail_bound + WHOLE_RUN_PENALTY) * error)),
-                    pass_bound
-                        .is_finite()
-                        .then(|| show(mean + pass_bound * error)),
-                ];
-                evidence.interval = if sign < 0.0 { [ends[1], ends[0]] } else { ends };
+        evidence.interval = match look.peak.filter(|_| look.crossing) {
+            Some(peak) => {
+                evidence.window = peak.window;
+                let bound = look.fail_bound + peak.z - peak.statistic;
+                self.measure.interval_of_window(peak.window, adjust, bound)
             }
-            (_, MetricKind::Latency) => {
-                let Some(level) = self.at.map(Quantile::level) else {
-                    return;
-                };
-                evidence.estimate = self.values.quantile(level).filter(|v| v.is_finite());
-                evidence.interval = self.quantile_interval(level, delta);
+            // Nobody knows what a confidence sequence becomes under a design effect.
+            None if adjust.factor > 1.0 => {
+                let bound = look.fail_bound + WHOLE_RUN_PENALTY;
+                self.measure
+                    .interval_of_window(evidence.window, adjust, bound)
             }
-            (_, MetricKind::Rate) => {
-                if self.exposure > 0.0 {
-                    evidence.estimate = Some(self.seen.0 as f64 / self.exposure);
-                    let prior = self.first_exposure.max(f64::MIN_POSITIVE);
-                    let [low, high] =
-                        mixture::rate_bounds(self.seen.0, self.exposure, delta, prior);
-                    evidence.interval = [Some(low), Some(high).filter(|high| high.is_finite())];
-                }
-            }
-            _ => {
-                if self.seen.1 > 0 {
-                    let above = self.limit.side == LimitSide::Above;
-                    let turn = |share: f64| if above { 1.0 - share } else { share };
-                    evidence.estimate = Some(turn(self.seen.0 as f64 / self.seen.1 as f64));
-                    let [low, high] = mixture::proportion_bounds(self.seen.0, self.seen.1, delta);
-                    evidence.interval = if above {
-                        [Some(turn(high)), Some(turn(low))]
-                    } else {
-                        [Some(low), Some(high)]
-                    };
-                }
-            }
-        }
-        self.agree_with_verdict(evidence);
-    }
-
-    /// The interval and the test rest on different bounds; where the test has shown a side of the
-    /// limit, the interval says so too.
-    fn agree_with_verdict(&self, evidence: &mut Evidence) {
-        let limit = self.limit.value;
-        let above_is_shown = evidence.fail == (self.limit.side == LimitSide::Below);
-        if !evidence.fail && !evidence.pass {
-            return;
-        }
-        let end = if above_is_shown { 0 } else { 1 };
-        let tightest = |shown: f64| {
-            if above_is_shown {
-                shown.max(limit)
-            } else {
-                shown.min(limit)
+            None => {
+                let delta = setting.fail_spending(1.0).level;
+                self.measure.interval_of_run(delta)
             }
         };
-        evidence.interval[end] = Some(evidence.interval[end].map_or(limit, tightest));
+        evidence.estimate = self.measure.estimate(evidence.window);
+        let shown = match (look.crossing, look.pass) {
+            (true, _) => Some(self.limit.side == LimitSide::Below),
+            (false, true) => Some(self.limit.side == LimitSide::Above),
+            _ => None,
+        };
+        if let Some(above_is_shown) = shown {
+            agree(&mut evidence.interval, self.limit.value, above_is_shown);
+        }
+    }
+
+    fn describe_mean(&self, evidence: &mut Evidence, look: &PairedLook) {
+        let Test::Mean(side) = &self.test else { return };
+        let sign = check::sign(self.limit.side == LimitSide::Above);
+        let mut penalty = WHOLE_RUN_PENALTY;
+        if let Some(peak) = look.peak.filter(|_| look.fail) {
+            evidence.window = peak.window;
+            penalty = peak.z - peak.statistic;
+        }
+        let Some((mean, error)) = side.moments(evidence.window) else {
+            return;
+        };
+        let show = |number: f64| self.limit.value + sign * number;
+        let end = |bound: f64, number: f64| bound.is_finite().then(|| show(number));
+        evidence.estimate = Some(show(mean));
+        let ends = [
+            end(look.fail_bound, mean - (look.fail_bound + penalty) * error),
+            end(look.pass_bound, mean + look.pass_bound * error),
+        ];
+        evidence.interval = if sign < 0.0 { [ends[1], ends[0]] } else { ends };
     }
 
     fn adjust(&self) -> Option<Adjust> {
-        if !self.clustered || self.seen.1 == 0 {
+        if !self.clustered || self.measure.run().all == 0 {
             return Some(Adjust::NONE);
         }
         if self.units.len() < units::UNITS_MIN {
@@ -297,28 +247,22 @@ impl ThresholdCheck {
             df: self.units.len() as f64 - 1.0,
         })
     }
+}
 
-    /// Values at which the run's distribution function cannot be told from `level`.
-    fn quantile_interval(&self, level: f64, delta: f64) -> [Option<f64>; 2] {
-        let all = self.values.total();
-        let limit = -libm::log(delta);
-        let inside =
-            |below: u64| mixture::beta_binomial_log_e(below as f64, all as f64, level) < limit;
-        let (mut below, mut ends) = (0_u64, [None, None]);
-        let values = self.values.values().iter().zip(self.values.weights());
-        for (&value, &weight) in values {
-            let upto = below + weight;
-            if ends[0].is_none() && (inside(upto) || upto as f64 >= level * all as f64) {
-                ends[0] = Some(value).filter(|value| value.is_finite());
-            }
-            if below as f64 >= level * all as f64 && !inside(below) {
-                ends[1] = Some(value).filter(|value| value.is_finite());
-                break;
-            }
-            below = upto;
+// === functions ===
+
+/// A confidence sequence and the exact test rest on different bounds; where the test has shown a
+/// side of the limit, the interval says so too.
+fn agree(interval: &mut [Option<f64>; 2], limit: f64, above_is_shown: bool) {
+    let end = usize::from(!above_is_shown);
+    let tightest = |shown: f64| {
+        if above_is_shown {
+            shown.max(limit)
+        } else {
+            shown.min(limit)
         }
-        ends
-    }
+    };
+    interval[end] = Some(interval[end].map_or(limit, tightest));
 }
 
 /// Whether a value breaches the limit; a value on it does.
@@ -331,8 +275,9 @@ pub(super) fn is_beyond(value: f64, limit: &Limit) -> bool {
 
 /// Breaching of all observations: for a ratio with a lower limit the good ones are counted
 /// against 1 - limit, so that a high count is always the bad sign.
-fn counted(kind: MetricKind, cell: &Cell, limit: &Limit) -> (u64, u64) {
-    match kind {
+fn counted(kind: MetricKind, cell: &Cell, limit: &Limit) -> Seen {
+    let above = limit.side == LimitSide::Above;
+    let (breaching, all) = match kind {
         MetricKind::Latency => {
             let mut breaching = 0;
             for (i, &value) in cell.values.iter().enumerate() {
@@ -343,27 +288,32 @@ fn counted(kind: MetricKind, cell: &Cell, limit: &Limit) -> (u64, u64) {
             }
             (breaching, cell.samples)
         }
-        _ => {
+        MetricKind::Ratio => {
             let bad = cell.bad.min(cell.total);
-            (
-                if limit.side == LimitSide::Above {
-                    cell.total - bad
-                } else {
-                    bad
-                },
-                cell.total,
-            )
+            (if above { cell.total - bad } else { bad }, cell.total)
         }
+        MetricKind::Rate => (cell.bad, cell.samples),
+        MetricKind::Gauge => {
+            let mean = measure::mean_point(cell);
+            let breaching = mean.is_some_and(|mean| is_beyond(mean, limit));
+            (u64::from(breaching), u64::from(mean.is_some()))
+        }
+    };
+    Seen {
+        breaching,
+        all,
+        exposure: cell.exposure,
     }
 }
 
-/// Share of breaching observations at the limit.
-fn boundary_share(at: Option<Quantile>, limit: &Limit) -> f64 {
-    match (at.map(Quantile::level), limit.side) {
-        (Some(level), LimitSide::Below) => 1.0 - level,
-        (Some(level), LimitSide::Above) => level,
-        (None, LimitSide::Below) => limit.value,
-        (None, LimitSide::Above) => 1.0 - limit.value,
+/// Share of breaching observations at the limit: half of a gauge's ticks where it is the median.
+fn boundary_share(kind: MetricKind, at: Option<Quantile>, limit: &Limit) -> f64 {
+    match (kind, at.map(Quantile::level), limit.side) {
+        (MetricKind::Gauge, ..) => 0.5,
+        (_, Some(level), LimitSide::Below) => 1.0 - level,
+        (_, Some(level), LimitSide::Above) => level,
+        (_, None, LimitSide::Below) => limit.value,
+        (_, None, LimitSide::Above) => 1.0 - limit.value,
     }
 }
 

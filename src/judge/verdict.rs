@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::judge::watch::WatchView;
 use crate::model::{Change, Decision, Outcome, Reason};
 use crate::plan::{OnInconclusive, OnNoData, Plan};
 
@@ -34,6 +35,8 @@ pub enum Scale {
     Value,
     /// Breaching ticks, for the M-of-N form.
     Periods,
+    /// How many times too fast the error budget burns.
+    BurnRate,
 }
 
 /// How much more is needed at the present rate, where davy can tell.
@@ -43,6 +46,21 @@ pub struct Needs {
     pub samples: Option<u64>,
     /// More seconds at the present rate of samples.
     pub seconds: Option<f64>,
+}
+
+/// Evidence on the part of a tolerance that did not decide, where the tolerance has two.
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+pub struct PartEvidence {
+    /// Scale of the other fields.
+    pub scale: Scale,
+    /// Best estimate over this part's own window.
+    pub estimate: Option<f64>,
+    /// Repeated confidence interval; `null` for an open end.
+    pub interval: [Option<f64>; 2],
+    /// Boundary of this part.
+    pub tolerance: Option<f64>,
+    /// Length of this part's window, in seconds of event time.
+    pub window_secs: f64,
 }
 
 /// One check's outcome at a look, with its evidence.
@@ -70,6 +88,10 @@ pub struct Finding {
     pub tolerance: Option<f64>,
     /// Length of the window that speaks, in seconds of event time.
     pub window_secs: f64,
+    /// The other part, of a tolerance that has two: these fields show the part that decides,
+    /// which is the one that allows more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_part: Option<PartEvidence>,
     /// Samples seen so far.
     pub samples: PerArm<u64>,
     /// What is still missing for a verdict; `null` once there is one or when it cannot be told.
@@ -166,6 +188,9 @@ pub struct VerdictBody {
     pub guarantee: Guarantee,
     /// One finding a check.
     pub checks: Vec<Finding>,
+    /// The watch after a pass, where the plan asks for one. It never changes the verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watch: Option<WatchView>,
     /// What is being deployed.
     pub change: Change,
     /// Where to read on.

@@ -3,7 +3,10 @@
 //! Owns the invariants that judging relies on (a tick of zero would divide by zero). They are
 //! fewer than what a file is held to: that a tolerance is odd is no reason to refuse a recording.
 
-use super::{CHECKS_MAX, Check, LOOKS_MAX, METRICS_MAX, Plan, Question, ThresholdForm, Tolerance};
+use super::{
+    CHECKS_MAX, Check, LOOKS_MAX, METRICS_MAX, MetricKind, Plan, Question, ThresholdForm,
+    Tolerance, WATCH_TICKS_MAX, Worse,
+};
 
 /// Durations in a plan, in milliseconds, at most: sums stay far from overflow.
 const MILLIS_MAX: i64 = 1 << 45;
@@ -21,6 +24,17 @@ pub(super) fn check(plan: &Plan) -> Result<(), String> {
         "the horizon is not a whole number of ticks",
     )?;
     hold(plan.horizon / plan.tick <= LOOKS_MAX, "too many looks")?;
+    let kinds = plan.metrics.iter().map(|metric| metric.kind);
+    let fits = (0..=MILLIS_MAX).contains(&plan.extend)
+        && plan.extend % plan.tick == 0
+        && (plan.horizon + plan.extend) / plan.tick <= Plan::looks_with_extension_max(kinds);
+    hold(fits, "the extension is out of range")?;
+    if let Some(watch) = plan.watch {
+        let whole = watch.duration > 0 && watch.duration % plan.tick == 0;
+        let fits = whole && watch.duration / plan.tick <= WATCH_TICKS_MAX;
+        let rare = (plan.tick..=MILLIS_MAX).contains(&watch.false_alarms_every);
+        hold(fits && rare, "the watch is out of range")?;
+    }
     for millis in [plan.lateness, plan.min_duration, plan.step.min_duration] {
         hold(
             (0..=plan.horizon).contains(&millis),
@@ -69,6 +83,7 @@ fn check_of(plan: &Plan, check: &Check) -> Result<(), String> {
     )?;
     match &check.question {
         Question::Compare {
+            worse,
             tolerance: Tolerance { relative, absolute },
             ..
         } => {
@@ -76,6 +91,11 @@ fn check_of(plan: &Plan, check: &Check) -> Result<(), String> {
             hold(
                 parts.iter().any(Option::is_some),
                 "the tolerance has no part",
+            )?;
+            // The boundary y (1 - r) of a fall must not reach zero: its inverse scales counts.
+            hold(
+                *worse == Worse::Higher || relative.is_none_or(|part| part < 1.0),
+                "a fall of 100 % or more can never be exceeded",
             )?;
             let fits = |part: f64| part.is_finite() && part >= 0.0;
             hold(
@@ -91,6 +111,19 @@ fn check_of(plan: &Plan, check: &Check) -> Result<(), String> {
                     (1..=*of).contains(periods) && i64::from(*of) <= LOOKS_MAX,
                     "the breach is out of range",
                 ),
+                ThresholdForm::BurnRate(rule) => {
+                    let is_ratio = plan.metrics[check.metric].kind == MetricKind::Ratio;
+                    hold(is_ratio, "a burn rate is asked of a ratio")?;
+                    let whole = [rule.long, rule.short]
+                        .iter()
+                        .all(|window| *window > 0 && window % plan.tick == 0);
+                    let fits = whole && rule.short < rule.long && rule.long <= plan.horizon;
+                    hold(fits, "the windows of the burn rate do not fit")?;
+                    let is_share = rule.slo > 0.0 && rule.slo < 1.0;
+                    let burns = rule.factor > 0.0 && rule.factor * rule.budget() < 1.0;
+                    let lasts = (1..=MILLIS_MAX).contains(&rule.period);
+                    hold(is_share && burns && lasts, "the burn rate is out of range")
+                }
             }
         }
     }

@@ -19,6 +19,10 @@ pub use selector::{Selector, SelectorTemplate};
 
 /// Looks from the start to the horizon: bounds the memory of simulated null paths (64 MiB).
 pub const LOOKS_MAX: i64 = 1_024;
+/// Looks from the start to the end of an extension, which costs no null paths but state by tick.
+pub const LOOKS_WITH_EXTENSION_MAX: i64 = 4 * LOOKS_MAX;
+/// Ticks of a watch after a pass: no more than a few numbers a check are kept of each.
+pub const WATCH_TICKS_MAX: i64 = 8 * LOOKS_MAX;
 /// Checks in one plan.
 pub const CHECKS_MAX: usize = 32;
 /// Metrics in one plan.
@@ -34,6 +38,9 @@ pub struct Plan {
     pub description: String,
     /// Planned longest duration; alpha is spent over it. A whole number of ticks.
     pub horizon: Millis,
+    /// How long an analysis that is inconclusive at the horizon may go on after it; 0 for not at
+    /// all. A whole number of ticks.
+    pub extend: Millis,
     /// Event-time interval of one look.
     pub tick: Millis,
     /// How late, against the event-time watermark, a sample may be.
@@ -52,6 +59,8 @@ pub struct Plan {
     pub on_no_data: OnNoData,
     /// What a step's gate asks of that step's own samples.
     pub step: StepGate,
+    /// Watching after a pass; `None` for not at all.
+    pub watch: Option<WatchFor>,
     /// Fields of the change that must be given at start.
     pub change_require: Vec<ChangeField>,
     /// Label matchers that find each arm's series; absent when samples are addressed.
@@ -69,6 +78,15 @@ pub struct StepGate {
     pub min_duration: Millis,
     /// Samples per arm, of every gating compare check's metric, seen within the step.
     pub min_samples: u64,
+}
+
+/// How an analysis goes on watching after a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchFor {
+    /// How long after the pass, a whole number of ticks.
+    pub duration: Millis,
+    /// Mean time until a false alarm, at least.
+    pub false_alarms_every: Millis,
 }
 
 /// Matchers of both arms, with `{{name}}` variables filled from the arms given at start.
@@ -227,8 +245,10 @@ pub enum Question {
         limit: Limit,
         /// How it is decided.
         form: ThresholdForm,
-        /// What a tick without data counts as, in the M-of-N form.
+        /// What a tick without data counts as, in the alarm forms.
         no_data: NoData,
+        /// How dependence between ticks of a gauge is allowed for, in the exact form.
+        dispersion: Dispersion,
     },
 }
 
@@ -326,7 +346,7 @@ pub enum LimitSide {
 }
 
 /// How a threshold is decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "form")]
 pub enum ThresholdForm {
     /// Exact sequential one-sample test.
@@ -338,9 +358,34 @@ pub enum ThresholdForm {
         /// N.
         of: u32,
     },
+    /// The alarm form for error budgets: burning in a long and in a short window. A policy, not a
+    /// test. The check's limit is the bad share at which the budget burns that fast.
+    BurnRate(BurnRate),
 }
 
-/// What a tick without data counts as, in the M-of-N form.
+/// How fast an error budget may burn, and over which windows that is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct BurnRate {
+    /// Share of good events that the objective asks for, such as 0.999.
+    pub slo: f64,
+    /// The long window, a whole number of ticks.
+    pub long: Millis,
+    /// The short window, shorter than the long one.
+    pub short: Millis,
+    /// Burn rate above which both windows must lie: 1 uses the budget up in exactly its period.
+    pub factor: f64,
+    /// Time the budget is meant to last.
+    pub period: Millis,
+}
+
+impl BurnRate {
+    /// Bad share that the objective allows.
+    pub fn budget(&self) -> f64 {
+        1.0 - self.slo
+    }
+}
+
+/// What a tick without data counts as, in the alarm forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoData {
@@ -380,9 +425,24 @@ impl Plan {
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Number of planned looks.
+    /// Number of planned looks, to the horizon.
     pub fn looks(&self) -> usize {
         (self.horizon / self.tick).max(1) as usize
+    }
+
+    /// Number of looks to the end of the extension.
+    pub fn looks_with_extension(&self) -> usize {
+        self.looks() + (self.extend / self.tick) as usize
+    }
+
+    /// Most looks, extension included: gauges simulate their thresholds there too.
+    pub fn looks_with_extension_max(metrics: impl IntoIterator<Item = MetricKind>) -> i64 {
+        let has_gauge = metrics.into_iter().any(|kind| kind == MetricKind::Gauge);
+        if has_gauge {
+            LOOKS_MAX
+        } else {
+            LOOKS_WITH_EXTENSION_MAX
+        }
     }
 
     /// Index of the metric of this name.
@@ -405,14 +465,11 @@ impl Plan {
 }
 
 impl Question {
-    /// The M-of-N alarm form is a policy and spends no alpha; everything else is a test.
+    /// The alarm forms are policies and spend no alpha; everything else is a test.
     pub fn spends_alpha(&self) -> bool {
-        !matches!(
-            self,
-            Question::Threshold {
-                form: ThresholdForm::Breach { .. },
-                ..
-            }
-        )
+        match self {
+            Question::Compare { .. } => true,
+            Question::Threshold { form, .. } => *form == ThresholdForm::Exact,
+        }
     }
 }

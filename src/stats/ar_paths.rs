@@ -77,6 +77,14 @@ impl Kind {
         }
     }
 
+    /// The largest first-order autocorrelation allowed for.
+    pub fn worst_correlation(self) -> f64 {
+        match self {
+            Kind::Independent => 0.0,
+            Kind::Envelope => ENVELOPE[ENVELOPE.len() - 1],
+        }
+    }
+
     /// The loudest window of a series (windows counted in numbers); `None` before the first look.
     pub fn peak(self, numbers: &[f64], looks_planned: usize) -> Option<Peak> {
         let deviation = Sums::of(numbers).deviation(self)?;

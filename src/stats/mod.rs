@@ -9,8 +9,9 @@
 //! | [`multiscale`], [`null_paths`] | is some recent window worse, at every look | the law of each tick's score |
 //! | [`lan_demets`], [`spending`] | is the whole run within a bound, at every look | Gaussian increments |
 //! | [`count_dp`], [`count_law`], [`law`] | the same for counts, exactly | the law of each tick's count |
-//! | [`ar_paths`] | the same for one number a tick | first-order autocorrelation up to 0.8 |
+//! | [`ar_paths`], [`persistence`] | the same for one number a tick | first-order autocorrelation up to 0.8 |
 //! | [`mixture`], [`normal_mixture`] | bounds without a horizon | Bernoulli, Poisson or sub-Gaussian increments |
+//! | [`tilts`] | the same for any known law, and changes at any time | the law of each tick's score |
 
 pub mod ar_paths;
 pub mod count_dp;
@@ -24,7 +25,9 @@ pub mod mixture;
 pub mod multiscale;
 pub mod normal_mixture;
 pub mod null_paths;
+pub mod persistence;
 pub mod rank;
 pub mod sampler;
 pub mod special;
 pub mod spending;
+pub mod tilts;

@@ -11,7 +11,7 @@ use super::{
     Commit, Cursor, DEAD_LETTERS_MAX, DeadLetter, Delivery, EVENTS_KEPT_FINAL_MAX, EVENTS_KEPT_MAX,
     EventsAfter, Filter, Outbox, PAGE_MAX, Page, Pending, Recording, Settlement, Store, Write,
 };
-use crate::engine::{AnalysisView, Event, EventKind};
+use crate::engine::{AnalysisView, Event};
 use crate::judge::verdict::Status;
 use crate::model::Timestamp;
 
@@ -357,7 +357,7 @@ impl Room {
     }
 
     fn push(&mut self, event: Event) {
-        let last = event.kind == EventKind::VerdictFinal;
+        let last = event.is_last();
         self.events.push_back(event);
         let kept_max = if last {
             EVENTS_KEPT_FINAL_MAX

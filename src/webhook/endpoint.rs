@@ -324,6 +324,7 @@ fn kind(event: WebhookEvent) -> Option<EventKind> {
         WebhookEvent::AnalysisStarted => Some(EventKind::Started),
         WebhookEvent::VerdictChanged => Some(EventKind::VerdictChanged),
         WebhookEvent::VerdictFinal => Some(EventKind::VerdictFinal),
+        WebhookEvent::WatchAlarm => Some(EventKind::WatchAlarm),
         WebhookEvent::AnalysisOverridden => None,
     }
 }

@@ -124,7 +124,7 @@ fn mistakes_in_a_file_are_located_all_at_once() {
             "davy.toml:7:2 sever: unknown key `sever` | did you mean `server`?",
             "davy.toml:11:10 log.format: `xml` is not text or json | ",
             "davy.toml:12:10 log.filter: expected a text, found a number | put it in quotes",
-            "davy.toml:17:11 webhooks[0].events[0]: `verdict.finale` is not analysis.started, verdict.changed, verdict.final or analysis.overridden | did you mean `verdict.final`?",
+            "davy.toml:17:11 webhooks[0].events[0]: `verdict.finale` is not analysis.started, verdict.changed, verdict.final, watch.alarm or analysis.overridden | did you mean `verdict.final`?",
             "davy.toml:18:1 webhooks[0].secret: unknown key `secret` | did you mean `secret_env`?",
         ]
     );

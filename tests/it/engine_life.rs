@@ -2,13 +2,15 @@
 //!
 //! Owns the contract that controllers and webhooks rely on, told as tests: `decisions` for what
 //! is asked of the controller, `endings` for how an analysis becomes final, `counting` for what
-//! becomes of each sample, `limits` for the bounds, `rollout` for steps.
+//! becomes of each sample, `limits` for the bounds, `rollout` for steps, `watching` for what comes
+//! after a pass.
 
 mod counting;
 mod decisions;
 mod endings;
 mod limits;
 mod rollout;
+mod watching;
 
 use std::sync::Arc;
 

@@ -1,9 +1,12 @@
 //! What the judge promises of every kind of check, on streams whose truth is known.
 //!
 //! Owns the properties that hold whatever the data (`properties`) and a failing, a passing and an
-//! open stream for each kind of check (`kinds`). Streams are seeded, so every outcome is fixed.
+//! open stream for each kind of check (`kinds`), what limits, alarm rules and both directions show
+//! (`limits`), and the time after the horizon (`extension`). Streams are seeded, so every outcome is fixed.
 
+mod extension;
 mod kinds;
+mod limits;
 mod properties;
 
 use std::sync::Arc;

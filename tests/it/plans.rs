@@ -409,3 +409,59 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_rate_without_exposure_is_warned_of_and_the_verdict_says_so() {
+    let Parsed { plan, warnings } = parsed(&changed("    exposure: pod_seconds\n", ""));
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].to_string().contains("equal traffic"));
+    let assumes = davy::judge::assumptions::of_plan(&plan);
+    let told = |text: &String| text.starts_with("restarts: both arms get equal traffic");
+    assert!(assumes.iter().any(told), "{assumes:?}");
+}
+
+#[test]
+fn a_recorded_plan_is_held_to_what_judging_relies_on() {
+    let text = changed(
+        "limit: \"< 1%\"",
+        "burn_rate: {slo: 99.9%, long: 1h, short: 5m, factor: 14.4}",
+    );
+    let text = text.replace("horizon: 1h", "horizon: 1h\nextend: 1h\nwatch: {for: 24h}");
+    let plan = parsed(&text).plan;
+    let recorded = serde_json::to_value(&plan).expect("JSON");
+    let read = |value| serde_json::from_value::<Plan>(value).map_err(|error| error.to_string());
+    assert_eq!(read(recorded.clone()), Ok(plan));
+    let burn_rate = "/checks/3/question/form";
+    for (pointer, key, value, expected) in [
+        (
+            "/checks/6/question/tolerance",
+            "relative",
+            1.0,
+            "a fall of 100 %",
+        ),
+        (
+            burn_rate,
+            "short",
+            3_600_000.0,
+            "the windows of the burn rate",
+        ),
+        (
+            burn_rate,
+            "factor",
+            2_000.0,
+            "the burn rate is out of range",
+        ),
+        ("", "extend", 1.0, "the extension is out of range"),
+        ("/watch", "duration", 7.0, "the watch is out of range"),
+    ] {
+        let mut changed = recorded.clone();
+        let at = changed.pointer_mut(pointer).expect(pointer);
+        at[key] = if value == 1.0 && key == "relative" || key == "factor" {
+            value.into()
+        } else {
+            (value as i64).into()
+        };
+        let error = read(changed).expect_err(expected);
+        assert!(error.contains(expected), "{error}");
+    }
+}

@@ -10,6 +10,8 @@ fn side() -> Side {
         looks_planned: 20,
         first_look: 1,
         elsewhere: 0.0,
+        reserve: 0.0,
+        looks_beyond: 0,
     };
     Side::new(seed_from("plan", "side"), spending, spending)
 }

@@ -4,12 +4,12 @@
 //! quantities in it.
 
 use super::metrics::Written;
-use super::{ProblemCode, SAMPLES_MAX, Times, name, tolerance};
+use super::{ProblemCode, SAMPLES_MAX, Times, burn_rate, name, tolerance};
 use crate::config::problem::nearest;
 use crate::config::reader::{Field, Reader, Table};
 use crate::plan::{
-    CHECKS_MAX, Check, Dispersion, Metric, MetricKind, NoData, Quantile, Question, ThresholdForm,
-    Worse,
+    CHECKS_MAX, Check, Dispersion, Metric, MetricKind, NoData, Quantile, Question, Source,
+    ThresholdForm, Worse,
 };
 
 /// Samples per arm before a pass, where a check is silent.
@@ -29,6 +29,7 @@ pub(in crate::config) const CHECK_KEYS: &[&str] = &[
     "tolerance",
     "limit",
     "breach",
+    "burn_rate",
     "no_data",
     "weight",
     "gating",
@@ -36,7 +37,6 @@ pub(in crate::config) const CHECK_KEYS: &[&str] = &[
     "require_units",
     "dispersion",
 ];
-const BURN_RATE: &str = "burn_rate";
 
 /// Reads the section, in the order written.
 pub(super) fn read(
@@ -129,14 +129,8 @@ fn check(
     metrics: &[Written],
     times: Option<&Times>,
 ) -> Option<Check> {
-    let known: Vec<&str> = CHECK_KEYS.iter().copied().chain([BURN_RATE]).collect();
-    let table = reader.table(field, Some(&known))?;
+    let table = reader.table(field, Some(CHECK_KEYS))?;
     let common = Common::read(reader, &table);
-    if let Some(field) = table.get(BURN_RATE) {
-        let message = "`burn_rate` is not available in this version";
-        let help = "use limit: with breach: {periods, of} for each window";
-        reader.refuse(&field, ProblemCode::NotAvailable, message, help);
-    }
     let (asked, metric_field) = asked(reader, field, &table)?;
     refuse_strange_keys(reader, &table, asked);
     let metric = metric_index(reader, &metric_field, metrics)?;
@@ -194,8 +188,8 @@ enum Asked {
 /// Keys of the other question.
 fn refuse_strange_keys(reader: &mut Reader<'_>, table: &Table<'_>, asked: Asked) {
     let (strange, belongs): (&[&str], _) = match asked {
-        Asked::Compare => (&["limit", "breach", "no_data"], "threshold"),
-        Asked::Threshold => (&["worse", "tolerance", "dispersion"], "compare"),
+        Asked::Compare => (&["limit", "breach", "burn_rate", "no_data"], "threshold"),
+        Asked::Threshold => (&["worse", "tolerance"], "compare"),
     };
     for key in strange {
         if let Some(field) = table.get(key) {
@@ -257,6 +251,12 @@ fn compare(
             "add an absolute part: {relative: 20%, absolute: 0.1pp}",
         );
     }
+    if matches!(metric.source, Source::RateIncrements { exposure: None, .. }) {
+        let at = (table.place_of("compare"), &*table.path_of("compare"));
+        let message = "without an exposure counter both arms are taken to get equal traffic";
+        let help = "add exposure: to the metric, such as the counter of all requests";
+        reader.warn(at, message, help);
+    }
     Some(Question::Compare {
         at,
         worse,
@@ -291,14 +291,23 @@ fn threshold(
     at: Option<Quantile>,
     times: Option<&Times>,
 ) -> Option<Question> {
-    let form = match table.get("breach") {
-        Some(field) => breach(reader, &field, times),
-        None => Some(ThresholdForm::Exact),
+    let form = match (table.get("breach"), table.get("burn_rate")) {
+        (Some(_), Some(field)) => {
+            let message = "a check is either breach or burn_rate";
+            reader.refuse(&field, ProblemCode::Conflict, message, "write two checks");
+            None
+        }
+        (Some(field), None) => breach(reader, &field, times),
+        (None, Some(field)) => {
+            let rule = burn_rate::read(reader, &field, metric.kind, times);
+            rule.map(ThresholdForm::BurnRate)
+        }
+        (None, None) => Some(ThresholdForm::Exact),
     };
     let no_data = table.get("no_data").map(|field| {
         if form == Some(ThresholdForm::Exact) {
-            let message = "`no_data` belongs to the breach form";
-            let help = "add breach: {periods, of}, or remove it: a test without data never passes";
+            let message = "`no_data` belongs to the alarm forms";
+            let help = "add breach: or burn_rate:, or remove it: a test without data never passes";
             reader.refuse(&field, ProblemCode::Conflict, message, help);
         }
         let words = [
@@ -320,13 +329,29 @@ fn threshold(
         );
         return None;
     }
-    let limit = reader.required(table, "limit", "say what must hold: limit: \"< 1%\"");
-    let limit = tolerance::limit(reader, &limit?, metric)?;
+    let dispersion = match table.get("dispersion") {
+        Some(field) if form.is_some_and(|form| form != ThresholdForm::Exact) => {
+            let message = "an alarm rule makes no assumption about neighbouring ticks";
+            reader.refuse(&field, ProblemCode::Conflict, message, "remove it");
+            return None;
+        }
+        Some(field) => dispersion(reader, &field, metric.kind)?,
+        None => Dispersion::Envelope,
+    };
+    let limit = match form {
+        Some(ThresholdForm::BurnRate(rule)) => burn_rate::limit(reader, table, &rule)?,
+        None if table.get("burn_rate").is_some() => return None,
+        _ => {
+            let field = reader.required(table, "limit", "say what must hold: limit: \"< 1%\"");
+            tolerance::limit(reader, &field?, metric)?
+        }
+    };
     Some(Question::Threshold {
         at,
         limit,
         form: form?,
         no_data: no_data.flatten().unwrap_or(NoData::Missing),
+        dispersion,
     })
 }
 

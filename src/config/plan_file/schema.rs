@@ -32,6 +32,8 @@ struct PlanFile {
     description: Option<String>,
     /// Planned longest duration, a whole number of ticks; alpha is spent over it.
     horizon: Duration,
+    /// How long an analysis that is inconclusive at the horizon goes on. Default not at all.
+    extend: Option<Duration>,
     /// Event-time interval of one look. Default 15s.
     tick: Option<Duration>,
     /// How late a sample may be. Default two ticks, at most 2m.
@@ -56,6 +58,8 @@ struct PlanFile {
     arms: Option<Arms>,
     /// What a step's gate asks of that step's own samples.
     step: Option<Step>,
+    /// Watching after a pass. Default not at all.
+    watch: Option<Watch>,
     /// Metrics by name.
     metrics: BTreeMap<String, Metric>,
     /// Questions asked of the metrics.
@@ -87,6 +91,15 @@ struct Arms {
     baseline: String,
     /// PromQL label matchers of the canary.
     canary: String,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Watch {
+    /// How long after the pass, a whole number of ticks.
+    r#for: Duration,
+    /// Mean time until a false alarm, at least. Default 30d.
+    false_alarms_every: Option<Duration>,
 }
 
 #[derive(JsonSchema)]
@@ -152,7 +165,9 @@ struct Check {
     limit: Option<String>,
     /// The alarm form: M of N ticks (threshold).
     breach: Option<Breach>,
-    /// What a tick without data counts as, in the alarm form. Default missing.
+    /// The alarm form for error budgets: burning in two windows (threshold, kind ratio).
+    burn_rate: Option<BurnRate>,
+    /// What a tick without data counts as, in the alarm forms. Default missing.
     no_data: Option<WrittenNoData>,
     /// Share of alpha. Default 1.
     #[schemars(range(min = 0.001, max = 1000.0))]
@@ -165,7 +180,7 @@ struct Check {
     /// Units per arm before any verdict of this check. Default 1.
     #[schemars(range(min = 1, max = 1_000_000))]
     require_units: Option<u64>,
-    /// How dependence between ticks of a gauge is allowed for (compare). Default envelope.
+    /// How dependence between ticks of a gauge is allowed for. Default envelope.
     dispersion: Option<WrittenDispersion>,
 }
 
@@ -205,6 +220,22 @@ struct Breach {
     of: u32,
 }
 
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct BurnRate {
+    /// Share of good events that the objective asks for, such as 99.9%.
+    slo: String,
+    /// The long window, a whole number of ticks.
+    long: Duration,
+    /// The short window, shorter than the long one.
+    short: Duration,
+    /// Fails when the budget burns more than so many times too fast in both windows.
+    #[schemars(range(min = 0.001, max = 1000.0))]
+    factor: f64,
+    /// Time the budget is meant to last. Default 30d.
+    period: Option<Duration>,
+}
+
 /// The words of an enum, in the schema under its own name.
 macro_rules! words {
     ($name:ident for $meant:ty { $($word:ident),+ }) => {
@@ -242,6 +273,8 @@ enum From {
 mod tests {
     use super::*;
     use crate::config::plan_file::PLAN_KEYS;
+    use crate::config::plan_file::after::WATCH_KEYS;
+    use crate::config::plan_file::burn_rate::BURN_RATE_KEYS;
     use crate::config::plan_file::checks::CHECK_KEYS;
     use crate::config::plan_file::metrics::METRIC_KEYS;
 
@@ -262,5 +295,7 @@ mod tests {
         assert_eq!(keys("/properties"), sorted(PLAN_KEYS));
         assert_eq!(keys("/$defs/Metric/properties"), sorted(METRIC_KEYS));
         assert_eq!(keys("/$defs/Check/properties"), sorted(CHECK_KEYS));
+        assert_eq!(keys("/$defs/Watch/properties"), sorted(WATCH_KEYS));
+        assert_eq!(keys("/$defs/BurnRate/properties"), sorted(BURN_RATE_KEYS));
     }
 }

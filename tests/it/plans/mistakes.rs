@@ -229,7 +229,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "limit: \"< 1%\"",
         "limit: \"< 1%\"\n    no_data: ignore",
-        "51:14 checks[3].no_data: `no_data` belongs to the breach form | add breach: {periods, of}, or remove it: a test without data never passes",
+        "51:14 checks[3].no_data: `no_data` belongs to the alarm forms | add breach: or burn_rate:, or remove it: a test without data never passes",
     ),
     (
         "limit: \"< 1%\"",
@@ -265,6 +265,41 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "min_samples: 100",
         "min_samples: 1.5",
         "41:18 checks[0].min_samples: 1.5 is not allowed here | a whole number, 1 to 1000000000",
+    ),
+    (
+        "limit: \"< 1%\"",
+        "burn_rate: {slo: 99.9%, long: 2h, short: 5m, factor: 14.4}",
+        "50:35 checks[3].burn_rate.long: `long` is longer than the horizon | such a window is never full: shorten it, or watch the service elsewhere",
+    ),
+    (
+        "limit: \"< 1%\"",
+        "burn_rate: {slo: 99.9%, long: 5m, short: 5m, factor: 14.4}",
+        "50:16 checks[3].burn_rate: the short window is not shorter than the long one | a twelfth of it is usual: long: 1h, short: 5m",
+    ),
+    (
+        "limit: \"< 1%\"",
+        "burn_rate: {slo: 90%, long: 1h, short: 5m, factor: 10}",
+        "50:16 checks[3].burn_rate: even if everything failed, the budget could not burn that fast | at this objective a factor lies below 10",
+    ),
+    (
+        "limit: \"< 800ms\"",
+        "burn_rate: {slo: 99%, long: 1h, short: 5m, factor: 10}",
+        "54:16 checks[4].burn_rate: a check is either breach or burn_rate | write two checks",
+    ),
+    (
+        "horizon: 1h",
+        "horizon: 1h\nextend: 7s",
+        "5:9 extend: this is not a whole number of ticks of 15s | round it",
+    ),
+    (
+        "horizon: 1h",
+        "horizon: 1h\nwatch: {for: 35h}",
+        "5:14 watch.for: too many ticks of 15s | at most 1d10h8m here, or a longer tick",
+    ),
+    (
+        "horizon: 1h",
+        "horizon: 1h\nextend: 4h",
+        "5:9 extend: too many looks at a tick of 15s | at most 3h16m here, or a longer tick",
     ),
     (
         "dispersion: iid",
