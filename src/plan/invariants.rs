@@ -3,7 +3,9 @@
 //! Owns the invariants that judging relies on (a tick of zero would divide by zero). They are
 //! fewer than what a file is held to: that a tolerance is odd is no reason to refuse a recording.
 
-use super::{CHECKS_MAX, Check, LOOKS_MAX, METRICS_MAX, Plan, Question, ThresholdForm, Tolerance};
+use super::{
+    CHECKS_MAX, Check, LOOKS_MAX, METRICS_MAX, Plan, Question, Resolution, ThresholdForm, Tolerance,
+};
 
 /// Durations in a plan, in milliseconds, at most: sums stay far from overflow.
 const MILLIS_MAX: i64 = 1 << 45;
@@ -26,6 +28,14 @@ pub(super) fn check(plan: &Plan) -> Result<(), String> {
             (0..=plan.horizon).contains(&millis),
             "a duration is out of the horizon",
         )?;
+    }
+    for metric in &plan.metrics {
+        if let Resolution::Step(step) = metric.resolution {
+            hold(
+                step.is_finite() && step > 0.0,
+                "a resolution is not positive",
+            )?;
+        }
     }
     let is_risk = |risk: f64| risk > 0.0 && risk < 0.5;
     hold(

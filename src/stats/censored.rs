@@ -14,7 +14,9 @@
 //! is sub-Gaussian with variance mn(N + 1) / 12. By Jensen's inequality E exp(t U) of a conditional
 //! mean is at most that of what it is the mean of, so the same variance bounds the U of cells.
 
+use super::exact::ExactNull;
 use super::rank::Sorted;
+use super::{mann_whitney, special};
 
 /// Steps from zero beyond which a double holds no finer digit: such a value is its own cell.
 const STEPS_MAX: f64 = 4.5e15;
@@ -158,10 +160,9 @@ impl Cells {
         self.total
     }
 
-    /// Index of the cell whose lower end this is.
-    pub fn index_of(&self, low: f64) -> Option<usize> {
-        let at = self.low.partition_point(|&other| other < low);
-        (at < self.low.len() && self.low[at] == low).then_some(at)
+    /// Lower end of each cell, ascending.
+    pub fn lows(&self) -> &[f64] {
+        &self.low
     }
 
     /// Expected weight above `threshold`; half of a point that equals it.
@@ -248,6 +249,29 @@ pub fn placements(of: &Cells, among: &Cells) -> Vec<f64> {
     let mut found = vec![0.0; of.low.len()];
     of.sweep(among, |end| end, |i, below| found[i] = below / total);
     found
+}
+
+/// One-sided p-values, `[greater, less]`, of one comparison of cells: U is the mean of the U of the
+/// values before rounding, whose law has no ties (exact for small samples, else normal with a
+/// continuity correction). What lies between two values of that law counts as the milder one.
+pub fn p_values(u: f64, canary_len: u64, baseline_len: u64) -> [f64; 2] {
+    if canary_len == 0 || baseline_len == 0 {
+        return [1.0, 1.0];
+    }
+    // Sums of overlaps carry rounding errors; complete separation must stay complete.
+    let (least, most) = (libm::floor(u + 1e-9), libm::ceil(u - 1e-9));
+    if let Some(null) = ExactNull::untied(canary_len, baseline_len) {
+        return [
+            null.p_greater(2 * least as i128),
+            null.p_less(2 * most as i128),
+        ];
+    }
+    let centre = canary_len as f64 * baseline_len as f64 / 2.0;
+    let sd = mann_whitney::standard_deviation(canary_len, baseline_len, 0);
+    [
+        special::normal_sf((u - centre - 0.5) / sd),
+        special::normal_sf((centre - u - 0.5) / sd),
+    ]
 }
 
 /// The value with `level` (0 to 1) of all weight below it, all samples taken together; linear

@@ -1,10 +1,11 @@
 //! What the judge promises of every kind of check, on streams whose truth is known.
 //!
-//! Owns the properties that hold whatever the data (`properties`) and a failing, a passing and an
-//! open stream for each kind of check (`kinds`). Streams are seeded, so every outcome is fixed.
+//! Owns the properties that hold whatever the data (`properties`), a failing, a passing and an
+//! open stream for each kind of check (`kinds`), and data as senders record them (`recorded`). Streams are seeded, so every outcome is fixed.
 
 mod kinds;
 mod properties;
+mod recorded;
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ use crate::codec::csv::Row;
 use crate::model::{Arm, Millis};
 use crate::plan::{
     Check, Cluster, Dispersion, Lifetime, Metric, MetricKind, OnInconclusive, OnNoData, Plan,
-    Quantile, Question, Selector, Source, StepGate, Tolerance, Worse,
+    Quantile, Question, Resolution, Selector, Source, StepGate, Tolerance, Worse,
 };
 
 /// Most looks a recording gets.
@@ -223,6 +223,8 @@ fn plan_of(shape: &Shape) -> Plan {
             name: METRIC.to_owned(),
             kind: shape.kind,
             value_unit: None,
+            resolution: Resolution::Detected,
+            negative: false,
             source: Source::Values {
                 select: Selector::named(METRIC),
             },
