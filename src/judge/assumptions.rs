@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::plan::{Dispersion, Lifetime, MetricKind, Plan, Question};
+use crate::plan::{Dispersion, Lifetime, MetricKind, Plan, Question, Resolution};
 
 /// What the guarantee of a plan rests on, in words.
 pub fn of_plan(plan: &Plan) -> Vec<String> {
@@ -39,6 +39,12 @@ pub fn of_plan(plan: &Plan) -> Vec<String> {
             (_, None) => format!("{}: samples of a tick are independent", check.name),
         };
         assumes.insert(text);
+        let compares = matches!(check.question, Question::Compare { .. });
+        if compares && metric.kind == MetricKind::Latency && metric.resolution != Resolution::Exact
+        {
+            let text = "rounded values are spread evenly over their step";
+            assumes.insert(format!("{}: {text}", check.name));
+        }
     }
     assumes.into_iter().collect()
 }
