@@ -192,7 +192,7 @@ fn rounded_values_at_the_tolerance_are_seldom_judged_either_way() {
 }
 
 #[test]
-#[ignore = "minutes; prints the table that docs and the changelog rest on"]
+#[ignore = "takes minutes; prints how often each case is wrong"]
 fn wrong_shares_of_rounded_values_at_length() {
     for looks in [10, 60] {
         for (at, median, tolerance) in [
