@@ -19,8 +19,8 @@ use crate::judge::check::Detail;
 use crate::judge::scratch::Scratch;
 use crate::model::Outcome;
 use crate::plan::{
-    Check, Dispersion, Metric, MetricKind, OnInconclusive, OnNoData, Plan, Question, Selector,
-    Source, StepGate, Tolerance, Worse,
+    Check, Dispersion, Metric, MetricKind, OnInconclusive, OnNoData, Plan, Question, Resolution,
+    Selector, Source, StepGate, Tolerance, Worse,
 };
 use crate::stats::law::Lattice;
 use crate::stats::sampler::{self, Stream};
@@ -365,6 +365,8 @@ fn plan_of(scenario: &Scenario, looks: usize) -> Plan {
             name: "metric".to_owned(),
             kind,
             value_unit: None,
+            resolution: Resolution::Detected,
+            negative: false,
             source: Source::Values {
                 select: Selector::named("metric"),
             },

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::plan::{Dispersion, Lifetime, MetricKind, Plan, Question, Source};
+use crate::plan::{Dispersion, Lifetime, MetricKind, Plan, Question, Resolution, Source};
 
 /// What the guarantee of a plan rests on, in words.
 pub fn of_plan(plan: &Plan) -> Vec<String> {
@@ -47,6 +47,13 @@ pub fn of_plan(plan: &Plan) -> Vec<String> {
                 "{}: both arms get equal traffic, for events are counted by time alone",
                 check.name
             ));
+        }
+        if is_compare
+            && metric.kind == MetricKind::Latency
+            && metric.resolution != Resolution::Exact
+        {
+            let text = "rounded values are spread evenly over their step";
+            assumes.insert(format!("{}: {text}", check.name));
         }
     }
     assumes.into_iter().collect()

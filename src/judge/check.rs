@@ -18,6 +18,9 @@ use crate::stats::sampler;
 /// also the share of ticks that may contradict themselves.
 pub const MISSING_SHARE_MAX: f64 = 0.2;
 
+/// Name, among an evidence's factors, of the step that values were taken as rounded to.
+pub const RESOLUTION: &str = "resolution";
+
 /// How much of the evidence a look has to work out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {

@@ -2,19 +2,20 @@
 //!
 //! Owns the stratified rank score: per tick D = 12 (U - mn/2) / (N + 1) with variance
 //! V = 12 mn / (N + 1) (van Elteren 1960; the tick is the stratum), the shape factor and the
-//! design effect. U - mn/2 is sub-Gaussian with exactly this variance for every pattern of ties.
+//! design effect. U - mn/2 is sub-Gaussian with exactly this variance for every pattern of ties,
+//! and between the cells of rounded values (see `stats::censored`).
 //! A plan with a single look gets the exact permutation test instead. Next: `tail`.
 
 use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
 use crate::judge::forecast;
 use crate::judge::grid::Grid;
+use crate::judge::recorded::{Pair, Placed, Recorded};
 use crate::judge::side::{Adjust, Look, Side};
 use crate::judge::units::{self, UnitSums};
 use crate::judge::verdict::Scale;
 use crate::model::{Arm, Reason};
 use crate::plan::{Tolerance, Worse};
-use crate::stats::mann_whitney::{self, Choice};
-use crate::stats::rank::{self, Sorted};
+use crate::stats::rank::Sorted;
 use crate::stats::special;
 use crate::window::Cell;
 
@@ -28,6 +29,7 @@ pub struct RankCheck {
     tolerance: Tolerance,
     sides: Vec<OneSide>,
     grid: Grid,
+    recorded: Recorded,
     clustered: bool,
     negative: bool,
     infinite: bool,
@@ -84,6 +86,7 @@ impl RankCheck {
             tolerance,
             sides,
             grid: grid_of(directions, &tolerance),
+            recorded: Recorded::new(setting.metric),
             clustered: setting.metric.cluster.is_some(),
             negative: false,
             infinite: false,
@@ -101,19 +104,16 @@ impl RankCheck {
             arm.values().first().is_some_and(|v| v.is_infinite())
                 || arm.values().last().is_some_and(|v| v.is_infinite())
         });
+        let rounding = self.recorded.close(cells, [&baseline, &canary]);
+        let pair = Pair::new(&baseline, &canary, rounding);
+        let sizes = [baseline.total() as f64, canary.total() as f64];
         let single_look = setting.looks_planned() == 1;
         for side in &mut self.sides {
-            side.close(
-                cells,
-                &baseline,
-                &canary,
-                &self.tolerance,
-                self.clustered,
-                single_look,
-            );
+            let tolerance = &self.tolerance;
+            side.close(cells, &pair, sizes, tolerance, self.clustered, single_look);
         }
         if setting.detail == Detail::Full {
-            push_grid(&mut self.grid, &baseline, &canary);
+            push_grid(&mut self.grid, &pair, sizes);
         }
     }
 
@@ -173,6 +173,9 @@ impl RankCheck {
             };
             evidence.factors.insert(name.to_owned(), factor);
         }
+        if let Some(step) = self.recorded.step() {
+            evidence.factors.insert(check::RESOLUTION.to_owned(), step);
+        }
         let loud = loudest(looks);
         let ticks = self.grid.ticks();
         evidence.window = if evidence.fail {
@@ -204,48 +207,36 @@ impl OneSide {
     fn close(
         &mut self,
         cells: &[Cell; 2],
-        baseline: &Sorted,
-        canary: &Sorted,
+        pair: &Pair<'_>,
+        [n, m]: [f64; 2],
         tolerance: &Tolerance,
         clustered: bool,
         single_look: bool,
     ) {
-        let (m, n) = (canary.total() as f64, baseline.total() as f64);
         if m == 0.0 || n == 0.0 {
             return self.side.push_empty();
         }
         let lower = self.worse_is_lower;
         let sign = check::sign(lower);
         let g = |y: f64| sign * check::boundary(sign * y, lower, tolerance);
-        let u = rank::two_u(canary, baseline, g) as f64 / 2.0;
+        let u = pair.u(g);
         let score = sign * 12.0 * (u - m * n / 2.0) / (m + n + 1.0);
         self.side.push_gaussian(score, 12.0 * m * n / (m + n + 1.0));
-        let of_canary = rank::placements(canary, baseline, g);
-        let mapped = baseline.mapped(g);
-        let of_baseline = rank::placements(&mapped, canary, |x| x);
-        self.shape[Arm::Canary.index()].add(&of_canary, canary.weights(), n);
-        self.shape[Arm::Baseline.index()].add(&of_baseline, mapped.weights(), m);
-        if clustered {
-            let index = Arm::Canary.index();
-            add_units(
-                &mut self.units[index],
-                &cells[index],
-                canary,
-                &of_canary,
-                |x| x,
-            );
-            let index = Arm::Baseline.index();
-            add_units(
-                &mut self.units[index],
-                &cells[index],
-                &mapped,
-                &of_baseline,
-                g,
-            );
+        let placed = pair.placed(g);
+        for (arm, among) in [(Arm::Baseline, m), (Arm::Canary, n)] {
+            let placed = &placed[arm.index()];
+            self.shape[arm.index()].add(&placed.shares, &placed.weights, among);
+            if clustered {
+                let key = |value: f64| match arm {
+                    Arm::Baseline => pair.interval(arm, value, g)[0],
+                    Arm::Canary => pair.interval(arm, value, |x| x)[0],
+                };
+                let units = &mut self.units[arm.index()];
+                add_units(units, &cells[arm.index()], placed, key);
+            }
         }
         if single_look {
-            let exact = mann_whitney::mann_whitney(canary, &mapped, |y| y, Choice::Auto);
-            let (greater, less) = exact.map_or((1.0, 1.0), |test| (test.p_greater, test.p_less));
+            let [greater, less] = pair.p_values(g);
             let (p_worse, p_better) = if lower {
                 (less, greater)
             } else {
@@ -370,22 +361,14 @@ pub(super) fn sorted(cell: &Cell) -> Sorted {
     Sorted::new(cell.values.clone(), weights).unwrap_or_default()
 }
 
-/// Adds each value's placement to its unit.
-fn add_units(
-    sums: &mut UnitSums,
-    cell: &Cell,
-    sorted: &Sorted,
-    placements: &[f64],
-    map: impl Fn(f64) -> f64,
-) {
+/// Adds each value's placement to its unit; `key` is where the value's cell begins.
+fn add_units(sums: &mut UnitSums, cell: &Cell, placed: &Placed, key: impl Fn(f64) -> f64) {
     for (i, &value) in cell.values.iter().enumerate() {
         let weight = cell.weights.get(i).copied().unwrap_or(1) as f64;
-        let value = map(value);
-        let at = sorted.values().partition_point(|&other| other < value);
-        let (Some(&placement), Some(&unit)) = (placements.get(at), cell.units.get(i)) else {
+        let (Some(share), Some(&unit)) = (placed.share_of(key(value)), cell.units.get(i)) else {
             continue;
         };
-        sums.add(unit, weight, weight * placement);
+        sums.add(unit, weight, weight * share);
     }
 }
 
@@ -415,8 +398,7 @@ fn grid_of(directions: &[bool], tolerance: &Tolerance) -> Grid {
     }
 }
 
-fn push_grid(grid: &mut Grid, baseline: &Sorted, canary: &Sorted) {
-    let (m, n) = (canary.total() as f64, baseline.total() as f64);
+fn push_grid(grid: &mut Grid, pair: &Pair<'_>, [n, m]: [f64; 2]) {
     if m == 0.0 || n == 0.0 {
         return grid.push_empty();
     }
@@ -424,7 +406,7 @@ fn push_grid(grid: &mut Grid, baseline: &Sorted, canary: &Sorted) {
     let is_ratio = grid.scale() == Scale::Ratio;
     grid.push(|node| {
         let g = |y: f64| if is_ratio { y * node } else { y + node };
-        let u = rank::two_u(canary, baseline, g) as f64 / 2.0;
+        let u = pair.u(g);
         (12.0 * (u - m * n / 2.0) / (m + n + 1.0), variance)
     });
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns the wording. It decides nothing; every number in a sentence is one of the finding's.
 
-use crate::judge::check::Setting;
+use crate::judge::check::{self, Setting};
 use crate::judge::verdict::{Finding, Needs, Scale};
 use crate::model::{Decision, Millis, Outcome, Reason};
 use crate::plan::{LimitSide, MetricKind, Question, ThresholdForm, Worse};
@@ -55,7 +55,15 @@ pub fn of_finding(setting: &Setting<'_>, finding: &Finding) -> String {
         ),
         reason => format!("{subject}: {}", about(reason)),
     };
-    for (name, factor) in &finding.factors {
+    if let Some(&step) = finding.factors.get(check::RESOLUTION) {
+        let step = in_unit(setting, step, true);
+        text.push_str(&format!("; values taken as rounded to {step}"));
+    }
+    let weakening = finding
+        .factors
+        .iter()
+        .filter(|(name, _)| *name != check::RESOLUTION);
+    for (name, factor) in weakening {
         text.push_str(&format!(
             "; evidence weakened {factor:.2} times for {}",
             name.replace('_', " ")

@@ -4,17 +4,22 @@
 //! at a plan's only look), values beyond T are counted in both arms, and the null law is the
 //! exact permutation law of which values are the canary's. Values tied with T count by the
 //! fraction that puts exactly 1 - p of the reference beyond it, in sixteenths; ties are never
-//! broken by chance. Next: `counts`.
+//! broken by chance. Of rounded values, T lies inside a cell and each value counts by the fraction
+//! of its cell beyond T; the null law is that of the whole counts before rounding, given their
+//! expected total, whose spread is never the smaller one. Next: `counts`.
 
 use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
+use crate::judge::cut::Cut;
 use crate::judge::forecast;
 use crate::judge::grid::Grid;
 use crate::judge::rank;
+use crate::judge::recorded::{Pair, Recorded};
 use crate::judge::side::{Adjust, Look, Side};
 use crate::judge::units::{self, UnitSums};
 use crate::judge::verdict::Scale;
-use crate::model::Reason;
+use crate::model::{Arm, Reason};
 use crate::plan::{Quantile, Tolerance, Worse};
+use crate::stats::censored::{self, Cells, Rounding};
 use crate::stats::count_law::CountLaw;
 use crate::stats::rank::Sorted;
 use crate::window::{Cell, coarse};
@@ -33,6 +38,7 @@ pub struct TailCheck {
     grid: Grid,
     /// Values of both arms in past ticks, in the metric's own orientation.
     reference: [Sorted; 2],
+    recorded: Recorded,
     clustered: bool,
     negative: bool,
 }
@@ -92,6 +98,7 @@ impl TailCheck {
             sides,
             grid,
             reference: Default::default(),
+            recorded: Recorded::new(setting.metric),
             clustered: setting.metric.cluster.is_some(),
             negative: false,
         }
@@ -105,6 +112,8 @@ impl TailCheck {
                 .iter()
                 .any(|arm| arm.values().first().is_some_and(|&value| value < 0.0));
         }
+        let rounding = self.recorded.close(cells, [&baseline, &canary]);
+        let pair = Pair::new(&baseline, &canary, rounding);
         let single_look = setting.looks_planned() == 1;
         for side in &mut self.sides {
             let reference = if single_look {
@@ -116,6 +125,29 @@ impl TailCheck {
             let warm = single_look
                 || reference.total() as f64 * (1.0 - side.level) >= WARM_UP_BEYOND - 1e-9;
             let empty = canary.is_empty() || baseline.is_empty();
+            if let Some([of_baseline, of_canary]) = pair.cells().filter(|_| warm && !empty) {
+                let past = Cells::new(&self.reference[0], &uncut(rounding[0]));
+                let arms = [
+                    side.oriented_cells(of_baseline, Some(&self.tolerance)),
+                    side.oriented_cells(of_canary, None),
+                ];
+                let past = side.oriented_cells(&past, Some(&self.tolerance));
+                let of: &[&Cells] = if single_look {
+                    &[&arms[0], &arms[1]]
+                } else {
+                    &[&past]
+                };
+                match censored::quantile(of, side.level) {
+                    Some(threshold) => {
+                        side.close_cells(&arms, threshold);
+                        if self.clustered {
+                            side.add_cell_units(cells, &pair, &self.tolerance, threshold);
+                        }
+                    }
+                    None => side.side.push_empty(),
+                }
+                continue;
+            }
             match Cut::at(&reference, side.level).filter(|_| warm && !empty) {
                 Some(cut) => side.close(
                     cells,
@@ -128,9 +160,9 @@ impl TailCheck {
                 None => side.side.push_empty(),
             }
         }
-        let quantile = self.sides[0].quantile(&self.reference[0]);
+        let quantile = self.sides[0].quantile(&self.reference[0], rounding[0]);
         if setting.detail == Detail::Full {
-            push_grid(&mut self.grid, &baseline, &canary, quantile);
+            push_grid(&mut self.grid, &baseline, &canary, pair.cells(), quantile);
         }
         for (past, new) in self.reference.iter_mut().zip([&baseline, &canary]) {
             *past = bounded(past.merge(new));
@@ -188,6 +220,9 @@ impl TailCheck {
         if factor > 1.0 {
             evidence.factors.insert("design_effect".to_owned(), factor);
         }
+        if let Some(step) = self.recorded.step() {
+            evidence.factors.insert(check::RESOLUTION.to_owned(), step);
+        }
         let loud = rank::loudest(looks);
         let ticks = self.grid.ticks();
         evidence.window = if evidence.fail {
@@ -195,7 +230,8 @@ impl TailCheck {
         } else {
             ticks
         };
-        let [baseline, canary] = [0, 1].map(|arm| self.sides[0].quantile(&self.reference[arm]));
+        let [baseline, canary] = [0, 1]
+            .map(|arm| self.sides[0].quantile(&self.reference[arm], self.recorded.rounding(arm)));
         evidence.estimate = match (baseline, canary, self.grid.scale()) {
             (Some(baseline), Some(canary), Scale::Ratio) if baseline > 0.0 => {
                 Some(canary / baseline).filter(|ratio| ratio.is_finite())
@@ -237,7 +273,25 @@ impl OneSide {
         }
     }
 
-    fn quantile(&self, values: &Sorted) -> Option<f64> {
+    fn oriented_cells(&self, cells: &Cells, tolerance: Option<&Tolerance>) -> Cells {
+        let lower = self.worse_is_lower;
+        let turned = if lower {
+            cells.negated()
+        } else {
+            cells.clone()
+        };
+        match tolerance {
+            Some(tolerance) => turned.mapped(|y| check::boundary(y, lower, tolerance)),
+            None => turned,
+        }
+    }
+
+    fn quantile(&self, values: &Sorted, rounding: Rounding) -> Option<f64> {
+        if !uncut(rounding).is_exact() {
+            let cells = self.oriented_cells(&Cells::new(values, &uncut(rounding)), None);
+            let found = censored::quantile(&[&cells], self.level);
+            return found.map(|value| check::sign(self.worse_is_lower) * value);
+        }
         if self.worse_is_lower {
             values.negated().quantile(self.level).map(|value| -value)
         } else {
@@ -288,6 +342,49 @@ impl OneSide {
         }
     }
 
+    /// Takes a tick of cells, both in this side's orientation and the baseline's at the boundary.
+    fn close_cells(&mut self, arms: &[Cells; 2], threshold: f64) {
+        let beyond = [0, 1].map(|arm| arms[arm].beyond(threshold));
+        let totals = [0, 1].map(|arm| arms[arm].total());
+        // In sixteenths: as many whole values beyond as expected, and one that counts by a part.
+        let sixteenths = libm::round(16.0 * (beyond[0] + beyond[1])) as u64;
+        let whole = (sixteenths / 16).min(totals[0].saturating_add(totals[1]).saturating_sub(1));
+        let part = (sixteenths - 16 * whole).min(16) as u8;
+        let law = CountLaw::permutation_scores(totals[1], totals[0], whole, 1, part);
+        let x = libm::round(16.0 * beyond[1]) as i64;
+        self.side.push_count(x, law);
+        for arm in 0..2 {
+            self.beyond[arm].0 += beyond[arm];
+            self.beyond[arm].1 += totals[arm] as f64;
+        }
+    }
+
+    fn add_cell_units(
+        &mut self,
+        cells: &[Cell; 2],
+        pair: &Pair<'_>,
+        tolerance: &Tolerance,
+        threshold: f64,
+    ) {
+        let lower = self.worse_is_lower;
+        let sign = check::sign(lower);
+        for arm in [Arm::Baseline, Arm::Canary] {
+            let cell = &cells[arm.index()];
+            for (i, (&value, &unit)) in cell.values.iter().zip(&cell.units).enumerate() {
+                let weight = cell.weights.get(i).copied().unwrap_or(1) as f64;
+                let [mut low, mut high] = pair.interval(arm, value, |end| sign * end);
+                if lower {
+                    (low, high) = (high, low);
+                }
+                if arm == Arm::Baseline {
+                    [low, high] = [low, high].map(|end| check::boundary(end, lower, tolerance));
+                }
+                let share = censored::chance_above([low, high], [threshold, threshold]);
+                self.units[arm.index()].add(unit, weight, weight * share);
+            }
+        }
+    }
+
     fn add_units(&mut self, cells: &[Cell; 2], tolerance: &Tolerance, cut: &Cut) {
         let lower = self.worse_is_lower;
         let sign = check::sign(lower);
@@ -332,71 +429,15 @@ impl OneSide {
     }
 }
 
-/// The threshold, and how much a value tied with it counts.
-#[derive(Debug, Clone, Copy)]
-struct Cut {
-    threshold: f64,
-    tied_sixteenths: u8,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Counted {
-    beyond: u64,
-    tied: u64,
-}
-
-// === impl Cut ===
-
-impl Cut {
-    /// The quantile of a reference and the fraction of its ties that puts 1 - level beyond it.
-    fn at(reference: &Sorted, level: f64) -> Option<Cut> {
-        let threshold = reference.quantile(level)?;
-        let total = reference.total() as f64;
-        let bare = Cut {
-            threshold,
-            tied_sixteenths: 0,
-        };
-        let counted = bare.count(reference);
-        let wanted = (1.0 - level) * total - counted.beyond as f64;
-        let fraction = (wanted / counted.tied.max(1) as f64).clamp(0.0, 1.0);
-        Some(Cut {
-            threshold,
-            tied_sixteenths: (fraction * 16.0).round() as u8,
-        })
-    }
-
-    fn count(&self, values: &Sorted) -> Counted {
-        let (mut beyond, mut tied) = (0, 0);
-        for (&value, &weight) in values.values().iter().zip(values.weights()) {
-            if value > self.threshold {
-                beyond = u64::saturating_add(beyond, weight);
-            } else if value == self.threshold {
-                tied = u64::saturating_add(tied, weight);
-            }
-        }
-        Counted { beyond, tied }
-    }
-
-    fn score(&self, value: f64) -> f64 {
-        if value > self.threshold {
-            1.0
-        } else if value == self.threshold {
-            f64::from(self.tied_sixteenths) / 16.0
-        } else {
-            0.0
-        }
-    }
-}
-
-// === impl Counted ===
-
-impl Counted {
-    fn score(&self, cut: &Cut) -> f64 {
-        self.beyond as f64 + self.tied as f64 * f64::from(cut.tied_sixteenths) / 16.0
-    }
-}
-
 // === functions ===
+
+/// The reference pools ticks, of which only some were cut: it goes by the step alone.
+fn uncut(rounding: Rounding) -> Rounding {
+    Rounding {
+        mantissa_bits: None,
+        ..rounding
+    }
+}
 
 fn bounded(sorted: Sorted) -> Sorted {
     if sorted.values().len() > REFERENCE_DISTINCT_MAX {
@@ -408,12 +449,21 @@ fn bounded(sorted: Sorted) -> Sorted {
 
 /// Scores against a ladder of boundaries: canary values beyond `boundary(quantile)` against
 /// baseline values beyond the quantile, with the permutation variance.
-fn push_grid(grid: &mut Grid, baseline: &Sorted, canary: &Sorted, quantile: Option<f64>) {
+fn push_grid(
+    grid: &mut Grid,
+    baseline: &Sorted,
+    canary: &Sorted,
+    cells: Option<&[Cells; 2]>,
+    quantile: Option<f64>,
+) {
     let (m, n) = (canary.total() as f64, baseline.total() as f64);
     let Some(quantile) = quantile.filter(|_| m > 0.0 && n > 0.0) else {
         return grid.push_empty();
     };
-    let above = |values: &Sorted, cut: f64| -> f64 {
+    let above = |arm: Arm, values: &Sorted, cut: f64| -> f64 {
+        if let Some(cells) = cells {
+            return cells[arm.index()].beyond(cut);
+        }
         let cut = Cut {
             threshold: cut,
             tied_sixteenths: 8,
@@ -421,7 +471,7 @@ fn push_grid(grid: &mut Grid, baseline: &Sorted, canary: &Sorted, quantile: Opti
         cut.count(values).score(&cut)
     };
     let is_ratio = grid.scale() == Scale::Ratio;
-    let in_baseline = above(baseline, quantile);
+    let in_baseline = above(Arm::Baseline, baseline, quantile);
     // "Above" counts the good part where lower is worse; a share above or below a cut carries the
     // same information, so the score keeps its sign and the ladder its order.
     grid.push(|node| {
@@ -430,7 +480,7 @@ fn push_grid(grid: &mut Grid, baseline: &Sorted, canary: &Sorted, quantile: Opti
         } else {
             quantile + node
         };
-        let in_canary = above(canary, cut);
+        let in_canary = above(Arm::Canary, canary, cut);
         let all = in_canary + in_baseline;
         let share = all / (m + n);
         let variance = m * n / (m + n - 1.0).max(1.0) * share * (1.0 - share);

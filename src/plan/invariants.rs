@@ -4,8 +4,8 @@
 //! fewer than what a file is held to: that a tolerance is odd is no reason to refuse a recording.
 
 use super::{
-    CHECKS_MAX, Check, LOOKS_MAX, METRICS_MAX, MetricKind, Plan, Question, ThresholdForm,
-    Tolerance, WATCH_TICKS_MAX, Worse,
+    CHECKS_MAX, Check, LOOKS_MAX, METRICS_MAX, MetricKind, Plan, Question, Resolution,
+    ThresholdForm, Tolerance, WATCH_TICKS_MAX, Worse,
 };
 
 /// Durations in a plan, in milliseconds, at most: sums stay far from overflow.
@@ -40,6 +40,14 @@ pub(super) fn check(plan: &Plan) -> Result<(), String> {
             (0..=plan.horizon).contains(&millis),
             "a duration is out of the horizon",
         )?;
+    }
+    for metric in &plan.metrics {
+        if let Resolution::Step(step) = metric.resolution {
+            hold(
+                step.is_finite() && step > 0.0,
+                "a resolution is not positive",
+            )?;
+        }
     }
     let is_risk = |risk: f64| risk > 0.0 && risk < 0.5;
     hold(

@@ -143,6 +143,22 @@ pub struct Metric {
     pub source: Source,
     /// Clustering of samples by unit.
     pub cluster: Option<Cluster>,
+    /// How finely values of a distribution are recorded.
+    pub resolution: Resolution,
+    /// Whether values below zero are expected: a relative tolerance has no meaning for them.
+    pub negative: bool,
+}
+
+/// How finely values of a distribution (kind latency) are recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resolution {
+    /// To be found from the values.
+    Detected,
+    /// As measured: equal values are equal.
+    Exact,
+    /// Rounded to the nearest multiple of this step, in the metric's unit.
+    Step(f64),
 }
 
 /// The four kinds of metric.

@@ -5,7 +5,7 @@
 
 use super::{
     Check, Cluster, Lifetime, Metric, MetricKind, OnInconclusive, OnNoData, Plan, Question,
-    Selector, Source, StepGate,
+    Resolution, Selector, Source, StepGate,
 };
 use crate::model::Millis;
 
@@ -53,6 +53,8 @@ impl Metric {
             name: name.to_owned(),
             kind,
             value_unit: None,
+            resolution: Resolution::Detected,
+            negative: false,
             source: Source::Values {
                 select: Selector::named(name),
             },

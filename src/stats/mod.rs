@@ -6,6 +6,7 @@
 //! | module | what it answers | what it assumes |
 //! |---|---|---|
 //! | [`rank`], [`exact`], [`mann_whitney`], [`hodges_lehmann`] | one comparison of two samples | exchangeable values under equality |
+//! | [`censored`], [`resolution`] | the same of rounded values, and which step they were rounded to | a law flat over one step |
 //! | [`multiscale`], [`null_paths`] | is some recent window worse, at every look | the law of each tick's score |
 //! | [`lan_demets`], [`spending`] | is the whole run within a bound, at every look | Gaussian increments |
 //! | [`count_dp`], [`count_law`], [`law`] | the same for counts, exactly | the law of each tick's count |
@@ -14,6 +15,7 @@
 //! | [`tilts`] | the same for any known law, and changes at any time | the law of each tick's score |
 
 pub mod ar_paths;
+pub mod censored;
 pub mod count_dp;
 pub mod count_law;
 pub mod exact;
@@ -27,6 +29,7 @@ pub mod normal_mixture;
 pub mod null_paths;
 pub mod persistence;
 pub mod rank;
+pub mod resolution;
 pub mod sampler;
 pub mod special;
 pub mod spending;

@@ -1,14 +1,16 @@
 //! The sequential statistics against reference values computed elsewhere, in other languages.
 //!
 //! Owns the bounds within which the engine's numbers must agree with the reference file. It must
-//! not know of plans or verdicts. What the crate does not compute (the restricted beta-binomial,
-//! the interval-censored U) is not checked here, and says so where it is left out.
+//! not know of plans or verdicts. What the crate does not compute (the restricted beta-binomial)
+//! is not checked here, and says so where it is left out.
 
+use davy::stats::censored::{self, Cells, Rounding};
 use davy::stats::count_dp::CountDp;
 use davy::stats::exact::ExactNull;
 use davy::stats::lan_demets::LanDemets;
 use davy::stats::law::{Lattice, Law};
 use davy::stats::null_paths::NullPaths;
+use davy::stats::rank::Sorted;
 use davy::stats::{normal_mixture, sampler, special, spending};
 use serde_json::Value;
 
@@ -272,8 +274,42 @@ fn conditional_count_thresholds_are_the_same_integers() {
 }
 
 // Left out: `restricted_beta_binomial_logLR`, since the crate bounds proportions by the
-// unrestricted mixture (`stats::mixture`), and `interval_U`, since U between intervals of rounded
-// values is not computed yet. A test that rebuilt either formula would check only itself.
+// unrestricted mixture (`stats::mixture`). A test that rebuilt the formula would check only itself.
+
+#[test]
+fn u_between_cells_of_rounded_values() {
+    let Some(block) = block("interval_U") else {
+        return;
+    };
+    for row in rows(&block) {
+        let (low, step, r0) = (
+            number(row, "bin_lo"),
+            number(row, "bin_w"),
+            number(row, "r0"),
+        );
+        let rounding = Rounding {
+            step,
+            ..Rounding::EXACT
+        };
+        // Bins are the cells of the values in their middle.
+        let arm = |key: &str| {
+            let counts: Vec<u64> = numbers(row, key).iter().map(|&w| w as u64).collect();
+            let middle = |i: usize| low + (i as f64 + 0.5) * step;
+            let middles = (0..counts.len()).map(middle).collect();
+            Cells::new(
+                &Sorted::new(middles, Some(counts)).expect("no NaN"),
+                &rounding,
+            )
+        };
+        let found = censored::u(&arm("hx"), &arm("hy"), |y| y * r0);
+        assert_close(
+            found,
+            number(row, "U"),
+            1e3 * EXACT_ERROR_MAX,
+            &row.to_string(),
+        );
+    }
+}
 
 #[test]
 fn simulated_multiscale_thresholds() {

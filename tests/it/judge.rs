@@ -2,12 +2,14 @@
 //!
 //! Owns the properties that hold whatever the data (`properties`) and a failing, a passing and an
 //! open stream for each kind of check (`kinds`), what limits, alarm rules and both directions show
-//! (`limits`), and the time after the horizon (`extension`). Streams are seeded, so every outcome is fixed.
+//! (`limits`), the time after the horizon (`extension`), and data as senders record them
+//! (`recorded`). Streams are seeded, so every outcome is fixed.
 
 mod extension;
 mod kinds;
 mod limits;
 mod properties;
+mod recorded;
 
 use std::sync::Arc;
 

@@ -257,6 +257,13 @@ fn compare(
         let help = "add exposure: to the metric, such as the counter of all requests";
         reader.warn(at, message, help);
     }
+    if metric.negative && tolerance.relative.is_some() {
+        let at = (table.place_of("tolerance"), &*table.path_of("tolerance"));
+        let message = "a percentage of a value below zero is no tolerance";
+        let help = "write an absolute tolerance, or remove `negative` from the metric";
+        reader.error(at, ProblemCode::Conflict, message, help);
+        return None;
+    }
     Some(Question::Compare {
         at,
         worse,

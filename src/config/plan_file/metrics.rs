@@ -5,16 +5,24 @@
 
 use super::{ProblemCode, Severity, name};
 use crate::config::problem::nearest;
+use crate::config::quantity;
 use crate::config::reader::{Field, Reader, Table};
-use crate::plan::{Check, Cluster, Lifetime, METRICS_MAX, Metric, MetricKind, Selector, Source};
+use crate::plan::{
+    Check, Cluster, Lifetime, METRICS_MAX, Metric, MetricKind, Resolution, Selector, Source,
+};
 
 /// Longest unit of measurement, in characters.
 const VALUE_UNIT_CHARS_MAX: usize = 16;
+
+/// Largest step that values can be declared to be rounded to.
+const RESOLUTION_MAX: f64 = 1e15;
 
 /// Keys of a metric.
 pub(in crate::config) const METRIC_KEYS: &[&str] = &[
     "kind",
     "value_unit",
+    "resolution",
+    "negative",
     "from",
     "select",
     "bad",
@@ -88,6 +96,8 @@ fn metric(reader: &mut Reader<'_>, name: String, field: &Field<'_>) -> Written {
             kind: MetricKind::Latency,
             value_unit: None,
             cluster: None,
+            resolution: Resolution::Detected,
+            negative: false,
         },
         kind_known: false,
         selects: false,
@@ -120,6 +130,7 @@ fn metric(reader: &mut Reader<'_>, name: String, field: &Field<'_>) -> Written {
     let Some(kind) = kind else { return written };
     written.metric.kind = kind;
     written.kind_known = true;
+    recorded(reader, &table, &mut written.metric);
     if !reserved && let Some(source) = source(reader, &table, kind, &written.metric.name) {
         written.metric.source = source;
     }
@@ -145,6 +156,39 @@ fn value_unit(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
         return None;
     }
     Some(text.to_owned())
+}
+
+/// How values are recorded; only a distribution has these keys.
+fn recorded(reader: &mut Reader<'_>, table: &Table<'_>, metric: &mut Metric) {
+    for key in ["resolution", "negative"] {
+        let Some(field) = table.get(key) else {
+            continue;
+        };
+        if metric.kind != MetricKind::Latency {
+            let message = format!("`{key}` belongs to kind: latency");
+            reader.refuse(&field, ProblemCode::Conflict, message, "remove it");
+        } else if key == "negative" {
+            metric.negative = reader.flag(&field).unwrap_or_default();
+        } else if let Some(resolution) = resolution(reader, &field) {
+            metric.resolution = resolution;
+        }
+    }
+}
+
+fn resolution(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Resolution> {
+    if field.scalar() == Some("exact") {
+        return Some(Resolution::Exact);
+    }
+    let step = field.scalar().and_then(quantity::number);
+    match step.filter(|step| (0.0..=RESOLUTION_MAX).contains(step)) {
+        Some(0.0) => Some(Resolution::Exact),
+        Some(step) => Some(Resolution::Step(step)),
+        None => {
+            let help = "exact, or the step in the metric's unit: resolution: 1";
+            reader.bad(field, "this is not a resolution", help);
+            None
+        }
+    }
 }
 
 fn cluster(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Cluster> {

@@ -119,6 +119,10 @@ struct Metric {
     kind: WrittenKind,
     /// Unit of measurement, such as ms.
     value_unit: Option<String>,
+    /// Step that values are rounded to, in value_unit, or exact (kind latency). Default: detected.
+    resolution: Option<WrittenResolution>,
+    /// Whether values below zero are expected (kind latency). Default false.
+    negative: Option<bool>,
     /// Whether samples carry readings or counters' increments. Default values.
     from: Option<From>,
     /// Series of the metric. Default: series of the metric's name.
@@ -133,6 +137,21 @@ struct Metric {
     exposure: Option<String>,
     /// Which samples belong together.
     cluster: Option<Cluster>,
+}
+
+#[derive(JsonSchema)]
+#[serde(untagged)]
+enum WrittenResolution {
+    /// Step in the metric's unit; 0 means exact.
+    Step(#[schemars(range(min = 0.0, max = 1e15))] f64),
+    /// Values as measured.
+    Exact(ExactWord),
+}
+
+#[derive(JsonSchema)]
+enum ExactWord {
+    #[serde(rename = "exact")]
+    Exact,
 }
 
 #[derive(JsonSchema)]

@@ -306,6 +306,21 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "dispersion: calibrated",
         "60:17 checks[6].dispersion: dispersion: calibrated is not available in this version | use envelope (the default), or iid where ticks are known to be independent",
     ),
+    (
+        "kind: gauge\n",
+        "kind: gauge\n    resolution: 1\n",
+        "36:17 metrics.rps.resolution: `resolution` belongs to kind: latency | remove it",
+    ),
+    (
+        "value_unit: ms\n",
+        "value_unit: ms\n    resolution: -1\n",
+        "22:17 metrics.latency_ms.resolution: this is not a resolution | exact, or the step in the metric's unit: resolution: 1",
+    ),
+    (
+        "value_unit: ms\n",
+        "value_unit: ms\n    negative: true\n",
+        "40:5 checks[0].tolerance: a percentage of a value below zero is no tolerance | write an absolute tolerance, or remove `negative` from the metric",
+    ),
 ];
 
 #[test]

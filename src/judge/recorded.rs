@@ -1,0 +1,211 @@
+//! Values as they were recorded: exact, or each one a cell.
+//!
+//! Owns the resolution of a check's metric while the run goes on ([`Recorded`]) and a tick's two
+//! arms at that resolution ([`Pair`]). It must not know what is made of them. Next: `rank`, `tail`.
+//!
+//! A resolution that the plan does not declare is found from the values of closed ticks, the one
+//! just closed included: it is known before the tick is scored and depends on no order within it.
+//! Each arm goes by its own values once there are enough, so a canary with a finer timer does not
+//! hide that its baseline is rounded; until then both arms together tell. What closed with an
+//! earlier resolution stays as it was judged.
+
+use crate::model::Arm;
+use crate::plan::{Metric, Resolution};
+use crate::stats::censored::{self, Cells, Rounding};
+use crate::stats::mann_whitney::{self, Choice};
+use crate::stats::rank::{self, Sorted};
+use crate::stats::resolution::Seen;
+use crate::window::Cell;
+
+/// Steps below this share of the median are too fine to move a verdict: values count as exact.
+const RELATIVE_STEP_MIN: f64 = 1e-4;
+
+/// The resolution of one metric's values, tick by tick.
+#[derive(Debug)]
+pub struct Recorded {
+    resolution: Resolution,
+    negative: bool,
+    seen: [Seen; 2],
+    steps: [f64; 2],
+}
+
+/// One tick's two arms at their resolution; `[baseline, canary]` throughout.
+#[derive(Debug)]
+pub struct Pair<'s> {
+    sorted: [&'s Sorted; 2],
+    rounding: [Rounding; 2],
+    cells: Option<[Cells; 2]>,
+}
+
+/// One arm's values and the share of the other arm below each.
+#[derive(Debug)]
+pub struct Placed {
+    keys: Vec<f64>,
+    /// Share of the other arm below, half of what ties.
+    pub shares: Vec<f64>,
+    /// Weight of each value.
+    pub weights: Vec<u64>,
+}
+
+// === impl Recorded ===
+
+impl Recorded {
+    /// Nothing seen yet of this metric.
+    pub fn new(metric: &Metric) -> Recorded {
+        Recorded {
+            resolution: metric.resolution,
+            negative: metric.negative,
+            seen: Default::default(),
+            steps: [0.0; 2],
+        }
+    }
+
+    /// Takes a closed tick; how its values were recorded, by arm.
+    pub fn close(&mut self, cells: &[Cell; 2], sorted: [&Sorted; 2]) -> [Rounding; 2] {
+        self.negative |= sorted
+            .iter()
+            .any(|arm| arm.values().first().is_some_and(|&value| value < 0.0));
+        // Values cut to fit the tick's bounds lie on a grid that is the cut's, not the sender's.
+        let is_cut = cells.iter().any(|cell| cell.coarse_bits.is_some());
+        if self.resolution == Resolution::Detected && !is_cut {
+            for (seen, arm) in self.seen.iter_mut().zip(sorted) {
+                seen.add(arm);
+            }
+            self.steps = self.found(sorted);
+        }
+        if let Resolution::Step(step) = self.resolution {
+            self.steps = [step; 2];
+        }
+        [0, 1].map(|arm| Rounding {
+            step: self.steps[arm],
+            mantissa_bits: cells[arm].coarse_bits,
+            negative: self.negative,
+        })
+    }
+
+    fn found(&self, sorted: [&Sorted; 2]) -> [f64; 2] {
+        let [baseline, canary] = &self.seen;
+        let steps = if baseline.is_enough() && canary.is_enough() {
+            [baseline.step(), canary.step()]
+        } else {
+            [baseline.with(canary).step(); 2]
+        };
+        let median = sorted
+            .iter()
+            .filter_map(|arm| arm.quantile(0.5))
+            .fold(0.0_f64, |most, median| most.max(median.abs()));
+        steps.map(|step| {
+            step.filter(|step| *step >= RELATIVE_STEP_MIN * median)
+                .unwrap_or(0.0)
+        })
+    }
+
+    /// How an arm's values (by index) are recorded, as far as known.
+    pub fn rounding(&self, arm: usize) -> Rounding {
+        Rounding {
+            step: self.steps[arm],
+            mantissa_bits: None,
+            negative: self.negative,
+        }
+    }
+
+    /// Step of the coarser arm, in the metric's unit; `None` while values are taken as exact.
+    pub fn step(&self) -> Option<f64> {
+        let coarser = self.steps[0].max(self.steps[1]);
+        (coarser > 0.0).then_some(coarser)
+    }
+}
+
+// === impl Pair ===
+
+impl<'s> Pair<'s> {
+    /// Both arms of a tick.
+    pub fn new(baseline: &'s Sorted, canary: &'s Sorted, rounding: [Rounding; 2]) -> Pair<'s> {
+        let exact = rounding.iter().all(Rounding::is_exact);
+        let cells = (!exact).then(|| {
+            [
+                Cells::new(baseline, &rounding[0]),
+                Cells::new(canary, &rounding[1]),
+            ]
+        });
+        Pair {
+            sorted: [baseline, canary],
+            rounding,
+            cells,
+        }
+    }
+
+    /// The cells of both arms, unless all values are exact.
+    pub fn cells(&self) -> Option<&[Cells; 2]> {
+        self.cells.as_ref()
+    }
+
+    /// Mann-Whitney U of the canary over `g(baseline)`.
+    pub fn u(&self, g: impl Fn(f64) -> f64) -> f64 {
+        let [baseline, canary] = self.sorted;
+        match &self.cells {
+            None => rank::two_u(canary, baseline, g) as f64 / 2.0,
+            Some([baseline, canary]) => censored::u(canary, baseline, g),
+        }
+    }
+
+    /// Placements of `[g(baseline), canary]`.
+    pub fn placed(&self, g: impl Fn(f64) -> f64 + Copy) -> [Placed; 2] {
+        let [baseline, canary] = self.sorted;
+        match &self.cells {
+            None => {
+                let moved = baseline.mapped(g);
+                let of = |arm: &Sorted, shares| Placed {
+                    keys: arm.values().to_vec(),
+                    shares,
+                    weights: arm.weights().to_vec(),
+                };
+                [
+                    of(&moved, rank::placements(&moved, canary, |x| x)),
+                    of(canary, rank::placements(canary, baseline, g)),
+                ]
+            }
+            Some([baseline, canary]) => {
+                let moved = baseline.mapped(g);
+                let of = |arm: &Cells, shares| Placed {
+                    keys: arm.lows().to_vec(),
+                    shares,
+                    weights: arm.weights().to_vec(),
+                };
+                [
+                    of(&moved, censored::placements(&moved, canary)),
+                    of(canary, censored::placements(canary, &moved)),
+                ]
+            }
+        }
+    }
+
+    /// Where a recorded value of an arm lies: itself or its cell, moved by `g`.
+    pub fn interval(&self, arm: Arm, value: f64, g: impl Fn(f64) -> f64) -> [f64; 2] {
+        self.rounding[arm.index()].cell(value).map(g)
+    }
+
+    /// One-sided p-values, `[greater, less]`, of this one comparison.
+    pub fn p_values(&self, g: impl Fn(f64) -> f64 + Copy) -> [f64; 2] {
+        let [baseline, canary] = self.sorted;
+        // Cells that nothing moved tie or do not, and ties have an exact law.
+        let unmoved = self.rounding[0] == self.rounding[1]
+            && baseline.values().iter().all(|&value| g(value) == value);
+        if self.cells.is_some() && !unmoved {
+            return censored::p_values(self.u(g), canary.total(), baseline.total());
+        }
+        let moved = baseline.mapped(g);
+        let test = mann_whitney::mann_whitney(canary, &moved, |y| y, Choice::Auto);
+        test.map_or([1.0, 1.0], |test| [test.p_greater, test.p_less])
+    }
+}
+
+// === impl Placed ===
+
+impl Placed {
+    /// Share of the value or cell that begins at `key`.
+    pub fn share_of(&self, key: f64) -> Option<f64> {
+        let at = self.keys.partition_point(|&other| other < key);
+        self.shares.get(at).copied()
+    }
+}
