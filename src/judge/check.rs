@@ -67,6 +67,8 @@ pub struct Evidence {
     pub window: usize,
     /// How many more ticks like the average one so far a verdict would take.
     pub needs_ticks: Option<f64>,
+    /// Units that live for the run, by arm, where samples belong to such.
+    pub units: Option<[usize; 2]>,
     /// Factors applied to the evidence.
     pub factors: BTreeMap<String, f64>,
 }
@@ -84,6 +86,7 @@ impl Evidence {
             tolerance: None,
             window: 0,
             needs_ticks: None,
+            units: None,
             factors: BTreeMap::new(),
         }
     }

@@ -205,6 +205,10 @@ impl Judge {
             window_secs: evidence.window as f64 * tick_secs,
             samples,
             needs,
+            units: evidence.units.map(|[baseline, canary]| PerArm {
+                baseline: baseline as u64,
+                canary: canary as u64,
+            }),
             factors: evidence.factors,
         };
         if self.detail == Detail::Full {

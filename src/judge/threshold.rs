@@ -9,7 +9,7 @@ use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
 use crate::judge::gauge::PairedSide;
 use crate::judge::rank;
 use crate::judge::side::{Adjust, Side};
-use crate::judge::units::{self, UnitSums};
+use crate::judge::units::{self, Units};
 use crate::judge::verdict::Scale;
 use crate::model::Reason;
 use crate::plan::{Dispersion, Limit, LimitSide, MetricKind, Quantile};
@@ -34,7 +34,7 @@ pub struct ThresholdCheck {
     exposure: f64,
     first_exposure: f64,
     values: Sorted,
-    units: UnitSums,
+    units: Units,
     clustered: bool,
     ticks: usize,
 }
@@ -72,7 +72,7 @@ impl ThresholdCheck {
             exposure: 0.0,
             first_exposure: 0.0,
             values: Sorted::default(),
-            units: UnitSums::default(),
+            units: Units::of_metric(setting.metric),
             clustered: setting.metric.cluster.is_some(),
             ticks: 0,
         }
@@ -147,6 +147,7 @@ impl ThresholdCheck {
             };
             self.units.add(unit, total as f64, counted as f64);
         }
+        self.units.close_tick();
     }
 
     /// Looks at the run so far.
@@ -154,7 +155,8 @@ impl ThresholdCheck {
         let mut evidence = Evidence::none(Scale::Value);
         evidence.tolerance = Some(self.limit.value);
         evidence.window = self.ticks;
-        let Some(adjust) = self.adjust() else {
+        evidence.units = units::of_the_run(setting.metric, [0, self.units.len()]);
+        let Some(adjust) = self.adjust(setting.check.require_units) else {
             evidence.wanting = Some(Reason::NeedsUnits);
             return evidence;
         };
@@ -183,7 +185,7 @@ impl ThresholdCheck {
             if adjust.factor > 1.0 {
                 evidence
                     .factors
-                    .insert("design_effect".to_owned(), adjust.factor);
+                    .insert(units::factor_name(setting.metric).to_owned(), adjust.factor);
             }
             self.describe(&mut evidence, setting, fail_bound, pass_bound);
             if !evidence.fail && !evidence.pass {
@@ -277,25 +279,13 @@ impl ThresholdCheck {
         evidence.interval[end] = Some(evidence.interval[end].map_or(limit, tightest));
     }
 
-    fn adjust(&self) -> Option<Adjust> {
+    fn adjust(&self, required: u32) -> Option<Adjust> {
         if !self.clustered || self.seen.1 == 0 {
             return Some(Adjust::NONE);
         }
-        if self.units.len() < units::UNITS_MIN {
-            return None;
-        }
         let share = self.units.mean();
-        let null = share * (1.0 - share) / self.units.count();
-        let observed = self.units.variance_of_mean();
-        let factor = if null > 0.0 {
-            (observed / null).max(1.0)
-        } else {
-            1.0
-        };
-        Some(Adjust {
-            factor,
-            df: self.units.len() as f64 - 1.0,
-        })
+        let null = share * (1.0 - share) / self.units.count().max(1.0);
+        units::adjust(&[(&self.units, null)], required)
     }
 
     /// Values at which the run's distribution function cannot be told from `level`.

@@ -4,6 +4,7 @@
 //! open stream for each kind of check (`kinds`). Streams are seeded, so every outcome is fixed.
 
 mod kinds;
+mod pods;
 mod properties;
 
 use std::sync::Arc;
