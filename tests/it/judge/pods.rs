@@ -87,7 +87,6 @@ fn level(pods: [usize; 2], looks: usize, runs: u64) -> [f64; 2] {
 fn pods_that_differ_are_not_taken_for_a_degradation_nor_for_its_absence() {
     for pods in [[3, 3], [10, 3], [10, 10]] {
         let runs = 150;
-        // Naively 3 against 3 such pods fail or pass wrongly in more than a fifth of all runs.
         let most = 0.065 + 3.0 * (0.065_f64 * 0.935 / runs as f64).sqrt();
         for share in level(pods, 60, runs) {
             assert!(share <= most, "{share} of {pods:?}");
