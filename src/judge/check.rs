@@ -74,6 +74,8 @@ pub struct Evidence {
     pub other_part: Option<PartEvidence>,
     /// How many more ticks like the average one so far a verdict would take.
     pub needs_ticks: Option<f64>,
+    /// Units that live for the run, by arm, where samples belong to such.
+    pub units: Option<[usize; 2]>,
     /// Factors applied to the evidence.
     pub factors: BTreeMap<String, f64>,
 }
@@ -92,6 +94,7 @@ impl Evidence {
             window: 0,
             other_part: None,
             needs_ticks: None,
+            units: None,
             factors: BTreeMap::new(),
         }
     }

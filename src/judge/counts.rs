@@ -13,7 +13,7 @@ use crate::judge::grid::Grid;
 use crate::judge::rank;
 use crate::judge::side::{Adjust, Look, Side};
 use crate::judge::tally::Tally;
-use crate::judge::units::{self, UnitSums};
+use crate::judge::units::{self, Units};
 use crate::judge::verdict::{PartEvidence, Scale};
 use crate::model::Reason;
 use crate::plan::{MetricKind, Tolerance, Worse};
@@ -29,7 +29,7 @@ pub struct CountCheck {
     grid: Grid,
     history: Vec<Tally>,
     run: Tally,
-    units: [UnitSums; 2],
+    units: [Units; 2],
     clustered: bool,
     inconsistent_ticks: usize,
 }
@@ -81,7 +81,7 @@ impl CountCheck {
             grid: Grid::of_ratios(&[1.0 + relative, 1.0 - relative]),
             history: Vec::new(),
             run: Tally::default(),
-            units: Default::default(),
+            units: [0, 1].map(|_| Units::of_metric(setting.metric)),
             clustered: setting.metric.cluster.is_some(),
             inconsistent_ticks: 0,
         }
@@ -107,6 +107,7 @@ impl CountCheck {
                 for (&unit, &(bad, total)) in &cell.by_unit {
                     self.units[arm].add(unit, total as f64, bad as f64);
                 }
+                self.units[arm].close_tick();
             }
         }
         self.run.add(&tick);
@@ -142,7 +143,8 @@ impl CountCheck {
             evidence.wanting = Some(Reason::BadData);
             return evidence;
         }
-        let Some(adjust) = self.adjust() else {
+        evidence.units = units::of_the_run(setting.metric, self.units.each_ref().map(Units::len));
+        let Some(adjust) = self.adjust(setting.check.require_units) else {
             evidence.wanting = Some(Reason::NeedsUnits);
             return evidence;
         };
@@ -160,28 +162,23 @@ impl CountCheck {
 
     /// Between-unit variance of the bad share over the binomial one: the largest of both arms
     /// together and each arm alone, since bursts often hit one arm only.
-    fn adjust(&self) -> Option<Adjust> {
+    fn adjust(&self, required: u32) -> Option<Adjust> {
         if !self.clustered || self.history.is_empty() {
             return Some(Adjust::NONE);
         }
-        let [baseline, canary] = &self.units;
-        if baseline.len() < units::UNITS_MIN || canary.len() < units::UNITS_MIN {
-            return None;
-        }
-        let observed = self.units.each_ref().map(UnitSums::variance_of_mean);
-        let null = [0, 1].map(|arm| {
+        let null = |arm: usize| {
             let (share, total) = (self.run.share(arm), self.run.total[arm] as f64);
             share * (1.0 - share) / total
-        });
-        let over = |observed: f64, null: f64| if null > 0.0 { observed / null } else { 1.0 };
-        let factor = over(observed[0] + observed[1], null[0] + null[1])
-            .max(over(observed[0], null[0]))
-            .max(over(observed[1], null[1]))
-            .max(1.0);
-        Some(Adjust {
-            factor,
-            df: units::degrees_of_freedom(baseline, canary),
-        })
+        };
+        let arms = [(&self.units[0], null(0)), (&self.units[1], null(1))];
+        let mut adjust = units::adjust(&arms, required)?;
+        for arm in arms {
+            let alone = units::adjust(&[arm], required)?;
+            if alone.factor > adjust.factor {
+                adjust = alone;
+            }
+        }
+        Some(adjust)
     }
 
     fn describe(
@@ -194,7 +191,7 @@ impl CountCheck {
         if adjust.factor > 1.0 {
             evidence
                 .factors
-                .insert("design_effect".to_owned(), adjust.factor);
+                .insert(units::factor_name(setting.metric).to_owned(), adjust.factor);
         }
         let at = looks.iter().position(|look| look.fail).unwrap_or(0);
         let (Some(look), Some(side)) = (looks.get(at), self.sides.get(at)) else {

@@ -49,6 +49,8 @@ pub struct PairedSide {
     numbers: Vec<Option<f64>>,
     failed: bool,
     claims: [Option<Claim>; 2],
+    /// Bounds at the latest tick that each claim's paths have taken.
+    bounds: [f64; 2],
 }
 
 /// One look at paired numbers.
@@ -251,6 +253,7 @@ impl PairedSide {
             numbers: Vec::new(),
             failed: false,
             claims: [None, None],
+            bounds: [f64::INFINITY; 2],
         }
     }
 
@@ -326,14 +329,15 @@ impl PairedSide {
             }
         };
         self.claims[index] = Some(claim);
-        let mut bound = f64::INFINITY;
+        // Paths that are at this tick already gave their bound.
+        let bound = &mut self.bounds[index];
         if let Some(paths) = scratch.paired.get(claim) {
             for tick in paths.ticks()..self.numbers.len() {
                 let present = self.numbers[tick].is_some();
-                bound = paths.look(present, spending.cumulative_extended(tick + 1));
+                *bound = paths.look(present, spending.cumulative_extended(tick + 1));
             }
         }
-        bound
+        *bound
     }
 
     /// Mean of the numbers within the last `window` ticks, and its standard error as the test

@@ -220,6 +220,10 @@ impl Judge {
             other_part: evidence.other_part,
             samples,
             needs,
+            units: evidence.units.map(|[baseline, canary]| PerArm {
+                baseline: baseline as u64,
+                canary: canary as u64,
+            }),
             factors: evidence.factors,
         };
         if self.detail == Detail::Full {

@@ -11,7 +11,7 @@ use crate::judge::forecast;
 use crate::judge::grid::Grid;
 use crate::judge::recorded::{Pair, Placed, Recorded};
 use crate::judge::side::{Adjust, Look, Side};
-use crate::judge::units::{self, UnitSums};
+use crate::judge::units::{self, Units};
 use crate::judge::verdict::Scale;
 use crate::model::{Arm, Reason};
 use crate::plan::{Tolerance, Worse};
@@ -40,7 +40,7 @@ struct OneSide {
     worse_is_lower: bool,
     side: Side,
     shape: [Placement; 2],
-    units: [UnitSums; 2],
+    units: [Units; 2],
     single: Option<SingleLook>,
 }
 
@@ -77,7 +77,7 @@ impl RankCheck {
                     setting.pass_spending(1.0),
                 ),
                 shape: Default::default(),
-                units: Default::default(),
+                units: [0, 1].map(|_| Units::of_metric(setting.metric)),
                 single: None,
             })
             .collect();
@@ -129,9 +129,13 @@ impl RankCheck {
             evidence.wanting = Some(Reason::BadData);
             return evidence;
         }
+        evidence.units = units::of_the_run(
+            setting.metric,
+            self.sides[0].units.each_ref().map(Units::len),
+        );
         let (mut looks, mut adjusts) = (Vec::new(), Vec::new());
         for side in &mut self.sides {
-            let Some(adjust) = side.adjust(self.clustered) else {
+            let Some(adjust) = side.adjust(self.clustered, setting.check.require_units) else {
                 evidence.wanting = Some(Reason::NeedsUnits);
                 return evidence;
             };
@@ -166,8 +170,10 @@ impl RankCheck {
             .map(|adjust| adjust.factor)
             .fold(1.0, f64::max);
         if factor > 1.0 {
-            let name = if self.clustered {
-                "design_effect"
+            let shapes = self.sides.iter().map(OneSide::shape_factor);
+            let shape = shapes.fold(1.0, f64::max);
+            let name = if factor > shape {
+                units::factor_name(setting.metric)
             } else {
                 "shape"
             };
@@ -246,28 +252,21 @@ impl OneSide {
         }
     }
 
-    /// The dispersion to allow for; `None` when a clustered arm has too few units.
-    fn adjust(&self, clustered: bool) -> Option<Adjust> {
+    /// The dispersion to allow for, the larger of units' and shape's; `None` when a clustered arm
+    /// has too few units.
+    fn adjust(&self, clustered: bool, required: u32) -> Option<Adjust> {
         if !clustered {
             return Some(Adjust {
                 factor: self.shape_factor(),
                 df: f64::INFINITY,
             });
         }
-        let [baseline, canary] = &self.units;
-        if baseline.len() < units::UNITS_MIN || canary.len() < units::UNITS_MIN {
-            return None;
-        }
-        let observed = baseline.variance_of_mean() + canary.variance_of_mean();
-        let null: f64 = self.shape.iter().map(Placement::null_of_mean).sum();
-        let factor = if null > 0.0 {
-            (observed / null).max(1.0)
-        } else {
-            1.0
-        };
+        let nulls = self.shape.each_ref().map(Placement::null_of_mean);
+        let arms = [(&self.units[0], nulls[0]), (&self.units[1], nulls[1])];
+        let between = units::adjust(&arms, required)?;
         Some(Adjust {
-            factor,
-            df: units::degrees_of_freedom(baseline, canary),
+            factor: between.factor.max(self.shape_factor()),
+            df: between.df,
         })
     }
 
@@ -362,7 +361,7 @@ pub(super) fn sorted(cell: &Cell) -> Sorted {
 }
 
 /// Adds each value's placement to its unit; `key` is where the value's cell begins.
-fn add_units(sums: &mut UnitSums, cell: &Cell, placed: &Placed, key: impl Fn(f64) -> f64) {
+fn add_units(sums: &mut Units, cell: &Cell, placed: &Placed, key: impl Fn(f64) -> f64) {
     for (i, &value) in cell.values.iter().enumerate() {
         let weight = cell.weights.get(i).copied().unwrap_or(1) as f64;
         let (Some(share), Some(&unit)) = (placed.share_of(key(value)), cell.units.get(i)) else {
@@ -370,6 +369,7 @@ fn add_units(sums: &mut UnitSums, cell: &Cell, placed: &Placed, key: impl Fn(f64
         };
         sums.add(unit, weight, weight * share);
     }
+    sums.close_tick();
 }
 
 fn grid_of(directions: &[bool], tolerance: &Tolerance) -> Grid {

@@ -55,6 +55,9 @@ pub fn of_finding(setting: &Setting<'_>, finding: &Finding) -> String {
         ),
         reason => format!("{subject}: {}", about(reason)),
     };
+    if finding.verdict != Outcome::Inconclusive {
+        text.push_str(&single_unit(finding));
+    }
     if let Some(&step) = finding.factors.get(check::RESOLUTION) {
         let step = in_unit(setting, step, true);
         text.push_str(&format!("; values taken as rounded to {step}"));
@@ -70,6 +73,19 @@ pub fn of_finding(setting: &Setting<'_>, finding: &Finding) -> String {
         ));
     }
     text
+}
+
+/// What a single unit's evidence is about.
+fn single_unit(finding: &Finding) -> String {
+    let Some(units) = &finding.units else {
+        return String::new();
+    };
+    let arm = match (units.baseline, units.canary) {
+        (_, 1) => "canary",
+        (1, _) => "baseline",
+        _ => return String::new(),
+    };
+    format!("; the {arm} is a single unit, so this speaks for that unit and not for its version")
 }
 
 /// One sentence about a whole verdict.

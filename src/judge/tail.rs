@@ -15,7 +15,7 @@ use crate::judge::grid::Grid;
 use crate::judge::rank;
 use crate::judge::recorded::{Pair, Recorded};
 use crate::judge::side::{Adjust, Look, Side};
-use crate::judge::units::{self, UnitSums};
+use crate::judge::units::{self, Units};
 use crate::judge::verdict::Scale;
 use crate::model::{Arm, Reason};
 use crate::plan::{Quantile, Tolerance, Worse};
@@ -49,7 +49,7 @@ struct OneSide {
     /// Level in the orientation where higher is worse.
     level: f64,
     side: Side,
-    units: [UnitSums; 2],
+    units: [Units; 2],
     /// Beyond and all, by arm: the binomial variance the design effect is measured against.
     beyond: [(f64, f64); 2],
 }
@@ -81,7 +81,7 @@ impl TailCheck {
                     setting.fail_spending(share),
                     setting.pass_spending(1.0),
                 ),
-                units: Default::default(),
+                units: [0, 1].map(|_| Units::of_metric(setting.metric)),
                 beyond: Default::default(),
             })
             .collect();
@@ -181,9 +181,13 @@ impl TailCheck {
             evidence.wanting = Some(Reason::BadData);
             return evidence;
         }
+        evidence.units = units::of_the_run(
+            setting.metric,
+            self.sides[0].units.each_ref().map(Units::len),
+        );
         let (mut looks, mut adjusts) = (Vec::new(), Vec::new());
         for side in &mut self.sides {
-            let Some(adjust) = side.adjust(self.clustered) else {
+            let Some(adjust) = side.adjust(self.clustered, setting.check.require_units) else {
                 evidence.wanting = Some(Reason::NeedsUnits);
                 return evidence;
             };
@@ -218,7 +222,8 @@ impl TailCheck {
             .map(|adjust| adjust.factor)
             .fold(1.0, f64::max);
         if factor > 1.0 {
-            evidence.factors.insert("design_effect".to_owned(), factor);
+            let name = units::factor_name(setting.metric);
+            evidence.factors.insert(name.to_owned(), factor);
         }
         if let Some(step) = self.recorded.step() {
             evidence.factors.insert(check::RESOLUTION.to_owned(), step);
@@ -397,35 +402,22 @@ impl OneSide {
                 }
                 self.units[arm].add(unit, weight, weight * cut.score(turned));
             }
+            self.units[arm].close_tick();
         }
     }
 
-    fn adjust(&self, clustered: bool) -> Option<Adjust> {
+    fn adjust(&self, clustered: bool, required: u32) -> Option<Adjust> {
         if !clustered || self.side.information() <= 0.0 {
             return Some(Adjust::NONE);
         }
-        let [baseline, canary] = &self.units;
-        if baseline.len() < units::UNITS_MIN || canary.len() < units::UNITS_MIN {
-            return None;
-        }
-        let null: f64 = self
-            .beyond
-            .iter()
-            .map(|&(beyond, all)| {
-                let share = beyond / all;
-                share * (1.0 - share) / all
-            })
-            .sum();
-        let observed = baseline.variance_of_mean() + canary.variance_of_mean();
-        let factor = if null > 0.0 {
-            (observed / null).max(1.0)
-        } else {
-            1.0
-        };
-        Some(Adjust {
-            factor,
-            df: units::degrees_of_freedom(baseline, canary),
-        })
+        let nulls = self.beyond.map(|(beyond, all)| {
+            let share = beyond / all;
+            share * (1.0 - share) / all
+        });
+        units::adjust(
+            &[(&self.units[0], nulls[0]), (&self.units[1], nulls[1])],
+            required,
+        )
     }
 }
 

@@ -15,7 +15,7 @@ use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
 use crate::judge::gauge::{PairedLook, PairedSide};
 use crate::judge::measure::{self, Measure, Seen};
 use crate::judge::side::{Adjust, Look, Side};
-use crate::judge::units::{self, UnitSums};
+use crate::judge::units::{self, Units};
 use crate::judge::verdict::Scale;
 use crate::model::Reason;
 use crate::plan::{Dispersion, Limit, LimitSide, MetricKind, Quantile};
@@ -32,7 +32,7 @@ pub struct ThresholdCheck {
     limit: Limit,
     test: Test,
     measure: Measure,
-    units: UnitSums,
+    units: Units,
     clustered: bool,
 }
 
@@ -67,7 +67,7 @@ impl ThresholdCheck {
             limit,
             test,
             measure: Measure::new(kind, at, limit.side, setting.looks_planned()),
-            units: UnitSums::default(),
+            units: Units::of_metric(setting.metric),
             clustered: setting.metric.cluster.is_some(),
         }
     }
@@ -123,6 +123,7 @@ impl ThresholdCheck {
             };
             self.units.add(unit, total as f64, counted as f64);
         }
+        self.units.close_tick();
     }
 
     /// Looks at the run so far.
@@ -130,14 +131,15 @@ impl ThresholdCheck {
         let mut evidence = Evidence::none(Scale::Value);
         evidence.tolerance = Some(self.limit.value);
         evidence.window = self.measure.ticks();
-        let Some(adjust) = self.adjust() else {
+        evidence.units = units::of_the_run(setting.metric, [0, self.units.len()]);
+        let Some(adjust) = self.adjust(setting.check.require_units) else {
             evidence.wanting = Some(Reason::NeedsUnits);
             return evidence;
         };
         let full = setting.detail == Detail::Full;
         if full && adjust.factor > 1.0 {
             let factors = &mut evidence.factors;
-            factors.insert("design_effect".to_owned(), adjust.factor);
+            factors.insert(units::factor_name(setting.metric).to_owned(), adjust.factor);
         }
         let (z_whole, pass_bound) = match &mut self.test {
             Test::Count(side) => {
@@ -227,25 +229,13 @@ impl ThresholdCheck {
         evidence.interval = if sign < 0.0 { [ends[1], ends[0]] } else { ends };
     }
 
-    fn adjust(&self) -> Option<Adjust> {
+    fn adjust(&self, required: u32) -> Option<Adjust> {
         if !self.clustered || self.measure.run().all == 0 {
             return Some(Adjust::NONE);
         }
-        if self.units.len() < units::UNITS_MIN {
-            return None;
-        }
         let share = self.units.mean();
-        let null = share * (1.0 - share) / self.units.count();
-        let observed = self.units.variance_of_mean();
-        let factor = if null > 0.0 {
-            (observed / null).max(1.0)
-        } else {
-            1.0
-        };
-        Some(Adjust {
-            factor,
-            df: self.units.len() as f64 - 1.0,
-        })
+        let null = share * (1.0 - share) / self.units.count().max(1.0);
+        units::adjust(&[(&self.units, null)], required)
     }
 }
 

@@ -96,7 +96,11 @@ pub struct Finding {
     pub samples: PerArm<u64>,
     /// What is still missing for a verdict; `null` once there is one or when it cannot be told.
     pub needs: Option<Needs>,
-    /// Every factor that weakened the evidence, by name (`design_effect`, `shape`, ...).
+    /// Units (pods, clients) that live for the run and were seen so far; absent for other metrics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub units: Option<PerArm<u64>>,
+    /// Every factor that weakened the evidence, by name: `design_effect` (units of a tick),
+    /// `between_unit` (units of the run), `shape`, `autocorrelation`.
     pub factors: BTreeMap<String, f64>,
 }
 

@@ -8,6 +8,7 @@
 mod extension;
 mod kinds;
 mod limits;
+mod pods;
 mod properties;
 mod recorded;
 
