@@ -207,6 +207,7 @@ impl Analysis {
         effects: &mut Vec<Effect>,
     ) {
         while !self.is_final() && self.window.is_due(now) {
+            let due = self.window.due();
             let tick = self.window.close();
             let judgement = self.judge.close_and_look(&tick, scratch);
             for step in self.steps.iter_mut() {
@@ -220,6 +221,7 @@ impl Analysis {
                     reason,
                 });
             self.judgement = Some(judgement);
+            effects.push(Effect::Looked { due });
             if !self.is_final() {
                 self.emit(EventKind::Look, now, effects);
             }

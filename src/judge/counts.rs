@@ -344,6 +344,13 @@ impl OneSide {
         ];
         self.failed |=
             parts.iter().flatten().all(|&crossing| crossing) && parts.iter().any(Option::is_some);
+        let may_yet_fail = !self.failed && parts.iter().all(Option::is_some);
+        if let Some(side) = self.relative.as_mut() {
+            side.cross_again(may_yet_fail);
+        }
+        if let Some(part) = self.absolute.as_mut() {
+            part.cross_again(may_yet_fail);
+        }
         let relative_passes = relative.is_some_and(|look| look.pass);
         let absolute_passes = absolute.is_some_and(|look| look.pass);
         PartsLook {

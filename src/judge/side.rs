@@ -12,13 +12,14 @@
 //! threshold, and only above it the null paths are rebuilt from the stored laws, in scratch
 //! memory that all checks share.
 
-use crate::judge::scratch::{Claim, Scratch};
+use crate::judge::scratch::{Claim, Kept, Scratch};
 use crate::stats::count_dp::{CountDp, CountTail};
 use crate::stats::count_law::CountLaw;
 use crate::stats::lan_demets::{LanDemets, MIN_INFORMATION_STEP};
 use crate::stats::law::Law;
 use crate::stats::multiscale::{self, Peak};
-use crate::stats::null_paths::NullPaths;
+use crate::stats::noise::Noise;
+use crate::stats::null_paths::{NullPaths, Removed};
 use crate::stats::special;
 use crate::stats::spending;
 
@@ -118,11 +119,15 @@ pub struct Side {
     exact_counts: bool,
     fail_bounds: Vec<f64>,
     claim: Option<Claim>,
+    /// Null paths removed by the looks of which the bounds are known.
+    removed: Removed,
     pass_gaussian: PassGaussian,
     pass_counts: PassCounts,
     tail: CountTail,
     tail_looked: usize,
     failed_at: Option<usize>,
+    /// Whether crossings matter even after the first.
+    crosses_again: bool,
     passing: bool,
 }
 
@@ -159,6 +164,7 @@ impl Side {
             exact_counts: true,
             fail_bounds: Vec::new(),
             claim: None,
+            removed: Removed::default(),
             pass_gaussian: PassGaussian::default(),
             pass_counts: PassCounts {
                 recursion: CountDp::lower(),
@@ -168,6 +174,7 @@ impl Side {
             tail: CountTail::default(),
             tail_looked: 0,
             failed_at: None,
+            crosses_again: false,
             passing: false,
         }
     }
@@ -176,6 +183,12 @@ impl Side {
     /// same hypothesis has spent the rest.
     pub fn begin_passing_after(&mut self, look: usize) {
         self.pass_spending.elsewhere = self.pass_spending.cumulative(look);
+    }
+
+    /// Whether the caller needs to know of crossings after the first, because another test must
+    /// cross at the same look. Otherwise nothing is simulated once a degradation is shown.
+    pub fn cross_again(&mut self, needed: bool) {
+        self.crosses_again = needed;
     }
 
     /// Whether the last look showed a pass.
@@ -300,14 +313,20 @@ impl Side {
     }
 
     /// The bound that the statistic is held against at this look. Where the screen shows that the
-    /// statistic is certainly below its threshold the valid ceiling stands in for it.
+    /// statistic is certainly below its threshold, or nothing depends on it any more, the valid
+    /// ceiling stands in for it.
     fn fail_bound(&mut self, look: usize, statistic: f64, scratch: &mut Scratch) -> f64 {
         let alpha = self.fail_spending.cumulative(look);
-        if self.fail_bounds.len() < look && self.is_certainly_below(statistic, alpha) {
-            let before = self.fail_spending.cumulative(look - 1);
-            let planned = self.fail_spending.looks_planned;
-            let ceiling = multiscale::threshold_ceiling(&self.prefix_v, planned, alpha - before);
-            return ceiling.max(statistic + 2.0 * THRESHOLD_SLACK);
+        let before = self.fail_spending.cumulative(look - 1);
+        let planned = self.fail_spending.looks_planned;
+        if self.fail_bounds.len() < look {
+            let ceiling = |v: &[f64]| multiscale::threshold_ceiling(v, planned, alpha - before);
+            if self.failed_at.is_some() && !self.crosses_again {
+                return ceiling(&self.prefix_v);
+            }
+            if self.is_certainly_below(statistic, alpha) {
+                return ceiling(&self.prefix_v).max(statistic + 2.0 * THRESHOLD_SLACK);
+            }
         }
         self.simulate_to(look, scratch);
         let simulated = self.fail_bounds[look - 1];
@@ -317,8 +336,6 @@ impl Side {
         // Early in a long run the alpha spent is less than one path in all of them, and nothing
         // can be simulated. The union bound over windows still can tell a landslide; together
         // such looks spend less than one path's worth (1/20,001) beyond what is booked.
-        let before = self.fail_spending.cumulative(look - 1);
-        let planned = self.fail_spending.looks_planned;
         multiscale::threshold_ceiling(&self.prefix_v, planned, alpha - before)
     }
 
@@ -347,27 +364,33 @@ impl Side {
     /// Every path takes each tick's own law, also where a factor weakens the statistic: so rare
     /// clustered counts are held against their own skewed tail and not against a Gaussian one.
     fn simulate_to(&mut self, look: usize, scratch: &mut Scratch) {
-        let claim = match self.claim.filter(|claim| scratch.null.holds(*claim)) {
+        let known = self.fail_bounds.len();
+        if known >= look {
+            return;
+        }
+        let planned = self.fail_spending.looks_planned;
+        let count = NullPaths::count(planned, scratch.paths_max());
+        let Scratch { null, noise, .. } = scratch;
+        let noise = noise_of(noise, &self.seed, planned, count);
+        let claim = match self.claim.filter(|claim| null.holds(*claim)) {
             Some(claim) => claim,
             None => {
-                let planned = self.fail_spending.looks_planned;
-                let fresh = NullPaths::new(self.seed, planned, scratch.paths_max());
-                self.fail_bounds.clear();
-                scratch.null.keep(fresh.bytes(), fresh)
+                let removed = std::mem::take(&mut self.removed);
+                let past = self.laws[..known].iter();
+                let resumed = NullPaths::resumed(planned, count, past, removed, noise);
+                null.keep(resumed.bytes(), resumed)
             }
         };
         self.claim = Some(claim);
-        let Some(paths) = scratch.null.get(claim) else {
+        let Some(paths) = null.get(claim) else {
             return;
         };
-        while paths.looks() < look {
-            let next = paths.looks();
-            let law = &self.laws[next];
+        for next in known..look {
             let alpha = self.fail_spending.cumulative(next + 1);
-            let bound = paths.look(law, alpha);
-            self.fail_bounds.truncate(next);
-            self.fail_bounds.push(bound);
+            self.fail_bounds
+                .push(paths.look(&self.laws[next], alpha, noise));
         }
+        self.removed = paths.removed().clone();
     }
 
     fn pass(&mut self, look: usize, whole: f64, adjust: Adjust) -> (bool, f64) {
@@ -442,4 +465,20 @@ impl Side {
             state.bound = f64::INFINITY;
         }
     }
+}
+
+/// The noise of a seed, drawn by whoever needed it first.
+fn noise_of<'n>(
+    kept: &'n mut Kept<Noise>,
+    seed: &[u8; 32],
+    looks_planned: usize,
+    paths: usize,
+) -> &'n mut Noise {
+    let claim = kept
+        .find(|noise| noise.is_of(seed, paths))
+        .unwrap_or_else(|| {
+            let fresh = Noise::new(*seed, looks_planned, paths);
+            kept.keep(fresh.bytes(), fresh)
+        });
+    kept.get(claim).expect("noise just found or kept is held")
 }
