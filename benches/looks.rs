@@ -13,7 +13,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use common::{Args, Verdicts, median};
+use common::{Args, Verdicts, undisturbed};
 use davy::config::plan_file::parse_plan;
 use davy::judge::Judge;
 use davy::judge::check::Detail;
@@ -34,13 +34,13 @@ const TICKS: usize = 60;
 
 fn micros(runs: usize, mut work: impl FnMut()) -> f64 {
     // Many calls a reading: one is shorter than a clock can tell.
-    const CALLS: usize = 100;
+    const CALLS: usize = 20;
     let reading = |_| {
         let begun = Instant::now();
         (0..CALLS).for_each(|_| work());
         begun.elapsed().as_secs_f64() * 1e6 / CALLS as f64
     };
-    median((0..runs).map(reading).collect())
+    undisturbed((0..runs).map(reading).collect())
 }
 
 fn side() -> Side {
