@@ -8,6 +8,8 @@
 //! every tolerance, where lazy thresholds help least. Printed are CPU seconds of the engine's
 //! thread per simulated second, samples made elsewhere, and the largest resident memory.
 
+#![expect(clippy::disallowed_methods, reason = "it measures time")]
+
 mod common;
 
 use std::collections::BTreeMap;

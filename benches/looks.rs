@@ -7,6 +7,8 @@
 //! second a tick that arrives and slides every window; the third a plan of five checks at its last
 //! ticks, both arms alike (`healthy`) and the canary exactly on every tolerance (`boundary`).
 
+#![expect(clippy::disallowed_methods, reason = "it measures time")]
+
 mod common;
 
 use std::hint::black_box;

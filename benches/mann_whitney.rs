@@ -8,6 +8,8 @@
 //! data of its own; the time that a tenth of the calls do not exceed is reported. Then the
 //! cost of U and p from sorted values, which any number of looks share.
 
+#![expect(clippy::disallowed_methods, reason = "it measures time")]
+
 mod common;
 
 use std::hint::black_box;

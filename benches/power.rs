@@ -10,6 +10,8 @@
 //! may; so the two are compared at equal false alarm. davy runs at a tolerance of zero, for the
 //! others know none. Each figure stands beside its bound.
 
+#![expect(clippy::disallowed_methods, reason = "it measures time")]
+
 mod common;
 
 use std::sync::Arc;
