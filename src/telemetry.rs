@@ -93,10 +93,7 @@ impl Metrics {
                 "bytes of sample requests, decompressed",
             )?,
             looks: make.counter("davy_looks_total", "ticks closed and evaluated")?,
-            looks_late: make.histogram(
-                "davy_looks_late_seconds",
-                "how much later than due ticks were evaluated; 0 when on time",
-            )?,
+            looks_late: make.histogram("davy_looks_late_seconds", "how late looks were")?,
             verdicts: make.counters(
                 "davy_verdicts_total",
                 "final verdicts",
