@@ -3,6 +3,8 @@
 CARGO ?= cargo
 # Extra flags for every cargo call, such as --locked or --offline.
 CARGO_FLAGS ?=
+# The interpreter that `make bench` asks for scipy.
+PYTHON ?= python3
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo demo-healthy test fmt lint docs deny bench sim packages-build packages-test
@@ -35,8 +37,13 @@ docs: packages-build ## the documentation, broken links are errors
 deny: ## licences, sources and banned crates of the dependencies (needs cargo-deny)
 	$(CARGO) deny check bans licenses sources
 
-bench: packages-test ## the benches, minutes each
-	$(CARGO) bench $(CARGO_FLAGS)
+bench: packages-test ## every bench with its bounds, some minutes; PYTHON= an interpreter with scipy
+	$(CARGO) bench $(CARGO_FLAGS) --bench mann_whitney -- python=$(PYTHON)
+	$(CARGO) bench $(CARGO_FLAGS) --bench looks
+	$(CARGO) bench $(CARGO_FLAGS) --bench null_paths
+	$(CARGO) bench $(CARGO_FLAGS) --bench fleet
+	$(CARGO) bench $(CARGO_FLAGS) --bench fleet -- state=boundary
+	$(CARGO) bench $(CARGO_FLAGS) --bench power
 
 sim: packages-build ## the simulations of false alarms and power, an hour or less
 	$(CARGO) run --release --quiet $(CARGO_FLAGS) -- simulate

@@ -35,6 +35,9 @@ pub struct Metrics {
     pub ingest_decoded_bytes: IntCounter,
     /// `davy_looks_total`
     pub looks: IntCounter,
+    /// `davy_looks_late_seconds`: how much later than due a tick was evaluated; looks that are on
+    /// time count as 0. Where the engine cannot keep up, looks are late; none is skipped.
+    pub looks_late: Histogram,
     /// `davy_verdicts_total{plan,verdict,reason}`: final ones.
     pub verdicts: IntCounterVec,
     /// `davy_analyses_started_total{plan}`
@@ -90,6 +93,7 @@ impl Metrics {
                 "bytes of sample requests, decompressed",
             )?,
             looks: make.counter("davy_looks_total", "ticks closed and evaluated")?,
+            looks_late: make.histogram("davy_looks_late_seconds", "how late looks were")?,
             verdicts: make.counters(
                 "davy_verdicts_total",
                 "final verdicts",

@@ -199,7 +199,13 @@ impl Window {
         }
         let settled = self.end_of(self.next).plus(self.lateness);
         let watermark = self.newest.map(|newest| newest.min(now));
-        watermark.is_some_and(|mark| mark >= settled) || now >= settled.plus(self.idle_after())
+        watermark.is_some_and(|mark| mark >= settled) || now >= self.due()
+    }
+
+    /// Clock time at which the oldest open tick closes even without its watermark.
+    pub fn due(&self) -> Timestamp {
+        let settled = self.end_of(self.next).plus(self.lateness);
+        settled.plus(self.idle_after())
     }
 
     /// Closes the oldest open tick, whether or not it is due.

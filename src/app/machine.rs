@@ -138,6 +138,13 @@ impl Machine {
                 Effect::Record { analysis, line } => {
                     commit.writes.push(Write::Record { analysis, line });
                 }
+                Effect::Looked { due } => {
+                    // The clock is read again: one input can close ticks of many analyses, and the
+                    // last of them has waited for all the others.
+                    let late = self.clock.now().since(due).max(0);
+                    self.metrics.looks.inc();
+                    self.metrics.looks_late.observe(late as f64 / 1000.0);
+                }
                 Effect::Forgotten { analysis } => {
                     self.running.remove(&analysis);
                     forgotten.push(analysis.clone());
@@ -192,8 +199,7 @@ impl Machine {
                 .analyses_started
                 .with_label_values(&[plan])
                 .inc(),
-            EventKind::Look => self.metrics.looks.inc(),
-            EventKind::VerdictChanged | EventKind::WatchEnded => {}
+            EventKind::Look | EventKind::VerdictChanged | EventKind::WatchEnded => {}
             EventKind::WatchAlarm => {
                 tracing::warn!(
                     analysis = event.analysis,
@@ -229,5 +235,78 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Step { .. } => "step",
         Input::Cancel { .. } => "cancel",
         Input::Asked { .. } => "asked",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::config::plan_file::parse_plan;
+    use crate::engine::{Limits, Start};
+    use crate::store::memory::{Bounds, MemoryStore};
+
+    const PLAN: &str = "version: davy/v1
+plan: late
+horizon: 10s
+tick: 1s
+lateness: 1s
+metrics: {latency: {kind: latency}}
+checks: [{compare: latency, tolerance: 10%}]
+";
+
+    fn machine(clock: &Arc<ManualClock>, runtime: &tokio::runtime::Runtime) -> Machine {
+        let (_, inputs) = std::sync::mpsc::channel();
+        let bounds = Bounds {
+            recording_bytes_max: 1 << 20,
+            recordings_bytes_max: 1 << 20,
+            outbox_max: 1,
+        };
+        Machine {
+            state: State::new(Limits::default()),
+            inputs,
+            clock: clock.clone(),
+            store: Arc::new(MemoryStore::new(bounds)),
+            watchers: Arc::default(),
+            metrics: Arc::new(Metrics::new("0").expect("names are unique")),
+            endpoints: Vec::new(),
+            bells: HashMap::new(),
+            runtime: runtime.handle().clone(),
+            running: BTreeSet::new(),
+        }
+    }
+
+    fn perform(machine: &mut Machine, input: Input) {
+        machine.perform(Knock { input, reply: None });
+    }
+
+    #[test]
+    fn an_engine_that_falls_behind_is_late_with_every_look_and_skips_none() {
+        let clock = Arc::new(ManualClock::at(Timestamp(1_700_000_000_000)));
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let mut machine = machine(&clock, &runtime);
+        let plan = parse_plan("late.yaml", PLAN)
+            .unwrap_or_else(|p| panic!("{p}"))
+            .plan;
+        let start = Start {
+            id: "one".to_owned(),
+            plan: Arc::new(plan),
+            arms: Default::default(),
+            change: Default::default(),
+            idempotency_key: None,
+            request_digest: String::new(),
+        };
+        perform(&mut machine, Input::Start(start));
+        // The first tick ends after 1 s; lateness and the idle wait are 1 s each.
+        clock.advance(3_000);
+        perform(&mut machine, Input::Tick);
+        assert_eq!(machine.metrics.looks.get(), 1);
+        assert_eq!(machine.metrics.looks_late.get_sample_sum(), 0.0);
+        // Then nothing is done for four seconds, in which four more looks fall due.
+        clock.advance(4_000);
+        perform(&mut machine, Input::Tick);
+        assert_eq!(machine.metrics.looks.get(), 5);
+        assert_eq!(machine.metrics.looks_late.get_sample_count(), 5);
+        assert_eq!(machine.metrics.looks_late.get_sample_sum(), 3.0 + 2.0 + 1.0);
     }
 }

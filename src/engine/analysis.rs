@@ -213,6 +213,7 @@ impl Analysis {
         effects: &mut Vec<Effect>,
     ) {
         while self.takes_samples() && self.window.is_due(now) {
+            let due = self.window.due();
             let tick = self.window.close();
             if self.is_final() {
                 self.watch_tick(&tick, now, effects);
@@ -229,6 +230,7 @@ impl Analysis {
                 reason,
             });
             self.judgement = Some(judgement);
+            effects.push(Effect::Looked { due });
             if self
                 .ended
                 .is_some_and(|ended| ended.outcome == Outcome::Pass)

@@ -88,6 +88,12 @@ pub enum Effect {
         /// One line of the recording, without a newline.
         line: String,
     },
+    /// A tick was closed and evaluated.
+    Looked {
+        /// Clock time by which it was to be: end of the tick, lateness and the wait for an idle
+        /// stream. Later than that, the engine did not keep up.
+        due: Timestamp,
+    },
     /// An analysis left memory by retention: forget its events and recording.
     Forgotten {
         /// Id of the analysis.

@@ -113,6 +113,11 @@ impl AbsolutePart {
         }
     }
 
+    /// See [`Side::cross_again`].
+    pub fn cross_again(&mut self, needed: bool) {
+        self.above.cross_again(needed);
+    }
+
     /// Takes a tick, turned so that the degradation is "the canary has more".
     pub fn close(&mut self, tick: &Tally) {
         self.ticks += 1;

@@ -394,6 +394,13 @@ impl OneSide {
         ];
         self.failed |=
             parts.iter().flatten().all(|&crossing| crossing) && parts.iter().any(Option::is_some);
+        let may_yet_fail = !self.failed && parts.iter().all(Option::is_some);
+        if let Some(side) = self.relative.as_mut() {
+            side.cross_again(may_yet_fail);
+        }
+        if let Some(part) = self.absolute.as_mut() {
+            part.cross_again(may_yet_fail);
+        }
         let of_relative = relative.zip(self.relative.as_ref()).map(|(look, side)| {
             Ahead::of(
                 &look,

@@ -30,6 +30,7 @@ mod pass_gaussian;
 mod rank;
 mod recorded;
 mod series;
+mod spending;
 mod tail;
 mod tally;
 mod threshold;

@@ -2,14 +2,16 @@
 //!
 //! Owns who may use which paths, and how much memory they take together. Two analyses on one plan
 //! share a seed but not their data, so paths are held by a claim that is never given twice. What
-//! was dropped to make room is built again from the stored laws, bit for bit. Next: `side`.
+//! was dropped to make room is built again from the stored laws, bit for bit. The noise behind the
+//! paths depends on the seed alone, so that analyses on one plan share it. Next: `side`.
 
 use std::collections::VecDeque;
 
 use crate::stats::ar_paths::ArPaths;
+use crate::stats::noise::Noise;
 use crate::stats::null_paths::{self, NullPaths};
 
-/// Memory of all null paths of one kind that are kept between looks.
+/// Memory of all null paths of one kind that are kept between looks, and of all noise.
 pub const KEPT_BYTES_MAX: usize = 128 << 20;
 
 /// Null paths in use.
@@ -19,6 +21,8 @@ pub struct Scratch {
     paths_max: usize,
     /// Paths of scores with known laws.
     pub(super) null: Kept<NullPaths>,
+    /// What they are drawn from.
+    pub(super) noise: Kept<Noise>,
     /// Paths of paired numbers.
     pub(super) paired: Kept<ArPaths>,
 }
@@ -53,6 +57,7 @@ impl Scratch {
         Scratch {
             paths_max: paths_max.max(1),
             null: Kept::default(),
+            noise: Kept::default(),
             paired: Kept::default(),
         }
     }
@@ -93,6 +98,12 @@ impl<P> Kept<P> {
         let claim = Claim(self.claims);
         self.paths.push_back((claim, bytes, paths));
         claim
+    }
+
+    /// The newest claim on paths of which this is true.
+    pub fn find(&self, wanted: impl Fn(&P) -> bool) -> Option<Claim> {
+        let found = self.paths.iter().rev().find(|(_, _, paths)| wanted(paths));
+        found.map(|(claim, _, _)| *claim)
     }
 
     /// The paths of a claim, which are then the newest.

@@ -14,90 +14,20 @@
 
 use crate::judge::beyond::Beyond;
 use crate::judge::pass_gaussian::PassGaussian;
-use crate::judge::scratch::{Claim, Scratch};
+use crate::judge::scratch::{Claim, Kept, Scratch};
 use crate::stats::count_dp::{CountDp, CountTail};
 use crate::stats::count_law::CountLaw;
 use crate::stats::law::Law;
 use crate::stats::multiscale::{self, Peak};
-use crate::stats::null_paths::NullPaths;
+use crate::stats::noise::Noise;
+use crate::stats::null_paths::{NullPaths, Removed};
 use crate::stats::special;
-use crate::stats::spending;
+
+pub use crate::judge::spending::{Adjust, Spending};
 
 /// Slack when a statistic meets a threshold simulated in single precision: equal lattice points
 /// must compare equal.
 const THRESHOLD_SLACK: f64 = 1e-5;
-/// Degrees of freedom from which a t statistic is taken as normal.
-const NORMAL_DF: f64 = 2_000.0;
-
-/// Spending of one error probability over the looks of an analysis.
-#[derive(Debug, Clone, Copy)]
-pub struct Spending {
-    /// The whole probability.
-    pub level: f64,
-    /// Planned looks.
-    pub looks_planned: usize,
-    /// Looks (from 1) before which nothing is spent.
-    pub first_look: usize,
-    /// Spent elsewhere before this test began; its own spending starts from there.
-    pub elsewhere: f64,
-    /// Probability kept for the time after the planned looks; 0 where the plan has no `extend`.
-    pub reserve: f64,
-    /// Looks after the planned ones.
-    pub looks_beyond: usize,
-}
-
-impl Spending {
-    /// Spent up to and including look `look` (from 1): Kim-DeMets with rho 1, in proportion to
-    /// the elapsed share of the horizon.
-    pub fn cumulative(&self, look: usize) -> f64 {
-        if look < self.first_look {
-            return 0.0;
-        }
-        let share = look as f64 / self.looks_planned as f64;
-        (spending::kim_demets(self.level, 1.0, share) - self.elsewhere).max(0.0)
-    }
-
-    /// As [`Spending::cumulative`], and on over the looks after the planned ones, for tests that
-    /// spend there as before it.
-    pub fn cumulative_extended(&self, look: usize) -> f64 {
-        let beyond = look.saturating_sub(self.looks_planned) as f64;
-        let share = beyond / self.looks_beyond.max(1) as f64;
-        self.cumulative(look) + spending::kim_demets(self.reserve, 1.0, share)
-    }
-}
-
-/// How far the data are from the null law's variance.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Adjust {
-    /// Variance of the score over that of its law, at least 1.
-    pub factor: f64,
-    /// Degrees of freedom of that factor's estimate; infinite when it is known.
-    pub df: f64,
-}
-
-impl Adjust {
-    /// Nothing to adjust.
-    pub const NONE: Adjust = Adjust {
-        factor: 1.0,
-        df: f64::INFINITY,
-    };
-
-    /// The standardised score after the adjustment: divided by the factor's root and, where the
-    /// factor was estimated from few units, carried from Student's t to the normal scale.
-    pub fn apply(&self, z: f64) -> f64 {
-        let t = z / self.factor.sqrt();
-        if self.df >= NORMAL_DF || t == 0.0 {
-            return t;
-        }
-        let tail = special::student_t_sf(t.abs(), self.df).max(f64::MIN_POSITIVE);
-        -special::normal_quantile(tail) * t.signum()
-    }
-
-    fn is_none(&self) -> bool {
-        self.factor <= 1.0 && self.df >= NORMAL_DF
-    }
-}
-
 /// One look's answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Look {
@@ -131,12 +61,16 @@ pub struct Side {
     exact_counts: bool,
     fail_bounds: Vec<f64>,
     claim: Option<Claim>,
+    /// Null paths removed by the looks of which the bounds are known.
+    removed: Removed,
     pass_gaussian: PassGaussian,
     pass_counts: PassCounts,
     tail: CountTail,
     tail_looked: usize,
     beyond: Beyond,
     failed_at: Option<usize>,
+    /// Whether crossings matter even after the first.
+    crosses_again: bool,
     passing: bool,
 }
 
@@ -164,6 +98,7 @@ impl Side {
             exact_counts: true,
             fail_bounds: Vec::new(),
             claim: None,
+            removed: Removed::default(),
             pass_gaussian: PassGaussian::default(),
             pass_counts: PassCounts {
                 recursion: CountDp::lower(),
@@ -174,6 +109,7 @@ impl Side {
             tail_looked: 0,
             beyond: Beyond::default(),
             failed_at: None,
+            crosses_again: false,
             passing: false,
         }
     }
@@ -195,6 +131,12 @@ impl Side {
     /// What is spent on false passes.
     pub fn pass_spending(&self) -> Spending {
         self.pass_spending
+    }
+
+    /// Whether the caller needs to know of crossings after the first, because another test must
+    /// cross at the same look. Otherwise nothing is simulated once a degradation is shown.
+    pub fn cross_again(&mut self, needed: bool) {
+        self.crosses_again = needed;
     }
 
     /// Whether the last look showed a pass.
@@ -370,14 +312,20 @@ impl Side {
     }
 
     /// The bound that the statistic is held against at this look. Where the screen shows that the
-    /// statistic is certainly below its threshold the valid ceiling stands in for it.
+    /// statistic is certainly below its threshold, or nothing depends on it any more, the valid
+    /// ceiling stands in for it.
     fn fail_bound(&mut self, look: usize, statistic: f64, scratch: &mut Scratch) -> f64 {
         let alpha = self.fail_spending.cumulative(look);
-        if self.fail_bounds.len() < look && self.is_certainly_below(statistic, alpha) {
-            let before = self.fail_spending.cumulative(look - 1);
-            let planned = self.fail_spending.looks_planned;
-            let ceiling = multiscale::threshold_ceiling(&self.prefix_v, planned, alpha - before);
-            return ceiling.max(statistic + 2.0 * THRESHOLD_SLACK);
+        let before = self.fail_spending.cumulative(look - 1);
+        let planned = self.fail_spending.looks_planned;
+        if self.fail_bounds.len() < look {
+            let ceiling = |v: &[f64]| multiscale::threshold_ceiling(v, planned, alpha - before);
+            if self.failed_at.is_some() && !self.crosses_again {
+                return ceiling(&self.prefix_v);
+            }
+            if self.is_certainly_below(statistic, alpha) {
+                return ceiling(&self.prefix_v).max(statistic + 2.0 * THRESHOLD_SLACK);
+            }
         }
         self.simulate_to(look, scratch);
         let simulated = self.fail_bounds[look - 1];
@@ -387,8 +335,6 @@ impl Side {
         // Early in a long run the alpha spent is less than one path in all of them, and nothing
         // can be simulated. The union bound over windows still can tell a landslide; together
         // such looks spend less than one path's worth (1/20,001) beyond what is booked.
-        let before = self.fail_spending.cumulative(look - 1);
-        let planned = self.fail_spending.looks_planned;
         multiscale::threshold_ceiling(&self.prefix_v, planned, alpha - before)
     }
 
@@ -417,27 +363,33 @@ impl Side {
     /// Every path takes each tick's own law, also where a factor weakens the statistic: so rare
     /// clustered counts are held against their own skewed tail and not against a Gaussian one.
     fn simulate_to(&mut self, look: usize, scratch: &mut Scratch) {
-        let claim = match self.claim.filter(|claim| scratch.null.holds(*claim)) {
+        let known = self.fail_bounds.len();
+        if known >= look {
+            return;
+        }
+        let planned = self.fail_spending.looks_planned;
+        let count = NullPaths::count(planned, scratch.paths_max());
+        let Scratch { null, noise, .. } = scratch;
+        let noise = noise_of(noise, &self.seed, planned, count);
+        let claim = match self.claim.filter(|claim| null.holds(*claim)) {
             Some(claim) => claim,
             None => {
-                let planned = self.fail_spending.looks_planned;
-                let fresh = NullPaths::new(self.seed, planned, scratch.paths_max());
-                self.fail_bounds.clear();
-                scratch.null.keep(fresh.bytes(), fresh)
+                let removed = std::mem::take(&mut self.removed);
+                let past = self.laws[..known].iter();
+                let resumed = NullPaths::resumed(planned, count, past, removed, noise);
+                null.keep(resumed.bytes(), resumed)
             }
         };
         self.claim = Some(claim);
-        let Some(paths) = scratch.null.get(claim) else {
+        let Some(paths) = null.get(claim) else {
             return;
         };
-        while paths.looks() < look {
-            let next = paths.looks();
-            let law = &self.laws[next];
+        for next in known..look {
             let alpha = self.fail_spending.cumulative(next + 1);
-            let bound = paths.look(law, alpha);
-            self.fail_bounds.truncate(next);
-            self.fail_bounds.push(bound);
+            self.fail_bounds
+                .push(paths.look(&self.laws[next], alpha, noise));
         }
+        self.removed = paths.removed().clone();
     }
 
     fn pass(&mut self, look: usize, whole: f64, adjust: Adjust) -> (bool, f64) {
@@ -487,4 +439,20 @@ impl Side {
             },
         )
     }
+}
+
+/// The noise of a seed, drawn by whoever needed it first.
+fn noise_of<'n>(
+    kept: &'n mut Kept<Noise>,
+    seed: &[u8; 32],
+    looks_planned: usize,
+    paths: usize,
+) -> &'n mut Noise {
+    let claim = kept
+        .find(|noise| noise.is_of(seed, paths))
+        .unwrap_or_else(|| {
+            let fresh = Noise::new(*seed, looks_planned, paths);
+            kept.keep(fresh.bytes(), fresh)
+        });
+    kept.get(claim).expect("noise just found or kept is held")
 }

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | [`rank`], [`exact`], [`mann_whitney`], [`hodges_lehmann`] | one comparison of two samples | exchangeable values under equality |
 //! | [`censored`], [`resolution`] | the same of rounded values, and which step they were rounded to | a law flat over one step |
-//! | [`multiscale`], [`null_paths`] | is some recent window worse, at every look | the law of each tick's score |
+//! | [`multiscale`], [`null_paths`], [`noise`] | is some recent window worse, at every look | the law of each tick's score |
 //! | [`lan_demets`], [`spending`] | is the whole run within a bound, at every look | Gaussian increments |
 //! | [`count_dp`], [`count_law`], [`law`] | the same for counts, exactly | the law of each tick's count |
 //! | [`ar_paths`], [`persistence`] | the same for one number a tick | first-order autocorrelation up to 0.8 |
@@ -25,6 +25,7 @@ pub mod law;
 pub mod mann_whitney;
 pub mod mixture;
 pub mod multiscale;
+pub mod noise;
 pub mod normal_mixture;
 pub mod null_paths;
 pub mod persistence;

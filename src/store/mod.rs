@@ -20,8 +20,9 @@ use crate::model::{Outcome, Timestamp};
 
 /// Largest page of a list.
 pub const PAGE_MAX: usize = 200;
-/// Events kept for each analysis: who resumes from further back learns that some are gone.
-pub const EVENTS_KEPT_MAX: usize = 256;
+/// Events kept for each analysis: who resumes from further back learns that some are gone. Each
+/// holds a whole verdict, 8 kB with ten checks, and a thousand analyses keep theirs at once.
+pub const EVENTS_KEPT_MAX: usize = 24;
 /// Events kept of an analysis that is final: nobody follows it any more.
 pub const EVENTS_KEPT_FINAL_MAX: usize = 16;
 /// Dead letters kept over all endpoints.

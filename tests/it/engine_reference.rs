@@ -9,6 +9,7 @@ use davy::stats::count_dp::CountDp;
 use davy::stats::exact::ExactNull;
 use davy::stats::lan_demets::LanDemets;
 use davy::stats::law::{Lattice, Law};
+use davy::stats::noise::Noise;
 use davy::stats::null_paths::NullPaths;
 use davy::stats::rank::Sorted;
 use davy::stats::{normal_mixture, sampler, special, spending};
@@ -319,11 +320,12 @@ fn simulated_multiscale_thresholds() {
     for row in rows(&block) {
         let looks = whole(row, "K") as usize;
         let seed = sampler::seed_from("reference", &looks.to_string());
-        let mut paths = NullPaths::with_paths(seed, looks, PATHS);
+        let mut noise = Noise::new(seed, looks, PATHS);
+        let mut paths = NullPaths::new(looks, PATHS);
         let expected = numbers(row, "c");
         let spent = |look| spending::kim_demets(0.05, 1.0, look as f64 / looks as f64);
         let found: Vec<f64> = (1..=looks)
-            .map(|look| paths.look(&Law::gaussian(1.0), spent(look)))
+            .map(|look| paths.look(&Law::gaussian(1.0), spent(look), &mut noise))
             .collect();
         // The first look is known exactly: the whole run is its only window that counts.
         let first = special::normal_quantile(1.0 - spent(1)) - std::f64::consts::SQRT_2;
