@@ -61,9 +61,10 @@ pub enum Command {
 }
 
 /// Form of a command's output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum OutputForm {
     /// For people.
+    #[default]
     Text,
     /// For programs.
     Json,

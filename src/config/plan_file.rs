@@ -8,6 +8,7 @@ mod checks;
 mod metrics;
 pub mod schema;
 mod tolerance;
+pub mod traffic;
 
 use super::node::Node;
 use super::problem::{Problem, ProblemCode, Problems, Severity};
@@ -16,7 +17,7 @@ use super::reader::{Field, Reader, Table};
 use super::yaml;
 use crate::model::Millis;
 use crate::plan::{
-    ArmTemplates, ChangeField, LOOKS_MAX, OnInconclusive, OnNoData, Plan, SelectorTemplate,
+    ArmTemplates, ChangeField, LOOKS_MAX, Metric, OnInconclusive, OnNoData, Plan, SelectorTemplate,
     StepGate,
 };
 
@@ -57,6 +58,7 @@ pub(super) const PLAN_KEYS: &[&str] = &[
     "step",
     "metrics",
     "checks",
+    "traffic",
 ];
 
 /// A plan and what its writer should hear all the same.
@@ -111,19 +113,33 @@ pub fn parse_plan_value(value: &serde_json::Value) -> Result<Parsed, Problems> {
 }
 
 fn finish(plan: Option<Plan>, reader: Reader<'_>, text: Option<&str>) -> Result<Parsed, Problems> {
-    let located = |problem: Problem| match text {
-        Some(text) => problem.with_excerpt_of(text),
-        None => problem,
-    };
-    let problems = Problems::sorted(reader.problems.into_iter().map(located).collect());
-    let is_error = |problem: &Problem| problem.severity == Severity::Error;
+    let problems = located(reader, text);
     match plan {
-        Some(plan) if !problems.items.iter().any(is_error) => Ok(Parsed {
+        Some(plan) if !has_error(&problems) => Ok(Parsed {
             plan,
             warnings: problems.items,
         }),
         _ => Err(problems),
     }
+}
+
+/// What was read of a text, or all its problems.
+fn finish_text<T>(read: Option<T>, reader: Reader<'_>, text: &str) -> Result<T, Problems> {
+    let problems = located(reader, Some(text));
+    read.filter(|_| !has_error(&problems)).ok_or(problems)
+}
+
+fn located(reader: Reader<'_>, text: Option<&str>) -> Problems {
+    let located = |problem: Problem| match text {
+        Some(text) => problem.with_excerpt_of(text),
+        None => problem,
+    };
+    Problems::sorted(reader.problems.into_iter().map(located).collect())
+}
+
+fn has_error(problems: &Problems) -> bool {
+    let is_error = |problem: &Problem| problem.severity == Severity::Error;
+    problems.items.iter().any(is_error)
 }
 
 /// Reads every section even where one is wrong; `None` only where nothing could be built.
@@ -170,6 +186,10 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node) -> Option<Plan> {
         )
     });
     let step = step(reader, &table, times.as_ref());
+    let kinds: Vec<&Metric> = metrics.iter().map(|written| &written.metric).collect();
+    let traffic = table
+        .get("traffic")
+        .and_then(|field| traffic::read(reader, &field, &kinds));
     let times = times?;
     Some(Plan {
         name: name?,
@@ -188,6 +208,7 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node) -> Option<Plan> {
         arms,
         metrics: metrics.into_iter().map(|written| written.metric).collect(),
         checks,
+        traffic,
     })
 }
 

@@ -6,6 +6,7 @@
 
 mod invariants;
 pub mod selector;
+pub mod traffic;
 
 use std::fmt;
 
@@ -59,6 +60,9 @@ pub struct Plan {
     pub metrics: Vec<Metric>,
     /// Checks, in the order written.
     pub checks: Vec<Check>,
+    /// Traffic the plan expects; nothing is judged by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<traffic::Traffic>,
 }
 
 /// What a step's gate asks of samples that belong to the step itself.

@@ -232,6 +232,7 @@ fn plan_of(shape: &Shape) -> Plan {
             }),
         }],
         checks: std::iter::once(rank).chain(tail).collect(),
+        traffic: None,
     }
 }
 
