@@ -5,6 +5,7 @@
 //! form for editors.
 
 mod checks;
+mod doubts;
 mod metrics;
 pub mod schema;
 mod tolerance;
@@ -16,6 +17,7 @@ use super::quantity::{DURATION_MILLIS_MAX, duration_text};
 use super::reader::{Field, Reader, Table};
 use super::yaml;
 use crate::model::Millis;
+use crate::plan::traffic::Traffic;
 use crate::plan::{
     ArmTemplates, ChangeField, LOOKS_MAX, Metric, OnInconclusive, OnNoData, Plan, SelectorTemplate,
     StepGate,
@@ -186,12 +188,9 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node) -> Option<Plan> {
         )
     });
     let step = step(reader, &table, times.as_ref());
-    let kinds: Vec<&Metric> = metrics.iter().map(|written| &written.metric).collect();
-    let traffic = table
-        .get("traffic")
-        .and_then(|field| traffic::read(reader, &field, &kinds));
+    let traffic = expected_traffic(reader, &table, &metrics);
     let times = times?;
-    Some(Plan {
+    let plan = Plan {
         name: name?,
         description: description.unwrap_or_default(),
         horizon: times.horizon,
@@ -209,7 +208,20 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node) -> Option<Plan> {
         metrics: metrics.into_iter().map(|written| written.metric).collect(),
         checks,
         traffic,
-    })
+    };
+    if !reader.has_error() {
+        doubts::warn(reader, &table, &plan);
+    }
+    Some(plan)
+}
+
+fn expected_traffic(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    metrics: &[metrics::Written],
+) -> Option<Traffic> {
+    let known: Vec<&Metric> = metrics.iter().map(|written| &written.metric).collect();
+    traffic::read(reader, &table.get("traffic")?, &known)
 }
 
 fn version(reader: &mut Reader<'_>, table: &Table<'_>) {

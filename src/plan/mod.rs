@@ -4,6 +4,7 @@
 //! must not know how a plan is written (YAML, places in a file): that is `config::plan_file`,
 //! which is the only way from text to a [`Plan`]. Next: `judge`, which reads a plan's checks.
 
+pub mod forecast;
 mod invariants;
 pub mod selector;
 pub mod traffic;

@@ -82,6 +82,15 @@ pub fn all() -> Vec<Cell> {
         LEVEL,
         latency("5%", shocked),
     );
+    errors(&mut add);
+    dependent(&mut add);
+    cells
+}
+
+type Add<'a> = dyn FnMut(&str, &'static [usize], f64, String) + 'a;
+
+/// Rare errors.
+fn errors(add: &mut Add<'_>) {
     for (name, share) in [("50/50", "50%"), ("95/5", "5%")] {
         let traffic = fixed(2000.0, share, "share: 0.1%");
         for (said, tolerance) in [
@@ -97,6 +106,10 @@ pub fn all() -> Vec<Cell> {
             );
         }
     }
+}
+
+/// Autocorrelated gauges, pods, and many checks together.
+fn dependent(add: &mut Add<'_>) {
     for (ar, phi) in [("0", ".0"), ("0.5", ".5"), ("0.8", ".8")] {
         let body = gauge("envelope", ar);
         add(
@@ -114,7 +127,6 @@ pub fn all() -> Vec<Cell> {
         let name = format!("{checks} checks together, log-normal 50/50, tolerance 5 %");
         add(&name, LOOKS_60, LEVEL, family(checks));
     }
-    cells
 }
 
 fn fixed(rate: f64, share: &str, shape: &str) -> String {

@@ -13,8 +13,8 @@ const LEFT: f64 = 64.0;
 /// Room for the labels of curves.
 const RIGHT: f64 = 118.0;
 const PANEL: f64 = 210.0;
-const TOP: [f64; 2] = [62.0, 330.0];
-const HEIGHT: f64 = 600.0;
+const TOP: [f64; 2] = [80.0, 344.0];
+const HEIGHT: f64 = 612.0;
 /// Least distance between two labels of curves.
 const LABEL_GAP: f64 = 15.0;
 
@@ -144,7 +144,7 @@ impl<'p> Axis<'p> {
                 (x, lower),
                 "stroke=\"#999\" stroke-dasharray=\"4 3\"",
             );
-            label(text, x + 4.0, upper + 12.0, GREY, "start", "tolerance", "");
+            label(text, x, upper - 4.0, GREY, "middle", "tolerance", "");
         }
         line(text, (LEFT, lower), (right, lower), "stroke=\"#333\"");
         let mut last = f64::NEG_INFINITY;
@@ -201,8 +201,9 @@ impl<'p> Axis<'p> {
 /// Draws curves and writes each one's name at its end, apart from the others'.
 fn write_curves(text: &mut String, curves: &mut [Curve]) {
     let end = |curve: &Curve| curve.points.last().copied().unwrap_or((LEFT, 0.0));
-    curves.sort_by(|one, other| end(one).1.total_cmp(&end(other).1));
-    let mut last = f64::NEG_INFINITY;
+    // From the bottom up, so that no name comes to lie under the axis.
+    curves.sort_by(|one, other| end(other).1.total_cmp(&end(one).1));
+    let mut last = f64::INFINITY;
     for curve in curves {
         let mut path = String::new();
         for &(x, y) in &curve.points {
@@ -219,7 +220,7 @@ fn write_curves(text: &mut String, curves: &mut [Curve]) {
             "<polyline points=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>"
         );
         let (x, y) = end(curve);
-        let y = (y + 4.0).max(last + LABEL_GAP);
+        let y = (y + 4.0).min(last - LABEL_GAP);
         last = y;
         label(text, x + 10.0, y, curve.colour, "start", curve.name, "");
     }
