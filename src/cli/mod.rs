@@ -53,7 +53,7 @@ pub enum Command {
     /// Judge labelled deployments under a plan, and count mistakes
     Backtest(backtest::BacktestArgs),
     /// Measure how often a verdict is wrong, on streams whose truth is known
-    Simulate(simulate::SimulateArgs),
+    Simulate(Box<simulate::SimulateArgs>),
     /// Fetch the recording of an analysis from a daemon
     Export(export::ExportArgs),
     /// Print a completion script for a shell
