@@ -81,7 +81,8 @@ pub fn read_rows(path: &Path, bytes: &[u8]) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn warn_of_rows(path: &Path, problems: &[CsvProblem]) {
+/// Reports rows that were left out, on standard error.
+pub fn warn_of_rows(path: &Path, problems: &[CsvProblem]) {
     for problem in problems.iter().take(csv::PROBLEMS_MAX) {
         eprintln!(
             "davy: warning: {}:{}: {}; row left out",

@@ -49,6 +49,15 @@ pub struct CsvProblem {
 
 /// Reads all rows; a bad row is reported by itself, and the caller decides whether to go on.
 pub fn parse(bytes: &[u8]) -> Result<(Vec<Row>, Vec<CsvProblem>), CsvProblem> {
+    read(bytes, None)
+}
+
+/// As [`parse`], for a file whose rows are all of one arm: a column `role` is not read.
+pub fn parse_arm(bytes: &[u8], arm: Arm) -> Result<(Vec<Row>, Vec<CsvProblem>), CsvProblem> {
+    read(bytes, Some(arm))
+}
+
+fn read(bytes: &[u8], arm: Option<Arm>) -> Result<(Vec<Row>, Vec<CsvProblem>), CsvProblem> {
     let mut reader = csv::ReaderBuilder::new()
         .flexible(true)
         .trim(csv::Trim::All)
@@ -62,7 +71,8 @@ pub fn parse(bytes: &[u8]) -> Result<(Vec<Row>, Vec<CsvProblem>), CsvProblem> {
         .enumerate()
         .map(|(index, name)| (name, index))
         .collect();
-    for needed in ["role", "value"] {
+    let role = arm.is_none().then_some("role");
+    for needed in role.into_iter().chain(["value"]) {
         if !columns.contains_key(needed) {
             let found = header.iter().collect::<Vec<_>>().join(", ");
             return Err(problem(
@@ -88,7 +98,7 @@ pub fn parse(bytes: &[u8]) -> Result<(Vec<Row>, Vec<CsvProblem>), CsvProblem> {
                 format!("the file has more than {ROWS_MAX} rows"),
             ));
         }
-        match row(line, &columns, &record) {
+        match row(line, &columns, &record, arm) {
             Ok(row) => rows.push(row),
             Err(message) => problems.push(problem(line, message)),
         }
@@ -100,6 +110,7 @@ fn row(
     line: u64,
     columns: &BTreeMap<&str, usize>,
     record: &csv::StringRecord,
+    arm: Option<Arm>,
 ) -> Result<Row, String> {
     let field = |name: &str| -> Option<&str> {
         columns
@@ -117,10 +128,11 @@ fn row(
             },
         }
     };
-    let arm = match field("role") {
-        Some("baseline") => Arm::Baseline,
-        Some("canary") => Arm::Canary,
-        other => {
+    let arm = match (arm, field("role")) {
+        (Some(arm), _) => arm,
+        (None, Some("baseline")) => Arm::Baseline,
+        (None, Some("canary")) => Arm::Canary,
+        (None, other) => {
             let other = other.unwrap_or("");
             return Err(format!("role {other:?} is neither baseline nor canary"));
         }
@@ -240,5 +252,7 @@ mod tests {
     fn a_file_without_the_needed_columns_says_what_it_has() {
         let error = parse(b"arm,value\nbaseline,1\n").unwrap_err();
         assert_eq!(error.message, "no column \"role\"; the file has arm, value");
+        let (rows, _) = parse_arm(b"arm,value\nbaseline,1\n", Arm::Canary).unwrap();
+        assert_eq!(rows[0].arm, Arm::Canary);
     }
 }

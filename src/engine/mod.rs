@@ -22,7 +22,7 @@ pub use messages::*;
 
 use crate::judge::check::Detail;
 use crate::judge::scratch::Scratch;
-use crate::model::{Millis, Reason, Timestamp};
+use crate::model::{Change, Millis, Reason, Timestamp};
 
 /// Bounds of the machine. Every one has a name in the daemon's configuration.
 #[derive(Debug, Clone)]
@@ -158,8 +158,9 @@ fn begin(state: &mut State, start: Start, now: Timestamp, effects: &mut Vec<Effe
         });
         return;
     }
-    let running = state.running().count();
-    if running >= state.limits.analyses_max {
+    // Those that the new one ends make room for it.
+    let ended = superseded_by(state, &start.change);
+    if state.running().count() - ended.len() >= state.limits.analyses_max {
         return effects.push(Effect::Refused(too_many_analyses(
             state.limits.analyses_max,
         )));
@@ -174,7 +175,7 @@ fn begin(state: &mut State, start: Start, now: Timestamp, effects: &mut Vec<Effe
         analysis: id.clone(),
         existing: false,
     });
-    supersede(state, &analysis, now, effects);
+    supersede(state, &ended, analysis.change(), now, effects);
     analysis.announce(now, effects);
     if let Some(key) = key {
         state.keys.insert(key, (id.clone(), digest));
@@ -182,25 +183,37 @@ fn begin(state: &mut State, start: Start, now: Timestamp, effects: &mut Vec<Effe
     state.analyses.insert(id, analysis);
 }
 
-/// Ends older analyses of the same service, environment and region that judge another revision.
-fn supersede(state: &mut State, newer: &Analysis, now: Timestamp, effects: &mut Vec<Effect>) {
-    if newer.change().service.is_none() {
-        return;
+/// Running analyses of the same service, environment and region that judge another revision.
+fn superseded_by(state: &State, newer: &Change) -> Vec<String> {
+    if newer.service.is_none() {
+        return Vec::new();
     }
-    for analysis in state
+    let is_older = |analysis: &Analysis| {
+        let old = analysis.change();
+        let same_place = old.service == newer.service
+            && old.environment == newer.environment
+            && old.region == newer.region;
+        same_place && old.revision != newer.revision
+    };
+    state
         .analyses
-        .values_mut()
-        .filter(|analysis| !analysis.is_final())
-    {
-        let (old, new) = (analysis.change(), newer.change());
-        let same_place = old.service == new.service
-            && old.environment == new.environment
-            && old.region == new.region;
-        if same_place && old.revision != new.revision {
-            let why = new
-                .revision
-                .as_ref()
-                .map(|revision| format!("revision {revision} started"));
+        .iter()
+        .filter(|(_, analysis)| !analysis.is_final() && is_older(analysis))
+        .map(|(id, _)| id.clone())
+        .collect()
+}
+
+fn supersede(
+    state: &mut State,
+    ended: &[String],
+    newer: &Change,
+    now: Timestamp,
+    effects: &mut Vec<Effect>,
+) {
+    for id in ended {
+        let revision = newer.revision.as_ref();
+        let why = revision.map(|revision| format!("revision {revision} started"));
+        if let Some(analysis) = state.analyses.get_mut(id) {
             analysis.end(Reason::Superseded, None, why, now, effects);
         }
     }

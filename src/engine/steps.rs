@@ -71,6 +71,9 @@ impl Step {
                 sentence::span(left)
             ));
         }
+        if self.ticks == 0 {
+            return Some("the first tick of this step's own".to_owned());
+        }
         for check in plan.checks.iter().filter(|check| check.gating) {
             let seen = self.samples[check.metric];
             // A gauge has one point where a distribution has many values.
@@ -78,6 +81,8 @@ impl Step {
                 MetricKind::Gauge => plan.step.min_samples.min(check.min_samples),
                 _ => plan.step.min_samples,
             };
+            // A step without a minimum still opens on nobody else's samples.
+            let wanted = wanted.max(1);
             let arms: &[usize] = match check.question {
                 Question::Compare { .. } => &[0, 1],
                 Question::Threshold { .. } => &[1],

@@ -11,16 +11,19 @@
 //! - **Pass afterwards** (asymptotic): the difference of proportions with its variance at the
 //!   restricted maximum likelihood (Farrington and Manning 1990), by the Lan-DeMets recursion.
 
-use crate::judge::check::{self, LookAt};
+use crate::judge::check::LookAt;
 use crate::judge::counts::Tally;
+use crate::judge::forecast::Ahead;
 use crate::judge::side::{Adjust, Side, Spending};
-use crate::plan::MetricKind;
+use crate::plan::{Metric, MetricKind};
 use crate::stats::count_law::CountLaw;
 use crate::stats::mixture;
-use crate::stats::special;
 
 /// Baseline events from which the difference is tested instead of the canary alone.
 const BASELINE_EVENTS_MIN: u64 = 5;
+/// Trials up to which the fixed-sample bound of a plan's only look is worked out; with more of
+/// them the sequence's is hardly wider.
+const ONCE_TRIALS_MAX: u64 = 10_000;
 /// Bisection steps of the restricted maximum likelihood.
 const BISECTIONS: u32 = 60;
 /// Largest multiple of the run so far that a prediction is made for.
@@ -30,8 +33,9 @@ const PREDICTION_TICKS_MAX: usize = 100_000;
 #[derive(Debug)]
 pub struct AbsolutePart {
     kind: MetricKind,
+    once: bool,
     absolute: f64,
-    fail_level: f64,
+    fail: Spending,
     pass: Spending,
     run: Tally,
     prior_exposure: f64,
@@ -49,8 +53,8 @@ pub struct AbsoluteLook {
     pub crossing: bool,
     /// Shown: it is not.
     pub pass: bool,
-    /// Ticks until a pass at the present shares.
-    pub needs_ticks: Option<f64>,
+    /// Ticks until either at the present shares.
+    pub ahead: Ahead,
 }
 
 // === impl AbsolutePart ===
@@ -60,7 +64,7 @@ impl AbsolutePart {
     pub fn new(
         seed: [u8; 32],
         absolute: f64,
-        kind: MetricKind,
+        metric: &Metric,
         fail: Spending,
         pass: Spending,
     ) -> AbsolutePart {
@@ -73,9 +77,11 @@ impl AbsolutePart {
             ..fail
         };
         AbsolutePart {
-            kind,
+            kind: metric.kind,
+            // Events of one unit come together, and the fixed-sample bound has no slack for it.
+            once: fail.looks_planned == 1 && metric.cluster.is_none(),
             absolute,
-            fail_level: fail.level,
+            fail: half,
             pass,
             run: Tally::default(),
             prior_exposure: 0.0,
@@ -120,37 +126,33 @@ impl AbsolutePart {
             self.switched = true;
             self.difference.begin_passing_after(at.look - 1);
         }
-        let (pass, needs_ticks) = if self.switched {
+        let (pass, to_pass) = if self.switched {
             let adjust = Adjust {
                 factor: self.variance() * dispersion.factor,
                 df: dispersion.df,
             };
             let look = self.difference.look(adjust, at.scratch);
-            let floor = special::normal_quantile(1.0 - self.pass.level);
-            let bound = if look.pass_bound.is_finite() {
-                look.pass_bound
-            } else {
-                floor
-            };
-            (
-                look.pass,
-                check::ticks_to_reach(-look.z_whole, bound, self.ticks),
-            )
+            let ahead = Ahead::of(&look, self.ticks, &self.fail, &self.pass);
+            (look.pass, ahead.to_pass)
         } else {
             let look = self.alone.look(dispersion, at.scratch);
             (look.pass, self.predict_alone())
         };
+        let of_fail = Ahead::of(&above, self.ticks, &self.fail, &self.pass);
         AbsoluteLook {
             crossing: above.crossing,
             pass,
-            needs_ticks: needs_ticks.filter(|_| !pass && !above.fail),
+            ahead: Ahead {
+                to_fail: of_fail.to_fail,
+                to_pass: if pass { Some(0.0) } else { to_pass },
+            },
         }
     }
 
     /// Confidence sequence of the difference, from those of both arms; an end at a boundary that
     /// a test has shown is that boundary.
     pub fn interval(&self, run: &Tally, worse_is_lower: bool) -> [Option<f64>; 2] {
-        let [baseline, canary] = [0, 1].map(|arm| self.bounds(run, arm, self.fail_level));
+        let [baseline, canary] = [0, 1].map(|arm| self.bounds(run, arm, 2.0 * self.fail.level));
         let finite = |value: f64| value.is_finite().then_some(value);
         let mut ends = [
             finite(canary[0] - baseline[1]),
@@ -169,6 +171,16 @@ impl AbsolutePart {
                     end.max(boundary)
                 } else {
                     end.min(boundary)
+                }
+            });
+        }
+        if self.above.failed_at().is_some() {
+            let side = usize::from(worse_is_lower);
+            ends[side] = ends[side].map(|end| {
+                if worse_is_lower {
+                    end.min(boundary)
+                } else {
+                    end.max(boundary)
                 }
             });
         }
@@ -196,10 +208,16 @@ impl AbsolutePart {
     /// Upper end of the baseline's confidence sequence so far, at half of alpha. Both ends of the
     /// sequence share delta, and only one is used.
     ///
+    /// A plan's only look needs no sequence: there the fixed-sample bound is exact and tighter.
+    ///
     /// A shock that hits both arms (an outage behind them) lifts the baseline of its own ticks
     /// above that: such a tick is held against its own baseline, at a share of the level.
     fn baseline_ceiling(&self, tick: &Tally) -> f64 {
-        let level = 0.5 * self.fail_level;
+        let level = self.fail.level;
+        let is_ratio = self.kind == MetricKind::Ratio;
+        if self.once && is_ratio && tick.total[0] <= ONCE_TRIALS_MAX {
+            return mixture::proportion_upper_once(tick.bad[0], tick.total[0], level);
+        }
         let run = self.bounds(&self.run, 0, level)[1];
         if tick.rate(0, self.kind) <= run {
             return run;

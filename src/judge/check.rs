@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::judge::forecast;
 use crate::judge::scratch::Scratch;
 use crate::judge::side::Spending;
 use crate::judge::verdict::Scale;
@@ -137,11 +138,7 @@ pub fn first_pass_look(min_duration: Millis, tick: Millis, looks_planned: usize)
 /// Ticks still missing until a whole-run score that has drifted to `z` after `ticks` reaches
 /// `bound`, if the drift goes on: information grows with time, the score with its root.
 pub fn ticks_to_reach(z: f64, bound: f64, ticks: usize) -> Option<f64> {
-    if z <= 0.0 || !bound.is_finite() || ticks == 0 {
-        return None;
-    }
-    let times = (bound / z) * (bound / z);
-    Some(((times - 1.0) * ticks as f64).max(0.0))
+    forecast::ticks_until(z, ticks, |_| bound)
 }
 
 /// The sign that turns "worse" into "higher".

@@ -8,6 +8,7 @@
 
 use crate::judge::absolute::AbsolutePart;
 use crate::judge::check::{self, Detail, Evidence, LookAt, MISSING_SHARE_MAX, Setting};
+use crate::judge::forecast::Ahead;
 use crate::judge::grid::{Grid, Orientation};
 use crate::judge::rank;
 use crate::judge::side::{Adjust, Look, Side};
@@ -76,7 +77,7 @@ impl CountCheck {
                         .map(|_| Side::new(setting.seed(plan_hash, name), fail, pass)),
                     absolute: tolerance.absolute.map(|absolute| {
                         let seed = setting.seed(plan_hash, &format!("{name}/absolute"));
-                        AbsolutePart::new(seed, absolute, setting.metric.kind, fail, pass)
+                        AbsolutePart::new(seed, absolute, setting.metric, fail, pass)
                     }),
                     failed: false,
                 }
@@ -248,8 +249,9 @@ impl CountCheck {
         }
         evidence.needs_ticks = looks
             .iter()
-            .filter_map(|look| look.needs_ticks(ticks, setting.plan.beta))
-            .reduce(f64::max)
+            .map(|look| look.ahead)
+            .reduce(Ahead::beside)
+            .and_then(Ahead::ticks)
             .filter(|_| !evidence.fail && !evidence.pass);
     }
 
@@ -290,21 +292,7 @@ struct PartsLook {
     relative: Option<Look>,
     relative_passes: bool,
     absolute_passes: bool,
-    absolute_needs_ticks: Option<f64>,
-}
-
-// === impl PartsLook ===
-
-impl PartsLook {
-    fn needs_ticks(&self, ticks: usize, beta: f64) -> Option<f64> {
-        let relative = self
-            .relative
-            .and_then(|look| rank::needs_ticks(&[look], ticks, beta));
-        match (relative, self.absolute_needs_ticks) {
-            (Some(relative), Some(absolute)) => Some(relative.min(absolute)),
-            (relative, absolute) => relative.or(absolute),
-        }
-    }
+    ahead: Ahead,
 }
 
 // === impl OneSide ===
@@ -344,6 +332,14 @@ impl OneSide {
         ];
         self.failed |=
             parts.iter().flatten().all(|&crossing| crossing) && parts.iter().any(Option::is_some);
+        let of_relative = relative.zip(self.relative.as_ref()).map(|(look, side)| {
+            Ahead::of(
+                &look,
+                side.ticks(),
+                &side.fail_spending(),
+                &side.pass_spending(),
+            )
+        });
         let relative_passes = relative.is_some_and(|look| look.pass);
         let absolute_passes = absolute.is_some_and(|look| look.pass);
         PartsLook {
@@ -352,7 +348,10 @@ impl OneSide {
             relative,
             relative_passes,
             absolute_passes,
-            absolute_needs_ticks: absolute.and_then(|look| look.needs_ticks),
+            ahead: match (of_relative, absolute.map(|look| look.ahead)) {
+                (Some(relative), Some(absolute)) => relative.within(absolute),
+                (relative, absolute) => relative.or(absolute).unwrap_or_default(),
+            },
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod verdict;
 mod absolute;
 mod breach;
 mod counts;
+mod forecast;
 mod gauge;
 mod overall;
 mod rank;

@@ -6,6 +6,7 @@
 //! A plan with a single look gets the exact permutation test instead. Next: `tail`.
 
 use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
+use crate::judge::forecast;
 use crate::judge::grid::{Grid, Orientation};
 use crate::judge::side::{Adjust, Look, Side};
 use crate::judge::units::{self, UnitSums};
@@ -191,7 +192,7 @@ impl RankCheck {
                 evidence.window,
             );
         }
-        evidence.needs_ticks = needs_ticks(looks, ticks, setting.plan.beta);
+        evidence.needs_ticks = forecast::of_sides(looks, ticks, setting);
     }
 }
 
@@ -451,31 +452,4 @@ pub(super) fn loudest(looks: &[Look]) -> Look {
         }
     }
     loud
-}
-
-/// Ticks until a verdict if the drift so far goes on; every side must reach a pass, any a fail.
-pub(super) fn needs_ticks(looks: &[Look], ticks: usize, beta: f64) -> Option<f64> {
-    if looks.iter().any(|look| look.fail) || looks.iter().all(|look| look.pass) {
-        return None;
-    }
-    let to_fail = looks
-        .iter()
-        .filter_map(|look| {
-            let bound = look.fail_bound + crate::stats::multiscale::WHOLE_RUN_PENALTY;
-            check::ticks_to_reach(look.z_whole, bound, ticks)
-        })
-        .reduce(f64::min);
-    let floor = special::normal_quantile(1.0 - beta);
-    let to_pass = looks.iter().try_fold(0.0_f64, |most, look| {
-        let bound = if look.pass_bound.is_finite() {
-            look.pass_bound.max(floor)
-        } else {
-            floor
-        };
-        check::ticks_to_reach(-look.z_whole, bound, ticks).map(|ticks| most.max(ticks))
-    });
-    match (to_fail, to_pass) {
-        (Some(fail), Some(pass)) => Some(fail.min(pass)),
-        (fail, pass) => fail.or(pass),
-    }
 }

@@ -178,6 +178,16 @@ impl Side {
         self.pass_spending.elsewhere = self.pass_spending.cumulative(look);
     }
 
+    /// What is spent on false fails.
+    pub fn fail_spending(&self) -> Spending {
+        self.fail_spending
+    }
+
+    /// What is spent on false passes.
+    pub fn pass_spending(&self) -> Spending {
+        self.pass_spending
+    }
+
     /// Whether the last look showed a pass.
     pub fn is_passing(&self) -> bool {
         self.passing

@@ -7,6 +7,7 @@
 //! broken by chance. Next: `counts`.
 
 use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
+use crate::judge::forecast;
 use crate::judge::grid::{Grid, Orientation};
 use crate::judge::rank;
 use crate::judge::side::{Adjust, Look, Side};
@@ -213,7 +214,7 @@ impl TailCheck {
             loud.pass_bound,
             evidence.window,
         );
-        evidence.needs_ticks = rank::needs_ticks(looks, ticks, setting.plan.beta);
+        evidence.needs_ticks = forecast::of_sides(looks, ticks, setting);
     }
 }
 

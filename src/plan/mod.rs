@@ -6,6 +6,7 @@
 
 pub mod forecast;
 mod invariants;
+pub mod recording;
 pub mod selector;
 pub mod traffic;
 

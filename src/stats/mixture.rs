@@ -5,7 +5,7 @@
 //! is below 1/delta form a confidence sequence at level 1 - delta, however often one looks. It
 //! must not know what the events are.
 
-use crate::stats::special::ln_gamma;
+use crate::stats::special::{incomplete_beta, ln_gamma};
 
 /// Both shape parameters of the beta prior, and the shape of the gamma prior: Jeffreys'.
 const PRIOR_SHAPE: f64 = 0.5;
@@ -51,6 +51,19 @@ pub fn proportion_bounds(events: u64, trials: u64, delta: f64) -> [f64; 2] {
         bisect(centre, 1.0, inside)
     };
     [lower, upper]
+}
+
+/// Upper confidence bound of a proportion at level 1 - `delta` for data that are looked at once:
+/// the p at which so few events have probability `delta` (Clopper and Pearson 1934), exact, and
+/// tighter than a sequence. 1 before any trial.
+pub fn proportion_upper_once(events: u64, trials: u64, delta: f64) -> f64 {
+    if events >= trials {
+        return 1.0;
+    }
+    let (x, n) = (events as f64, trials as f64);
+    // P(X <= x) = 1 - I_p(x + 1, n - x) falls with p.
+    let inside = |p: f64| 1.0 - incomplete_beta(x + 1.0, n - x, p) > delta;
+    bisect(x / n, 1.0, inside)
 }
 
 /// Log of the gamma-Poisson mixture e-value of `events` over `exposure` against `rate`, with a
@@ -107,6 +120,7 @@ fn bisect(inner: f64, outer: f64, inside: impl Fn(f64) -> bool) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::law::Lattice;
 
     #[test]
     fn the_mixture_is_the_average_of_likelihood_ratios_over_the_prior() {
@@ -132,6 +146,21 @@ mod tests {
         assert_eq!(proportion_bounds(0, 0, 0.05), [0.0, 1.0]);
         assert_eq!(proportion_bounds(0, 50, 0.05)[0], 0.0);
         assert_eq!(proportion_bounds(50, 50, 0.05)[1], 1.0);
+    }
+
+    #[test]
+    fn the_bound_of_a_single_look_leaves_exactly_delta_below_and_is_tighter() {
+        for (events, trials) in [(0, 40), (3, 120), (280, 466), (40, 10_000)] {
+            let upper = proportion_upper_once(events, trials, 0.025);
+            let below = Lattice::binomial(trials, upper).lower_tail(events as i64);
+            assert!(
+                (below - 0.025).abs() < 1e-9,
+                "{events} of {trials}: {below}"
+            );
+            assert!(upper < proportion_bounds(events, trials, 0.025)[1]);
+        }
+        assert_eq!(proportion_upper_once(0, 0, 0.025), 1.0);
+        assert_eq!(proportion_upper_once(7, 7, 0.025), 1.0);
     }
 
     #[test]

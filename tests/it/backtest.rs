@@ -1,5 +1,7 @@
 //! `davy backtest` on labelled recordings: its output contract, and the bounds on real ones.
 
+mod splits;
+
 use std::io::Write as _;
 
 use clap::Parser;
@@ -88,6 +90,50 @@ fn a_small_manifest_gives_a_case_each_and_a_summary() {
 }
 
 #[test]
+fn every_case_is_explained_when_asked() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let rows: String = (0..40)
+        .map(|i| format!("baseline,{i},{i}\ncanary,{i},{i}\n"))
+        .collect();
+    std::fs::write(
+        folder.path().join("few.csv"),
+        format!("role,value,t_rel\n{rows}"),
+    )
+    .expect("a file");
+    let case = serde_json::json!({
+        "case": "few", "file": "few.csv", "truth": "healthy", "metric_kind": "latency_ms",
+        "direction": "higher_is_worse", "acceptable_verdicts": ["pass", "inconclusive"],
+    });
+    let manifest = folder.path().join("manifest.json");
+    std::fs::write(
+        &manifest,
+        serde_json::json!({ "cases": [case] }).to_string(),
+    )
+    .expect("a file");
+    let text = |more: &[&str]| {
+        let path = manifest.to_str().expect("a path in UTF-8");
+        let line = Line::parse_from(["backtest", "--manifest", path].iter().chain(more));
+        let mut out = Vec::new();
+        backtest::run(&line.args, &mut out).expect("the backtest runs");
+        String::from_utf8(out).expect("UTF-8")
+    };
+    assert!(
+        !text(&[]).contains("few (healthy)"),
+        "an acceptable verdict needs no line"
+    );
+    let explained = text(&["--explain"]);
+    assert!(
+        explained.contains("few (healthy): inconclusive, horizon_reached"),
+        "{explained}"
+    );
+    assert!(
+        explained
+            .contains("    recorded (needs_samples): recorded of the canary is 1x the baseline's"),
+        "{explained}"
+    );
+}
+
+#[test]
 fn the_bounds_on_real_recordings_hold() {
     let Some(manifest) = support::shared_file("corpus/manifest.dev.json") else {
         return;
@@ -105,13 +151,18 @@ fn the_bounds_on_real_recordings_hold() {
         0
     );
     assert!(fails(&["aa_replica", "aa_time"]) <= 1);
-    let strong = &summary["by_tier"]["strong"];
-    let (found, all) = (
-        strong["fail"].as_u64().expect("a count"),
-        strong["cases"].as_u64().expect("a count"),
-    );
-    assert!(found * 10 >= all * 8, "{found} of {all} strong cases found");
-    assert_eq!(count(summary, "by_tier", "tail_only", "pass"), 0);
+    for (tier, least_percent) in [("strong", 90), ("moderate", 80), ("tail_only", 50)] {
+        let group = &summary["by_tier"][tier];
+        let (found, all) = (
+            group["fail"].as_u64().expect("a count"),
+            group["cases"].as_u64().expect("a count"),
+        );
+        assert!(
+            found * 100 >= all * least_percent,
+            "{found} of {all} {tier} cases found"
+        );
+        assert_eq!(count(summary, "by_tier", tier, "pass"), 0, "{tier}");
+    }
     let healthy = &summary["by_truth"]["healthy"];
     let (pass, all) = (
         healthy["pass"].as_u64().expect("a count"),

@@ -16,6 +16,7 @@ mod ingest;
 mod judge;
 mod machine;
 mod mann_whitney;
+mod needs;
 mod openapi;
 mod plans;
 mod replay;

@@ -10,10 +10,9 @@ use std::sync::Arc;
 
 use super::{Case, Direction, length_secs};
 use crate::codec::csv::Row;
-use crate::model::{Arm, Millis};
+use crate::model::Arm;
 use crate::plan::{
-    Check, Cluster, Dispersion, Lifetime, Metric, MetricKind, OnInconclusive, OnNoData, Plan,
-    Quantile, Question, Selector, Source, StepGate, Tolerance, Worse,
+    Check, Dispersion, Metric, MetricKind, Plan, Quantile, Question, Tolerance, Worse,
 };
 
 /// Most looks a recording gets.
@@ -32,8 +31,6 @@ const TAILS: [(u16, f64, f64); 3] = [
 ];
 /// Share of distinct units among rows below which units are clusters.
 const CLUSTERED_SHARE: f64 = 0.9;
-/// Length of a derived plan's tick.
-const TICK: Millis = 1_000;
 const METRIC: &str = "recorded";
 
 /// A plan, and the rows on its clock.
@@ -174,65 +171,29 @@ fn tail_for(values: f64, looks: usize, lower: bool) -> Option<Quantile> {
 }
 
 fn plan_of(shape: &Shape) -> Plan {
-    let rank = Check {
-        name: METRIC.to_owned(),
-        metric: 0,
-        question: Question::Compare {
-            at: None,
-            worse: shape.worse,
-            tolerance: shape.tolerance,
-            dispersion: Dispersion::Envelope,
-        },
-        gating: true,
-        weight: 2.0,
-        min_samples: 0,
-        require_units: 1,
+    let question = |at, tolerance| Question::Compare {
+        at,
+        worse: shape.worse,
+        tolerance,
+        dispersion: Dispersion::Envelope,
     };
-    let tail = shape.tail.map(|at| Check {
-        name: format!("{METRIC}-{at}"),
-        question: Question::Compare {
-            at: Some(at),
-            worse: shape.worse,
-            tolerance: tail_tolerance(shape),
-            dispersion: Dispersion::Envelope,
-        },
-        weight: 1.0,
-        ..rank.clone()
+    let rank = Check {
+        weight: 2.0,
+        ..Check::asking(METRIC, question(None, shape.tolerance))
+    };
+    let tail = shape.tail.map(|at| {
+        let name = format!("{METRIC}-{at}");
+        Check::asking(&name, question(Some(at), tail_tolerance(shape)))
     });
-    let horizon = TICK * shape.looks as i64;
+    let metric = Metric::recorded(METRIC, shape.kind, shape.clustered);
+    let checks = std::iter::once(rank).chain(tail).collect();
+    let plan = Plan::about(metric, checks, shape.looks);
     Plan {
         name: "derived".to_owned(),
         description: "derived from the kind and size of a recording".to_owned(),
-        horizon,
-        tick: TICK,
-        lateness: 0,
         // A pass in a backtest comes at the end only.
-        min_duration: horizon,
-        stop_on_pass: true,
-        alpha: 0.05,
-        beta: 0.05,
-        on_inconclusive: OnInconclusive::Hold,
-        on_no_data: OnNoData::Hold,
-        step: StepGate {
-            min_duration: 0,
-            min_samples: 0,
-        },
-        change_require: Vec::new(),
-        arms: None,
-        metrics: vec![Metric {
-            name: METRIC.to_owned(),
-            kind: shape.kind,
-            value_unit: None,
-            source: Source::Values {
-                select: Selector::named(METRIC),
-            },
-            cluster: shape.clustered.then(|| Cluster {
-                by: "unit".to_owned(),
-                lifetime: Lifetime::Tick,
-            }),
-        }],
-        checks: std::iter::once(rank).chain(tail).collect(),
-        traffic: None,
+        min_duration: plan.horizon,
+        ..plan
     }
 }
 

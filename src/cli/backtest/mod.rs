@@ -1,10 +1,12 @@
 //! `davy backtest`: judge a manifest of labelled recordings, and count what came out.
 //!
-//! Owns the manifest's form and the drive over its cases, two at a time. Without a plan, each
-//! case gets the one that `derive` makes of its kind and size. Next: `derive`, `report`.
+//! Owns the manifest's form and the drive over its cases, on every core. Without a plan, each
+//! case gets the one that `derive` makes of its kind and size. The second form, `--splits`, needs
+//! no labels: it is `splits`' own. Next: `derive`, `report`.
 
 mod derive;
 mod report;
+pub mod splits;
 
 use std::fmt;
 use std::io::Write;
@@ -30,8 +32,18 @@ use crate::plan::Plan;
 pub struct BacktestArgs {
     /// Labelled cases: JSON with `cases`, each with `case`, `file`, `truth`, `metric_kind`,
     /// `direction` and more; paths are relative to the manifest.
-    #[arg(long, value_name = "FILE")]
-    pub manifest: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "splits")]
+    pub manifest: Option<PathBuf>,
+    /// Judge random A/A splits of one healthy recording instead, and count false verdicts: CSV
+    /// with unit,ts,value[,weight]; rows without a unit are units of their own.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["manifest", "plan"])]
+    pub splits: Option<PathBuf>,
+    /// Print every case with its reason and what each check found, not only the unacceptable ones.
+    #[arg(long, conflicts_with = "splits")]
+    pub explain: bool,
+    /// How to split.
+    #[command(flatten)]
+    pub split: splits::SplitArgs,
     /// Judge every case under this plan instead of one derived from its kind.
     #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
@@ -123,6 +135,7 @@ pub(super) struct CheckSummary {
     check: String,
     verdict: Outcome,
     reason: Reason,
+    message: String,
     estimate: Option<f64>,
     interval: [Option<f64>; 2],
     factors: std::collections::BTreeMap<String, f64>,
@@ -130,21 +143,26 @@ pub(super) struct CheckSummary {
 
 /// Runs the command.
 pub fn run(args: &BacktestArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let text = std::fs::read_to_string(&args.manifest)
-        .with_context(|| format!("cannot read {}", args.manifest.display()))?;
+    if let Some(path) = &args.splits {
+        return splits::run(path, &args.split, args.output, out);
+    }
+    let path = args.manifest.as_deref();
+    let path = path.context("name labelled cases with --manifest FILE")?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let manifest: Manifest = serde_json::from_str(&text)
-        .with_context(|| format!("{} is not a manifest of cases", args.manifest.display()))?;
+        .with_context(|| format!("{} is not a manifest of cases", path.display()))?;
     let plan = args
         .plan
         .as_deref()
         .map(replay::read_plan)
         .transpose()?
         .map(Arc::new);
-    let folder = args.manifest.parent().unwrap_or(Path::new("."));
+    let folder = path.parent().unwrap_or(Path::new("."));
     let judged = judge_all(&manifest.cases, folder, plan.as_ref())?;
     match args.output {
         OutputForm::Json => report::json(&judged, out)?,
-        OutputForm::Text => report::text(&judged, out)?,
+        OutputForm::Text => report::text(&judged, args.explain, out)?,
     }
     Ok(Exit::Pass)
 }
@@ -279,6 +297,7 @@ impl CheckSummary {
             check: finding.check.clone(),
             verdict: finding.verdict,
             reason: finding.reason,
+            message: finding.message.clone(),
             estimate: finding.estimate,
             interval: finding.interval,
             factors: finding.factors.clone(),

@@ -48,8 +48,9 @@ pub(super) fn json(judged: &[Judged], out: &mut dyn Write) -> anyhow::Result<()>
     Ok(())
 }
 
-/// A table for people, then every case whose verdict was not acceptable.
-pub(super) fn text(judged: &[Judged], out: &mut dyn Write) -> anyhow::Result<()> {
+/// A table for people, then every case whose verdict was not acceptable; with `explain` every
+/// case, and what each of its checks found.
+pub(super) fn text(judged: &[Judged], explain: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     let summary = summary(judged);
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -80,19 +81,47 @@ pub(super) fn text(judged: &[Judged], out: &mut dyn Write) -> anyhow::Result<()>
         }
     }
     writeln!(out, "{table}")?;
-    for case in judged.iter().filter(|case| case.scored && !case.acceptable) {
-        let label = case
-            .tier
-            .as_deref()
-            .or(case.subtype.as_deref())
-            .unwrap_or("");
-        writeln!(
-            out,
-            "{} ({} {label}): {}",
-            case.case, case.truth, case.message
-        )?;
+    for case in judged {
+        if explain || (case.scored && !case.acceptable) {
+            one_case(case, explain, out)?;
+        }
     }
     Ok(())
+}
+
+fn one_case(case: &Judged, explain: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    let label = case.tier.as_deref().or(case.subtype.as_deref());
+    let label = label.map_or(String::new(), |label| format!(" {label}"));
+    let unscored = if case.scored { "" } else { ", not scored" };
+    let not_acceptable = if case.acceptable {
+        ""
+    } else {
+        ", not acceptable"
+    };
+    writeln!(
+        out,
+        "{} ({}{label}{unscored}): {}, {}{not_acceptable}",
+        case.case,
+        case.truth,
+        word(case.verdict),
+        case.reason.as_str()
+    )?;
+    for check in case.checks.iter().filter(|_| explain) {
+        let reason = check.reason.as_str();
+        writeln!(out, "    {} ({reason}): {}", check.check, check.message)?;
+    }
+    if !explain {
+        writeln!(out, "    {}", case.message)?;
+    }
+    Ok(())
+}
+
+fn word(verdict: Outcome) -> &'static str {
+    match verdict {
+        Outcome::Pass => "pass",
+        Outcome::Fail => "fail",
+        Outcome::Inconclusive => "inconclusive",
+    }
 }
 
 fn summary(judged: &[Judged]) -> Summary {

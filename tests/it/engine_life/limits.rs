@@ -1,7 +1,7 @@
 //! The bounds of the engine, at the limit and one past it.
 
 use davy::engine::{Effect, Input, Limits, RefusalCode, Start};
-use davy::model::{Arm, Sample};
+use davy::model::{Arm, Change, Sample};
 
 use super::{LATENCY, latency_plan};
 use crate::machine::{Machine, plan, sample, start, values};
@@ -48,6 +48,15 @@ fn running_analyses_are_bounded() {
         .expect_err("past the limit");
     assert_eq!(refusal.code, RefusalCode::TooManyAnalyses);
     assert!(machine.state.analysis("three").is_none());
+    // A new revision of the same service ends the older one, and so makes its own place.
+    let revision = |id: &str, revision: &str| Start {
+        change: Change {
+            service: Some("checkout".to_owned()),
+            revision: Some(revision.to_owned()),
+            ..Change::default()
+        },
+        ..start(id, &plan)
+    };
     let cancel = Input::Cancel {
         analysis: "one".to_owned(),
         actor: None,
@@ -55,8 +64,13 @@ fn running_analyses_are_bounded() {
     };
     machine.apply(cancel);
     machine
-        .start(start("three", &plan))
+        .start(revision("three", "r1"))
         .expect("a place was made");
+    machine
+        .start(revision("four", "r2"))
+        .expect("it takes the place of the one it supersedes");
+    let running: Vec<&str> = machine.state.running().collect();
+    assert_eq!(running, ["four", "two"]);
 }
 
 #[test]

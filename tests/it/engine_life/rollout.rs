@@ -76,6 +76,20 @@ fn a_step_opens_on_its_own_time_and_samples_only() {
 }
 
 #[test]
+fn a_step_without_minimums_still_asks_for_samples_of_its_own() {
+    let plan = latency_plan("step: {min_duration: 0s, min_samples: 0}\nstop_on_pass: false\n");
+    let mut machine = Machine::running("x", &plan);
+    feed(&mut machine, "x", 0, 100, 1.0);
+    feed(&mut machine, "x", 1, 100, 1.0);
+    enter(&mut machine, "50%");
+    assert!(!is_open(&machine), "the samples so far are not the step's");
+    // The clock stands within the third tick.
+    feed(&mut machine, "x", 3, 100, 1.0);
+    feed(&mut machine, "x", 4, 100, 1.0);
+    assert!(is_open(&machine));
+}
+
+#[test]
 fn a_fail_closes_an_open_step() {
     let mut machine = Machine::running("x", &latency_plan(GATE));
     enter(&mut machine, "5%");
