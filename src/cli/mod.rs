@@ -53,7 +53,7 @@ pub enum Command {
     /// Judge labelled deployments under a plan, and count mistakes
     Backtest(backtest::BacktestArgs),
     /// Measure how often a verdict is wrong, on streams whose truth is known
-    Simulate(simulate::SimulateArgs),
+    Simulate(Box<simulate::SimulateArgs>),
     /// Fetch the recording of an analysis from a daemon
     Export(export::ExportArgs),
     /// Print a completion script for a shell
@@ -61,9 +61,10 @@ pub enum Command {
 }
 
 /// Form of a command's output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum OutputForm {
     /// For people.
+    #[default]
     Text,
     /// For programs.
     Json,

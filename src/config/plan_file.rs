@@ -7,9 +7,11 @@
 mod after;
 mod burn_rate;
 mod checks;
+mod doubts;
 mod metrics;
 pub mod schema;
 mod tolerance;
+pub mod traffic;
 
 use super::node::Node;
 use super::problem::{Problem, ProblemCode, Problems, Severity};
@@ -17,8 +19,9 @@ use super::quantity::{DURATION_MILLIS_MAX, duration_text};
 use super::reader::{Field, Reader, Table};
 use super::yaml;
 use crate::model::Millis;
+use crate::plan::traffic::Traffic;
 use crate::plan::{
-    ArmTemplates, ChangeField, LOOKS_MAX, OnInconclusive, OnNoData, Plan, SelectorTemplate,
+    ArmTemplates, ChangeField, LOOKS_MAX, Metric, OnInconclusive, OnNoData, Plan, SelectorTemplate,
     StepGate,
 };
 
@@ -61,6 +64,7 @@ pub(super) const PLAN_KEYS: &[&str] = &[
     "watch",
     "metrics",
     "checks",
+    "traffic",
 ];
 
 /// A plan and what its writer should hear all the same.
@@ -115,19 +119,33 @@ pub fn parse_plan_value(value: &serde_json::Value) -> Result<Parsed, Problems> {
 }
 
 fn finish(plan: Option<Plan>, reader: Reader<'_>, text: Option<&str>) -> Result<Parsed, Problems> {
-    let located = |problem: Problem| match text {
-        Some(text) => problem.with_excerpt_of(text),
-        None => problem,
-    };
-    let problems = Problems::sorted(reader.problems.into_iter().map(located).collect());
-    let is_error = |problem: &Problem| problem.severity == Severity::Error;
+    let problems = located(reader, text);
     match plan {
-        Some(plan) if !problems.items.iter().any(is_error) => Ok(Parsed {
+        Some(plan) if !has_error(&problems) => Ok(Parsed {
             plan,
             warnings: problems.items,
         }),
         _ => Err(problems),
     }
+}
+
+/// What was read of a text, or all its problems.
+fn finish_text<T>(read: Option<T>, reader: Reader<'_>, text: &str) -> Result<T, Problems> {
+    let problems = located(reader, Some(text));
+    read.filter(|_| !has_error(&problems)).ok_or(problems)
+}
+
+fn located(reader: Reader<'_>, text: Option<&str>) -> Problems {
+    let located = |problem: Problem| match text {
+        Some(text) => problem.with_excerpt_of(text),
+        None => problem,
+    };
+    Problems::sorted(reader.problems.into_iter().map(located).collect())
+}
+
+fn has_error(problems: &Problems) -> bool {
+    let is_error = |problem: &Problem| problem.severity == Severity::Error;
+    problems.items.iter().any(is_error)
 }
 
 /// Reads every section even where one is wrong; `None` only where nothing could be built.
@@ -176,8 +194,9 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node) -> Option<Plan> {
         )
     });
     let step = step(reader, &table, times.as_ref());
+    let traffic = expected_traffic(reader, &table, &metrics);
     let times = times?;
-    Some(Plan {
+    let plan = Plan {
         name: name?,
         description: description.unwrap_or_default(),
         horizon: times.horizon,
@@ -196,7 +215,21 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node) -> Option<Plan> {
         arms,
         metrics: metrics.into_iter().map(|written| written.metric).collect(),
         checks,
-    })
+        traffic,
+    };
+    if !reader.has_error() {
+        doubts::warn(reader, &table, &plan);
+    }
+    Some(plan)
+}
+
+fn expected_traffic(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    metrics: &[metrics::Written],
+) -> Option<Traffic> {
+    let known: Vec<&Metric> = metrics.iter().map(|written| &written.metric).collect();
+    traffic::read(reader, &table.get("traffic")?, &known)
 }
 
 fn version(reader: &mut Reader<'_>, table: &Table<'_>) {

@@ -149,6 +149,12 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// Whether an error was recorded so far.
+    pub fn has_error(&self) -> bool {
+        let mut found = self.problems.iter();
+        found.any(|problem| problem.severity == Severity::Error)
+    }
+
     /// A mapping; unknown keys and keys without a value are problems. Without `known`, keys are
     /// names of the writer's choice.
     pub fn table<'n>(&mut self, field: &Field<'n>, known: Option<&[&str]>) -> Option<Table<'n>> {

@@ -4,9 +4,11 @@
 //! must not know how a plan is written (YAML, places in a file): that is `config::plan_file`,
 //! which is the only way from text to a [`Plan`]. Next: `judge`, which reads a plan's checks.
 
+pub mod forecast;
 mod invariants;
 pub mod recording;
 pub mod selector;
+pub mod traffic;
 
 use std::fmt;
 
@@ -69,6 +71,9 @@ pub struct Plan {
     pub metrics: Vec<Metric>,
     /// Checks, in the order written.
     pub checks: Vec<Check>,
+    /// Traffic the plan expects; nothing is judged by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<traffic::Traffic>,
 }
 
 /// What a step's gate asks of samples that belong to the step itself.

@@ -36,6 +36,7 @@ impl Plan {
                 min_samples: 0,
             },
             watch: None,
+            traffic: None,
             change_require: Vec::new(),
             arms: None,
             metrics: vec![metric],

@@ -24,6 +24,7 @@ mod replay_csv;
 mod replay_increments;
 mod shutdown;
 mod side;
+mod simulate;
 mod support;
 mod walkthrough;
 mod webhook;

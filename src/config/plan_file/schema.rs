@@ -65,6 +65,71 @@ struct PlanFile {
     /// Questions asked of the metrics.
     #[schemars(length(min = 1, max = 32))]
     checks: Vec<Check>,
+    /// Traffic the plan expects, for `davy simulate` and the forecasts of `davy check`. Nothing is
+    /// judged by it.
+    traffic: Option<Traffic>,
+}
+
+/// Expected traffic of both arms.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Traffic {
+    /// Samples a second of every metric, both arms together.
+    #[schemars(range(min = 0.0, max = 10_000_000.0))]
+    per_second: Option<f64>,
+    /// Share of samples that goes to the canary, such as 10%. Default 50%.
+    canary_share: Option<TextOrNumber>,
+    /// How the number of samples varies between ticks. Default poisson.
+    arrivals: Option<WrittenArrivals>,
+    /// Shocks of the load that hit both arms alike.
+    load: Option<Load>,
+    /// What the samples of a metric look like in the baseline.
+    metrics: Option<BTreeMap<String, MetricTraffic>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Load {
+    /// Standard deviation of the shock's logarithm. Default 0.3.
+    sd: Option<f64>,
+    /// Autocorrelation of neighbouring ticks. Default 0.
+    ar: Option<f64>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct MetricTraffic {
+    /// Samples a second, both arms together, where they differ from the other metrics'.
+    per_second: Option<f64>,
+    /// Median value (latency). Default 100.
+    median: Option<f64>,
+    /// Standard deviation of a value's logarithm (latency). Default 0.7.
+    sigma: Option<f64>,
+    /// Values are multiples of this (latency). Default 0: not rounded.
+    resolution: Option<f64>,
+    /// Bad share (ratio), such as 0.1%. Default 0.1%.
+    share: Option<TextOrNumber>,
+    /// Median level (gauge). Default 100.
+    level: Option<f64>,
+    /// Standard deviation of a point's logarithm (gauge). Default 0.1.
+    sd: Option<f64>,
+    /// Autocorrelation of neighbouring ticks (gauge). Default 0.5.
+    ar: Option<f64>,
+    /// How samples cluster, where the metric has a cluster.
+    units: Option<UnitTraffic>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct UnitTraffic {
+    /// Samples a unit (lifetime tick). Default 5.
+    size: Option<f64>,
+    /// Units of the baseline (lifetime run).
+    baseline: Option<u32>,
+    /// Units of the canary (lifetime run).
+    canary: Option<u32>,
+    /// Standard deviation of the logarithm of a unit's factor. Default 0.3, of lifetime run 0.05.
+    sd: Option<f64>,
 }
 
 #[derive(JsonSchema)]
@@ -279,6 +344,7 @@ words!(WrittenLifetime for Lifetime { Tick, Run });
 words!(WrittenWorse for Worse { Higher, Lower, Either });
 words!(WrittenNoData for NoData { Missing, Breaching, Ignore, NotBreaching });
 words!(WrittenKind for crate::plan::MetricKind { Latency, Ratio, Rate, Gauge });
+words!(WrittenArrivals for crate::plan::traffic::Arrivals { Poisson, Fixed });
 words!(WrittenDispersion for crate::plan::Dispersion { Iid, Envelope });
 
 #[derive(JsonSchema)]
@@ -296,6 +362,7 @@ mod tests {
     use crate::config::plan_file::burn_rate::BURN_RATE_KEYS;
     use crate::config::plan_file::checks::CHECK_KEYS;
     use crate::config::plan_file::metrics::METRIC_KEYS;
+    use crate::config::plan_file::traffic::{METRIC_TRAFFIC_KEYS, TRAFFIC_KEYS};
 
     #[test]
     fn the_schema_knows_the_readers_keys() {
@@ -316,5 +383,8 @@ mod tests {
         assert_eq!(keys("/$defs/Check/properties"), sorted(CHECK_KEYS));
         assert_eq!(keys("/$defs/Watch/properties"), sorted(WATCH_KEYS));
         assert_eq!(keys("/$defs/BurnRate/properties"), sorted(BURN_RATE_KEYS));
+        assert_eq!(keys("/$defs/Traffic/properties"), sorted(TRAFFIC_KEYS));
+        let metric = "/$defs/MetricTraffic/properties";
+        assert_eq!(keys(metric), sorted(METRIC_TRAFFIC_KEYS));
     }
 }
