@@ -118,9 +118,9 @@ impl Store for MemoryStore {
             let oldest = room
                 .events
                 .front()
-                .map_or(after + 1, |event| event.sequence);
+                .map_or(after.saturating_add(1), |event| event.sequence);
             EventsAfter {
-                gap: oldest > after + 1,
+                gap: oldest > after.saturating_add(1),
                 events: room
                     .events
                     .iter()

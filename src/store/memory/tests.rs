@@ -361,3 +361,13 @@ async fn a_final_analysis_keeps_its_last_events() {
     assert_eq!(found.events.len(), EVENTS_KEPT_FINAL_MAX);
     assert_eq!(found.events.last().map(|event| event.sequence), Some(40));
 }
+
+#[tokio::test]
+async fn a_reader_past_every_event_is_told_nothing_and_of_no_gap() {
+    let store = store(1_000, 10);
+    commit(&store, begun("an_1", 1)).await;
+    let found = store.events_after("an_1", u64::MAX).await;
+    let found = found.expect("read").expect("kept");
+    assert!(found.events.is_empty());
+    assert!(!found.gap);
+}
