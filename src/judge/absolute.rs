@@ -3,16 +3,20 @@
 //! Owns the tests of the difference p_c - p_b against `a`, in the orientation where higher is
 //! worse. Next: `counts`, which joins it with the relative part.
 //!
-//! - **Fail** (exact): each tick's canary events against the law at u + a, where u is the upper
-//!   end of a confidence sequence of the baseline up to this tick, at half of alpha; the other
-//!   half is spent on the canary's count, which is independent of the baseline's.
+//! - **Fail over any window** (exact, half of alpha): each tick's canary events against the law at
+//!   u + a, where u is the upper end of a confidence sequence of the baseline up to this tick; one
+//!   half of the level goes to the sequence, the other to the canary's count, which is independent
+//!   of the baseline's.
+//! - **Fail over the whole run** (asymptotic, the other half of alpha): the difference of
+//!   proportions as for a pass, from enough events on. Not knowing the baseline costs it nothing
+//!   like what it costs the exact test, whose early ticks are held against wide ceilings.
 //! - **Pass while the baseline has hardly any events** (exact): whatever the baseline, p_c <= a
 //!   is enough. Zero events in n requests show it at about ln(1 / beta') / a requests.
 //! - **Pass afterwards** (asymptotic): the difference of proportions with its variance at the
 //!   restricted maximum likelihood (Farrington and Manning 1990), by the Lan-DeMets recursion.
 
 use crate::judge::check::LookAt;
-use crate::judge::forecast::Ahead;
+use crate::judge::forecast::{Ahead, soonest};
 use crate::judge::measure;
 use crate::judge::side::{Adjust, Side, Spending};
 use crate::judge::tally::Tally;
@@ -22,6 +26,11 @@ use crate::stats::mixture;
 
 /// Baseline events from which the difference is tested instead of the canary alone.
 const BASELINE_EVENTS_MIN: u64 = 5;
+/// Events that the canary is expected to have on the boundary before the whole run's difference
+/// may show a fail: with fewer its skewness costs more than its level.
+const CANARY_EVENTS_MIN: f64 = 10.0;
+/// Share of alpha for the exact test over windows; the rest is the whole run's.
+const WINDOWS_SHARE: f64 = 0.5;
 /// Trials up to which the fixed-sample bound of a plan's only look is worked out; with more of
 /// them the sequence's is hardly wider.
 const ONCE_TRIALS_MAX: u64 = 10_000;
@@ -47,7 +56,10 @@ pub struct AbsolutePart {
     history: Vec<(Tally, f64)>,
     alone: Side,
     difference: Side,
+    /// The mirror of `difference`: what it shows as passed is a canary beyond `a`.
+    beyond: Side,
     switched: bool,
+    shown_beyond: bool,
     ticks: usize,
 }
 
@@ -58,7 +70,7 @@ pub struct AbsoluteLook {
     pub crossing: bool,
     /// Shown: it is not.
     pub pass: bool,
-    /// The window that shows it, where one does.
+    /// The window that shows it, where one does; none where only the whole run does.
     pub speaking: Option<SpeakingWindow>,
     /// Ticks until either at the present shares.
     pub ahead: Ahead,
@@ -90,11 +102,12 @@ impl AbsolutePart {
             reserve: 0.0,
             ..spending
         };
-        let half = Spending {
-            level: 0.5 * fail.level,
-            reserve: 0.5 * fail.reserve,
+        let part = |share: f64| Spending {
+            level: share * fail.level,
+            reserve: share * fail.reserve,
             ..fail
         };
+        let half = part(0.5 * WINDOWS_SHARE);
         AbsolutePart {
             kind: metric.kind,
             // Events of one unit come together, and the fixed-sample bound has no slack for it.
@@ -108,7 +121,9 @@ impl AbsolutePart {
             history: Vec::new(),
             alone: Side::new(seed, none(fail), pass),
             difference: Side::new(seed, none(fail), pass),
+            beyond: Side::new(seed, none(fail), part(1.0 - WINDOWS_SHARE)),
             switched: false,
+            shown_beyond: false,
             ticks: 0,
         }
     }
@@ -141,8 +156,10 @@ impl AbsolutePart {
             let weight = sizes[0] * sizes[1] / (sizes[0] + sizes[1]);
             let difference = tick.rate(1, self.kind) - tick.rate(0, self.kind) - self.absolute;
             self.difference.push_gaussian(weight * difference, weight);
+            self.beyond.push_gaussian(-weight * difference, weight);
         } else {
             self.difference.push_empty();
+            self.beyond.push_empty();
         }
     }
 
@@ -153,12 +170,18 @@ impl AbsolutePart {
             self.switched = true;
             self.difference.begin_passing_after(at.look - 1);
         }
+        let (mut to_beyond, mut beyond) = (None, false);
         let (pass, to_pass) = if self.switched {
+            let baseline = self.restricted_baseline();
             let adjust = Adjust {
-                factor: self.variance() * dispersion.factor,
+                factor: self.variance(baseline) * dispersion.factor,
                 df: dispersion.df,
             };
             let look = self.difference.look(adjust, at.scratch);
+            let worse = self.beyond.look(adjust, at.scratch);
+            beyond = worse.pass && self.has_events(baseline, dispersion);
+            let spending = self.beyond.pass_spending();
+            to_beyond = Ahead::of(&worse, self.ticks, &self.pass, &spending).to_pass;
             let ahead = Ahead::of(&look, self.ticks, &self.fail, &self.pass);
             (look.pass, ahead.to_pass)
         } else {
@@ -166,9 +189,10 @@ impl AbsolutePart {
             (look.pass, self.predict_alone())
         };
         let of_fail = Ahead::of(&above, self.ticks, &self.fail, &self.pass);
+        self.shown_beyond = beyond;
         let speaking = above.peak.filter(|_| above.crossing);
         AbsoluteLook {
-            crossing: above.crossing,
+            crossing: above.crossing || beyond,
             pass,
             speaking: speaking.map(|peak| SpeakingWindow {
                 ticks: peak.window,
@@ -176,7 +200,7 @@ impl AbsolutePart {
                 adjust: dispersion,
             }),
             ahead: Ahead {
-                to_fail: of_fail.to_fail,
+                to_fail: soonest(of_fail.to_fail, to_beyond),
                 to_pass: if pass { Some(0.0) } else { to_pass },
             },
         }
@@ -205,11 +229,15 @@ impl AbsolutePart {
             }
         };
         let finite = |value: f64| value.is_finite().then_some(value);
-        let shown = speaking.is_none() && self.shown_pass();
-        let above = if shown {
+        let above = if speaking.is_none() && self.shown_pass() {
             above.min(self.absolute)
         } else {
             above
+        };
+        let below = if speaking.is_none() && self.shown_beyond {
+            below.max(self.absolute)
+        } else {
+            below
         };
         if worse_is_lower {
             [finite(-above), finite(-below)]
@@ -311,10 +339,21 @@ impl AbsolutePart {
         }
     }
 
+    /// Whether the run holds events enough, and their opposites, for a Gaussian difference. Events
+    /// that come together count as fewer.
+    fn has_events(&self, baseline: f64, dispersion: Adjust) -> bool {
+        let trials = size(&self.run, 1, self.kind) / dispersion.factor.max(1.0);
+        let canary = baseline + self.absolute;
+        let rarer = match self.kind {
+            MetricKind::Rate => canary,
+            _ => canary.min(1.0 - canary),
+        };
+        trials * rarer >= CANARY_EVENTS_MIN
+    }
+
     /// Variance factor of the weighted difference at the restricted maximum likelihood.
-    fn variance(&self) -> f64 {
+    fn variance(&self, baseline: f64) -> f64 {
         let (n, m) = (size(&self.run, 0, self.kind), size(&self.run, 1, self.kind));
-        let baseline = self.restricted_baseline();
         let canary = baseline + self.absolute;
         let (of_baseline, of_canary) = match self.kind {
             MetricKind::Rate => (baseline, canary),

@@ -149,7 +149,7 @@ fn single_look_bound(spending: &Spending, at: usize) -> f64 {
     }
 }
 
-fn soonest(one: Option<f64>, other: Option<f64>) -> Option<f64> {
+pub(super) fn soonest(one: Option<f64>, other: Option<f64>) -> Option<f64> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
