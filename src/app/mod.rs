@@ -314,6 +314,7 @@ fn bounds(config: &Config) -> Bounds {
         decoded_body_bytes_max: server.decoded_body_bytes_max,
         request_timeout: Duration::from_secs(server.request_timeout_secs),
         long_poll_max: Duration::from_secs(server.long_poll_secs_max),
+        abandoned_after: Duration::from_secs(limits.abandoned_after_secs),
         codec: codec::Limits {
             samples_per_request_max: size(limits.samples_per_request_max),
             label_count_max: size(limits.label_count_max),

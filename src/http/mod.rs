@@ -51,6 +51,8 @@ pub struct Bounds {
     pub request_timeout: Duration,
     /// Longest wait of a long poll.
     pub long_poll_max: Duration,
+    /// After how long without samples or questions the engine gives an analysis up.
+    pub abandoned_after: Duration,
     /// Limits of the samples themselves.
     pub codec: codec::Limits,
 }

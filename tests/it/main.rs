@@ -11,6 +11,7 @@ mod daemon;
 mod demo;
 mod engine_life;
 mod engine_reference;
+mod events;
 mod http;
 mod ingest;
 mod judge;
