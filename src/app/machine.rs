@@ -165,7 +165,8 @@ impl Machine {
             Ok(refused) => {
                 for letter in refused {
                     self.metrics.limit("webhook_queue");
-                    tracing::error!(delivery = letter.id, "the outbox is full; given up");
+                    let (delivery, endpoint) = (letter.id, letter.endpoint);
+                    tracing::error!(delivery, endpoint, "too many wait already; given up");
                 }
             }
             // The memory store cannot fail. A durable one must stop the daemon here rather than

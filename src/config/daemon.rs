@@ -211,7 +211,7 @@ pub struct Delivery {
     /// How much of an answer is read, in bytes.
     #[schemars(range(min = 0, max = 1_048_576))]
     pub response_bytes_max: u64,
-    /// Deliveries waiting, all endpoints together.
+    /// Deliveries waiting for one endpoint; what comes on top is given up.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub queue_max: u64,
 }

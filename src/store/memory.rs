@@ -1,7 +1,7 @@
 //! Keeps everything in this process: fast, bounded, gone at the end.
 //!
 //! Owns the memory behind the traits of [`super`] and its bounds: events and recording bytes of
-//! each analysis, the outbox' length. How many analyses there are is the engine's to say, which
+//! each analysis, the deliveries that wait for each endpoint. How many analyses there are is the engine's to say, which
 //! forgets the oldest. It must not wait while it holds its lock.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -22,7 +22,7 @@ pub struct Bounds {
     pub recording_bytes_max: u64,
     /// Bytes of all recordings together; past it the oldest final analyses lose theirs.
     pub recordings_bytes_max: u64,
-    /// Deliveries waiting, over all endpoints.
+    /// Deliveries waiting for one endpoint: an endpoint that is down fills its own room only.
     pub outbox_max: usize,
 }
 
@@ -38,9 +38,10 @@ struct Kept {
     rooms: HashMap<String, Room>,
     /// By start and id: the order of lists.
     order: BTreeMap<(i64, String), ()>,
-    outbox: BTreeMap<u64, Waiting>,
-    /// Delivery id to its place in the outbox.
-    places: HashMap<String, u64>,
+    /// By endpoint, in the order they came.
+    outbox: HashMap<String, BTreeMap<u64, Waiting>>,
+    /// Delivery id to its endpoint and its place there.
+    places: HashMap<String, (String, u64)>,
     next_place: u64,
     /// Bytes of all recordings.
     recordings_bytes: u64,
@@ -152,7 +153,7 @@ impl Outbox for MemoryStore {
         let mut kept = self.lock();
         let mut claimed = Vec::new();
         for place in kept.heads(endpoint) {
-            let Some(waiting) = kept.outbox.get_mut(&place) else {
+            let Some(waiting) = kept.waiting(endpoint, place) else {
                 continue;
             };
             if claimed.len() < limit && waiting.delivery.due <= now && waiting.leased_until <= now {
@@ -170,20 +171,20 @@ impl Outbox for MemoryStore {
     }
 
     fn next_due<'s>(&'s self, endpoint: &'s str) -> Pending<'s, Option<Timestamp>> {
-        let kept = self.lock();
-        let heads = kept
-            .heads(endpoint)
-            .into_iter()
-            .filter_map(|place| kept.outbox.get(&place));
-        let due = heads
-            .map(|waiting| waiting.delivery.due.max(waiting.leased_until))
-            .min();
+        let mut kept = self.lock();
+        let mut due: Option<Timestamp> = None;
+        for place in kept.heads(endpoint) {
+            if let Some(waiting) = kept.waiting(endpoint, place) {
+                let next = waiting.delivery.due.max(waiting.leased_until);
+                due = Some(due.map_or(next, |earliest| earliest.min(next)));
+            }
+        }
         drop(kept);
         ready(due)
     }
 
     fn depth(&self) -> Pending<'_, usize> {
-        ready(self.lock().outbox.len())
+        ready(self.lock().places.len())
     }
 
     fn dead_letters(&self, limit: usize) -> Pending<'_, Vec<DeadLetter>> {
@@ -210,22 +211,7 @@ impl Kept {
                     self.drop_recording(&analysis);
                 }
             }
-            Write::Deliver(delivery) => {
-                if self.outbox.len() >= bounds.outbox_max {
-                    let error = "the outbox is full".to_string();
-                    let letter = dead_letter(&delivery, error, delivery.at);
-                    refused.push(letter.clone());
-                    self.bury(letter);
-                } else if !self.places.contains_key(&delivery.id) {
-                    self.places.insert(delivery.id.clone(), self.next_place);
-                    let waiting = Waiting {
-                        delivery,
-                        leased_until: Timestamp(i64::MIN),
-                    };
-                    self.outbox.insert(self.next_place, waiting);
-                    self.next_place += 1;
-                }
-            }
+            Write::Deliver(delivery) => self.deliver(delivery, bounds.outbox_max, refused),
             Write::Forget(analysis) => {
                 if let Some(room) = self.rooms.remove(&analysis) {
                     self.recordings_bytes -= room.recording_bytes;
@@ -302,13 +288,40 @@ impl Kept {
         page
     }
 
+    /// Puts a delivery into its endpoint's room; the same one twice is one.
+    fn deliver(&mut self, delivery: Delivery, most: usize, refused: &mut Vec<DeadLetter>) {
+        if self.places.contains_key(&delivery.id) {
+            return;
+        }
+        let room = self.outbox.entry(delivery.endpoint.clone()).or_default();
+        if room.len() >= most {
+            let error = format!("{most} deliveries wait for this endpoint already");
+            let letter = dead_letter(&delivery, error, delivery.at);
+            refused.push(letter.clone());
+            self.bury(letter);
+            return;
+        }
+        let place = self.next_place;
+        self.next_place += 1;
+        let (id, endpoint) = (delivery.id.clone(), delivery.endpoint.clone());
+        self.places.insert(id, (endpoint, place));
+        let waiting = Waiting {
+            delivery,
+            leased_until: Timestamp(i64::MIN),
+        };
+        room.insert(place, waiting);
+    }
+
+    fn waiting(&mut self, endpoint: &str, place: u64) -> Option<&mut Waiting> {
+        self.outbox.get_mut(endpoint)?.get_mut(&place)
+    }
+
     /// The oldest waiting delivery of each analysis to this endpoint.
     fn heads(&self, endpoint: &str) -> Vec<u64> {
         let mut seen = std::collections::HashSet::new();
         let mut heads = Vec::new();
-        for (place, waiting) in &self.outbox {
-            let delivery = &waiting.delivery;
-            if delivery.endpoint == endpoint && seen.insert(delivery.analysis.as_str()) {
+        for (place, waiting) in self.outbox.get(endpoint).into_iter().flatten() {
+            if seen.insert(waiting.delivery.analysis.as_str()) {
                 heads.push(*place);
             }
         }
@@ -316,11 +329,11 @@ impl Kept {
     }
 
     fn settle(&mut self, id: &str, settlement: Settlement) {
-        let Some(place) = self.places.get(id).copied() else {
+        let Some((endpoint, place)) = self.places.get(id).cloned() else {
             return;
         };
         if let Settlement::Retry { due } = settlement {
-            if let Some(waiting) = self.outbox.get_mut(&place) {
+            if let Some(waiting) = self.waiting(&endpoint, place) {
                 waiting.delivery.attempts += 1;
                 waiting.delivery.due = due;
                 waiting.leased_until = Timestamp(i64::MIN);
@@ -328,7 +341,8 @@ impl Kept {
             return;
         }
         self.places.remove(id);
-        let settled = self.outbox.remove(&place);
+        let room = self.outbox.get_mut(&endpoint);
+        let settled = room.and_then(|room| room.remove(&place));
         if let (Some(mut waiting), Settlement::Dead { error, at }) = (settled, settlement) {
             waiting.delivery.attempts += 1;
             self.bury(dead_letter(&waiting.delivery, error, at));

@@ -263,6 +263,12 @@ async fn a_full_outbox_buries_what_comes_and_a_repetition_changes_nothing() {
     );
     let refused = commit(&store, vec![Write::Deliver(delivery("2", "y", "e"))]).await;
     assert_eq!(refused[0].id, "2");
+    assert_eq!(
+        refused[0].error,
+        "1 deliveries wait for this endpoint already"
+    );
+    let again = commit(&store, vec![Write::Deliver(delivery("1", "x", "e"))]).await;
+    assert!(again.is_empty(), "it waits already");
     assert_eq!(store.dead_letters(10).await.expect("works"), refused);
     assert_eq!(store.depth().await.expect("works"), 1);
     store
@@ -279,6 +285,20 @@ async fn a_full_outbox_buries_what_comes_and_a_repetition_changes_nothing() {
         store.next_due("e").await.expect("works"),
         Some(Timestamp(7))
     );
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_down_leaves_the_others_their_room() {
+    let store = store(0, 2);
+    for id in ["1", "2", "3"] {
+        commit(&store, vec![Write::Deliver(delivery(id, id, "down"))]).await;
+    }
+    let refused = commit(&store, vec![Write::Deliver(delivery("4", "x", "up"))]).await;
+    assert!(refused.is_empty(), "{refused:?}");
+    let claimed = store.claim("up", Timestamp(1), Timestamp(9), 10).await;
+    let ids: Vec<String> = claimed.expect("works").into_iter().map(|d| d.id).collect();
+    assert_eq!(ids, ["4"]);
+    assert_eq!(store.depth().await.expect("works"), 3);
 }
 
 #[tokio::test]
