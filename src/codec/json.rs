@@ -4,7 +4,9 @@
 //! is in `item`; where one ends inside an array is in `split`.
 
 use super::split::{BadArray, skip_space, split_array};
-use super::{Decoded, ItemRefusal, Limits, Origin, Unreadable, UnreadableCode, item};
+use super::{
+    Decoded, ItemRefusal, Limits, Origin, REFUSALS_SPELLED_MAX, Unreadable, UnreadableCode, item,
+};
 
 /// The forms a request may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,12 +76,12 @@ pub fn decode(body: &[u8], form: Form, limits: &Limits) -> Result<Decoded, Unrea
     }
     match body[start] {
         b'[' => {
-            let end = decode_array_end(body, start)?;
-            decode_array(body, end.0, end.1, limits)
+            let (items, end) = cut_array(body, start, limits)?;
+            decode_array(body, items, end, limits)
         }
         b'{' => match batch_start(body, start) {
             Some(array) => {
-                let (items, end) = decode_array_end(body, array)?;
+                let (items, end) = cut_array(body, array, limits)?;
                 let end = skip_space(body, end);
                 if body.get(end) != Some(&b'}') {
                     return Err(malformed(body, end, "`batch` must be the only key"));
@@ -150,9 +152,11 @@ fn decode_lines(body: &[u8], limits: &Limits) -> Result<Decoded, Unreadable> {
 
 type Items = Vec<std::ops::Range<usize>>;
 
-fn decode_array_end(body: &[u8], start: usize) -> Result<(Items, usize), Unreadable> {
-    split_array(body, start)
-        .map_err(|BadArray { offset, message }| malformed(body, offset, message))
+fn cut_array(body: &[u8], start: usize, limits: &Limits) -> Result<(Items, usize), Unreadable> {
+    split_array(body, start, limits.samples_per_request_max).map_err(|problem| match problem {
+        BadArray::TooLong => too_many(limits),
+        BadArray::Malformed { offset, message } => malformed(body, offset, message),
+    })
 }
 
 fn decode_array(
@@ -168,9 +172,6 @@ fn decode_array(
             rest,
             "something follows the end of the samples",
         ));
-    }
-    if items.len() > limits.samples_per_request_max {
-        return Err(too_many(limits));
     }
     let mut decoded = Decoded::default();
     for (index, range) in items.into_iter().enumerate() {
@@ -194,7 +195,11 @@ fn push(decoded: &mut Decoded, bytes: &[u8], origin: Origin, limits: &Limits) {
             index: origin.index,
             line: origin.line,
             code: problem.code,
-            message: problem.message,
+            message: if decoded.refusals.len() < REFUSALS_SPELLED_MAX {
+                problem.message
+            } else {
+                String::new()
+            },
         }),
     }
 }

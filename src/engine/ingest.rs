@@ -19,6 +19,9 @@ use crate::window::NoPlace;
 /// Largest increment of a counter in one sample.
 const INCREMENT_MAX: f64 = COUNT_MAX as f64;
 
+/// Metrics of a plan that a refusal names.
+const METRICS_SHOWN_MAX: usize = 10;
+
 /// What became of one sample at one analysis.
 enum Fate {
     Accepted,
@@ -134,12 +137,12 @@ fn addressed(
     lines: &mut BTreeMap<String, recording::Batch>,
 ) -> Fate {
     let Some(metric) = analysis.plan.metric_index(&sample.metric) else {
-        let known: Vec<&str> = analysis
-            .plan
-            .metrics
-            .iter()
-            .map(|m| m.name.as_str())
-            .collect();
+        let metrics = analysis.plan.metrics.iter();
+        let mut known: Vec<&str> = metrics.map(|m| m.name.as_str()).collect();
+        if known.len() > METRICS_SHOWN_MAX {
+            known.truncate(METRICS_SHOWN_MAX);
+            known.push("and more");
+        }
         return Fate::Refused(
             "unknown_metric",
             format!(
@@ -390,10 +393,11 @@ fn digest(bytes: &[u8]) -> u128 {
 
 impl Ingested {
     fn refuse(&mut self, index: usize, code: &'static str, message: String) {
+        let spelled = self.refused.len() < REFUSALS_SPELLED_MAX;
         self.refused.push(RefusedSample {
             index,
             code,
-            message,
+            message: if spelled { message } else { String::new() },
         });
     }
 

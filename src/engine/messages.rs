@@ -149,6 +149,9 @@ pub struct Ingested {
     pub refused: Vec<RefusedSample>,
 }
 
+/// Refused samples of one batch that say why; of those past them index and code are kept.
+pub const REFUSALS_SPELLED_MAX: usize = 100;
+
 /// One refused sample.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RefusedSample {
@@ -157,7 +160,7 @@ pub struct RefusedSample {
     /// Stable code, snake_case: `unknown_analysis`, `unknown_metric`, `wrong_form`,
     /// `before_start`, `future`, `after_horizon`, `analysis_final`, `tick_full`, ...
     pub code: &'static str,
-    /// What is wrong and what to do, for the sender.
+    /// What is wrong and what to do, for the sender; empty past [`REFUSALS_SPELLED_MAX`].
     pub message: String,
 }
 

@@ -19,11 +19,11 @@ use super::link::Answer;
 use super::problem::{BUSY_RETRY_SECS, Problem};
 use super::query::Parameters;
 use crate::codec::json::{Form, decode};
-use crate::codec::{Decoded, ItemRefusal};
+use crate::codec::{Decoded, ItemRefusal, REFUSALS_SPELLED_MAX};
 use crate::engine::{Ingested, Input};
 
 /// Refusals that an answer spells out; the others are counted only.
-pub const REFUSALS_SHOWN_MAX: usize = 100;
+pub const REFUSALS_SHOWN_MAX: usize = REFUSALS_SPELLED_MAX;
 /// Bodies above this are decoded off the threads that answer requests: it takes over a millisecond.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 
