@@ -74,6 +74,7 @@ impl Machine {
                 self.perform(Knock {
                     input: Input::Tick,
                     reply: None,
+                    room: None,
                 });
             }
         }
@@ -165,8 +166,7 @@ impl Machine {
             Ok(refused) => {
                 for letter in refused {
                     self.metrics.limit("webhook_queue");
-                    let (delivery, endpoint) = (letter.id, letter.endpoint);
-                    tracing::error!(delivery, endpoint, "too many wait already; given up");
+                    tracing::error!(delivery = letter.id, letter.error, "given up");
                 }
             }
             // The memory store cannot fail. A durable one must stop the daemon here rather than
@@ -278,7 +278,11 @@ checks: [{compare: latency, tolerance: 10%}]
     }
 
     fn perform(machine: &mut Machine, input: Input) {
-        machine.perform(Knock { input, reply: None });
+        machine.perform(Knock {
+            input,
+            reply: None,
+            room: None,
+        });
     }
 
     #[test]

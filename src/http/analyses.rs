@@ -91,7 +91,7 @@ pub async fn create(
 ) -> Result<Response, Problem> {
     Parameters::read(&uri, &[])?;
     let request = start::read(&shared, &headers, body).await?;
-    let (id, existing) = match shared.link.ask(Input::Start(request)).await? {
+    let (id, existing) = match shared.ask(Input::Start(request)).await? {
         Answer::Started { analysis, existing } => (analysis, existing),
         Answer::Refused(refusal) => return Err(refusal.into()),
         other => return Err(unexpected(&other)),
@@ -263,7 +263,7 @@ pub async fn find(shared: &Shared, id: &str) -> Result<Arc<AnalysisView>, Proble
 }
 
 async fn order(shared: &Shared, input: Input) -> Result<(), Problem> {
-    match shared.link.ask(input).await? {
+    match shared.ask(input).await? {
         Answer::Refused(refusal) => Err(refusal.into()),
         _ => Ok(()),
     }

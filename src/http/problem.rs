@@ -87,7 +87,7 @@ pub struct PlacedProblem {
 }
 
 /// Every code with its status and title: the one table.
-pub const CODES: [(&str, u16, &str); 29] = [
+pub const CODES: [(&str, u16, &str); 30] = [
     ("malformed_json", 400, "the body is not JSON"),
     ("empty_body", 400, "the body is empty"),
     (
@@ -151,6 +151,11 @@ pub const CODES: [(&str, u16, &str); 29] = [
     ("too_many_streams", 429, "too many event streams are open"),
     ("internal", 500, "davy failed"),
     ("busy", 503, "davy is too busy"),
+    (
+        "outcome_unknown",
+        503,
+        "davy may have done it, but did not answer in time",
+    ),
     ("stopping", 503, "davy is stopping"),
     ("store_failed", 503, "the store failed"),
 ];

@@ -111,7 +111,7 @@ fn start_analysis() -> Route {
             "too_many_analyses",
             "unsupported_media_type",
         ],
-        timed: true,
+        timed: false,
         handler: post(analyses::create),
     }
 }
@@ -178,7 +178,7 @@ fn cancel_analysis() -> Route {
             "invalid_request",
             "malformed_json",
         ],
-        timed: true,
+        timed: false,
         handler: post(analyses::cancel),
     }
 }
@@ -200,7 +200,7 @@ fn enter_step() -> Route {
             "invalid_request",
             "malformed_json",
         ],
-        timed: true,
+        timed: false,
         handler: post(analyses::step),
     }
 }
@@ -282,8 +282,9 @@ fn send_samples() -> Route {
             "unsupported_media_type",
             "unsupported_encoding",
             "busy",
+            "outcome_unknown",
         ],
-        timed: true,
+        timed: false,
         handler: post(samples::take),
     }
 }

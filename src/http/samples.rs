@@ -11,11 +11,12 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri, header};
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Shared;
 use super::body::{self, Packing};
+use super::budget::{Reserved, bytes_in_work};
 use super::link::Answer;
+use super::observe::time_to_read;
 use super::problem::{BUSY_RETRY_SECS, Problem};
 use super::query::Parameters;
 use crate::codec::json::{Form, decode};
@@ -26,54 +27,6 @@ use crate::engine::{Ingested, Input};
 pub const REFUSALS_SHOWN_MAX: usize = REFUSALS_SPELLED_MAX;
 /// Bodies above this are decoded off the threads that answer requests: it takes over a millisecond.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
-
-/// Bytes that samples take in memory for each byte of their JSON, about: a line of 130 bytes becomes
-/// a sample of 350.
-const MEMORY_PER_JSON_BYTE: u64 = 3;
-
-/// Bytes a request keeps in memory: its body as it came, unpacked, and decoded.
-pub fn bytes_in_work(wire_bytes: u64, decoded_bytes: u64) -> u64 {
-    wire_bytes + decoded_bytes * (1 + MEMORY_PER_JSON_BYTE)
-}
-
-/// Room for the samples of all requests in work together, so that many large requests at once are
-/// answered with 503 and not with the end of the process.
-#[derive(Debug, Clone)]
-pub struct IngestBudget {
-    kibibytes: Arc<Semaphore>,
-}
-
-/// Room that is taken, until it is dropped.
-pub type Reserved = OwnedSemaphorePermit;
-
-impl IngestBudget {
-    /// Room for this many bytes.
-    pub fn new(bytes: u64) -> IngestBudget {
-        let kibibytes = usize::try_from(bytes.div_ceil(1024)).unwrap_or(usize::MAX);
-        let kibibytes = kibibytes.min(Semaphore::MAX_PERMITS);
-        IngestBudget {
-            kibibytes: Arc::new(Semaphore::new(kibibytes)),
-        }
-    }
-
-    /// Takes room; nobody waits for it.
-    pub fn reserve(&self, bytes: u64) -> Option<Reserved> {
-        let kibibytes = u32::try_from(bytes.div_ceil(1024)).ok()?;
-        self.kibibytes
-            .clone()
-            .try_acquire_many_owned(kibibytes)
-            .ok()
-    }
-}
-
-fn reserve(shared: &Shared, bytes: u64) -> Result<Reserved, Problem> {
-    shared.ingest.reserve(bytes).ok_or_else(|| {
-        shared.metrics.limit("ingest_bytes");
-        Problem::new("busy", "too many samples are in work")
-            .help("send the same request again after the stated time")
-            .retry_after(BUSY_RETRY_SECS)
-    })
-}
 
 /// What became of a request's samples.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
@@ -116,40 +69,14 @@ pub async fn take(
     body: Body,
 ) -> Result<Json<SamplesAnswer>, Problem> {
     Parameters::read(&uri, &[])?;
-    let packing = Packing::of(&headers)?;
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let form = Form::of_content_type(content_type)?;
-    let bounds = &shared.bounds;
-    let wire_bytes = body::stated_length(&headers).unwrap_or(bounds.request_body_bytes_max);
-    let _wire = reserve(&shared, wire_bytes.min(bounds.request_body_bytes_max))?;
-    let packed = body::read(&shared, &headers, body, bounds.request_body_bytes_max).await?;
-    shared.metrics.ingest_wire_bytes.inc_by(packed.len() as u64);
-    let most = match packing {
-        Packing::Plain => packed.len() as u64,
-        Packing::Gzip | Packing::Zstd => bounds.decoded_body_bytes_max,
-    };
-    let unpacking = reserve(&shared, bytes_in_work(0, most))?;
-    let plain = body::unpack(&shared, packing, packed, bounds.decoded_body_bytes_max).await?;
-    let _decoded = match packing {
-        Packing::Plain => unpacking,
-        // Now that it is known, only what is needed.
-        Packing::Gzip | Packing::Zstd => {
-            drop(unpacking);
-            reserve(&shared, bytes_in_work(0, plain.len() as u64))?
-        }
-    };
-    shared
-        .metrics
-        .ingest_decoded_bytes
-        .inc_by(plain.len() as u64);
-    let mut decoded = decode_bytes(&shared, plain, form).await?;
+    let reading = prepare(&shared, &headers, body);
+    let (mut decoded, room) = time_to_read(&shared, reading).await?;
     let samples = std::mem::take(&mut decoded.samples);
     let ingested = if samples.is_empty() {
         Ingested::default()
     } else {
-        match shared.link.ask(Input::Samples(samples)).await? {
+        let input = Input::Samples(samples);
+        match shared.ask_with(input, Some(room)).await? {
             Answer::Ingested(ingested) => ingested,
             Answer::Refused(refusal) => return Err(refusal.into()),
             other => return Err(unexpected(&other)),
@@ -160,24 +87,79 @@ pub async fn take(
     Ok(Json(answer))
 }
 
+/// Reads, unpacks and decodes a body; what it takes in memory comes with it.
+async fn prepare(
+    shared: &Arc<Shared>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Decoded, Reserved), Problem> {
+    let packing = Packing::of(headers)?;
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let form = Form::of_content_type(content_type)?;
+    let (metrics, bounds) = (&shared.metrics, &shared.bounds);
+    let mut room = shared.ingest.begin();
+    let mut grow = |bytes| {
+        let grown = room.grow_to(bytes);
+        grown.then_some(()).ok_or_else(|| too_much_in_work(shared))
+    };
+    let packed = body::read(
+        shared,
+        headers,
+        body,
+        bounds.request_body_bytes_max,
+        &mut grow,
+    )
+    .await?;
+    let wire_bytes = packed.len() as u64;
+    metrics.ingest_wire_bytes.inc_by(wire_bytes);
+    let mut grow_beside = |bytes| grow(wire_bytes + bytes);
+    let bytes_max = bounds.decoded_body_bytes_max;
+    let plain = body::unpack(shared, packing, packed, bytes_max, &mut grow_beside).await?;
+    let plain_bytes = plain.len() as u64;
+    metrics.ingest_decoded_bytes.inc_by(plain_bytes);
+    // An unpacked body is still the one that came on the wire.
+    let packed_bytes = match packing {
+        Packing::Plain => 0,
+        Packing::Gzip | Packing::Zstd => wire_bytes,
+    };
+    grow(bytes_in_work(packed_bytes, plain_bytes))?;
+    decode_bytes(shared, plain, form, room).await
+}
+
+fn too_much_in_work(shared: &Shared) -> Problem {
+    shared.metrics.limit("ingest_bytes");
+    Problem::new("busy", "too many samples are in work")
+        .help("send the same request again after the stated time")
+        .retry_after(BUSY_RETRY_SECS)
+}
+
 /// An answer that does not belong to the question: a mistake in davy.
 pub fn unexpected(answer: &Answer) -> Problem {
     tracing::error!(?answer, "the engine answered another question");
     Problem::new("internal", "this should not have happened")
 }
 
-async fn decode_bytes(shared: &Arc<Shared>, body: Bytes, form: Form) -> Result<Decoded, Problem> {
-    let decoded = if body.len() <= INLINE_BYTES_MAX {
-        decode(&body, form, &shared.bounds.codec)
+/// Decodes on this thread or beside it. The room goes along: a request that is given up while it
+/// is decoded takes its memory until that is done.
+async fn decode_bytes(
+    shared: &Arc<Shared>,
+    body: Bytes,
+    form: Form,
+    room: Reserved,
+) -> Result<(Decoded, Reserved), Problem> {
+    let (decoded, room) = if body.len() <= INLINE_BYTES_MAX {
+        (decode(&body, form, &shared.bounds.codec), room)
     } else {
         let limits = shared.bounds.codec.clone();
-        let task = tokio::task::spawn_blocking(move || decode(&body, form, &limits));
+        let task = tokio::task::spawn_blocking(move || (decode(&body, form, &limits), room));
         task.await.map_err(|error| {
             tracing::error!(%error, "decoding failed");
             Problem::new("internal", "this should not have happened")
         })?
     };
-    Ok(decoded?)
+    Ok((decoded?, room))
 }
 
 /// Puts the codec's refusals and the engine's together, in the order of the request.
@@ -238,26 +220,5 @@ fn count(shared: &Shared, answer: &SamplesAnswer) {
             .samples
             .with_label_values(&[outcome])
             .inc_by(number);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_budget_is_kept_to_the_kibibyte_and_room_comes_back() {
-        let budget = IngestBudget::new(10 * 1024);
-        let first = budget.reserve(9 * 1024 + 1).expect("ten are free");
-        assert!(
-            budget.reserve(1).is_none(),
-            "a part of a kibibyte is a whole one"
-        );
-        drop(first);
-        assert!(budget.reserve(10 * 1024).is_some());
-        assert!(
-            budget.reserve(10 * 1024 + 1).is_none(),
-            "more than there is"
-        );
     }
 }

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::daemon::{TestDaemon, answer, value_line};
 
-async fn gzip(plain: &[u8]) -> Vec<u8> {
+pub async fn gzip(plain: &[u8]) -> Vec<u8> {
     let mut encoder = GzipEncoder::new(Vec::new());
     encoder.write_all(plain).await.expect("memory");
     encoder.shutdown().await.expect("memory");

@@ -12,6 +12,7 @@ mod demo;
 mod engine_life;
 mod engine_reference;
 mod events;
+mod handing_over;
 mod http;
 mod ingest;
 mod judge;
