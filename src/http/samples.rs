@@ -45,6 +45,24 @@ pub struct SamplesAnswer {
     pub refused: u64,
     /// The first refused items, each with its reason.
     pub refusals: Vec<RefusalShown>,
+    /// The first series that are unmatched or ambiguous, each with what is asked for instead.
+    pub unplaced: Vec<UnplacedShown>,
+}
+
+/// One series that is unmatched or ambiguous.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct UnplacedShown {
+    /// Number of its first item in the request, from 0.
+    pub index: usize,
+    /// Line of the request, from 1, where items have lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// `unmatched` or `ambiguous`.
+    pub outcome: &'static str,
+    /// Name and labels, shortened.
+    pub series: String,
+    /// What running analyses ask for instead.
+    pub message: String,
 }
 
 /// One refused item.
@@ -192,6 +210,17 @@ fn summary(decoded: Decoded, ingested: Ingested) -> SamplesAnswer {
             message: sample.message,
         }
     });
+    let unplaced = ingested.unplaced.into_iter().map(|series| {
+        let origin = origins.get(series.index);
+        UnplacedShown {
+            index: origin.map_or(series.index, |origin| origin.index),
+            line: origin.and_then(|origin| origin.line),
+            outcome: series.outcome,
+            series: series.series,
+            message: series.message,
+        }
+    });
+    let unplaced = unplaced.collect();
     let mut shown: Vec<RefusalShown> = by_codec.chain(by_engine).collect();
     shown.sort_by_key(|refusal| refusal.index);
     shown.truncate(REFUSALS_SHOWN_MAX);
@@ -203,6 +232,7 @@ fn summary(decoded: Decoded, ingested: Ingested) -> SamplesAnswer {
         duplicate: ingested.duplicate,
         refused,
         refusals: shown,
+        unplaced,
     }
 }
 

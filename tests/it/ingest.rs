@@ -86,6 +86,11 @@ async fn each_bad_sample_is_refused_by_itself_with_its_line() {
     assert_eq!(answer["accepted"], 3);
     assert_eq!(answer["unmatched"], 1);
     assert_eq!(answer["refused"], 9);
+    let why = &answer["unplaced"][0];
+    assert_eq!(
+        (&why["line"], &why["outcome"], &why["series"]),
+        (&json!(13), &json!("unmatched"), &json!("other"))
+    );
     daemon.stop().await;
 }
 
