@@ -27,7 +27,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Request;
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -121,12 +121,22 @@ impl Shared {
 pub fn router(shared: Arc<Shared>) -> Router {
     let mut router = Router::new();
     for route in routes::routes() {
-        let handler = if route.timed {
-            route
-                .handler
-                .layer(from_fn_with_state(shared.clone(), observe::time_limit))
+        let known = route.query;
+        let strict = move |request: Request, next: Next| async move {
+            match query::refuse_unknown(request.uri(), known) {
+                Ok(()) => next.run(request).await,
+                Err(problem) => problem.into_response(),
+            }
+        };
+        let handler = if route.is_strict() {
+            route.handler.route_layer(from_fn(strict))
         } else {
             route.handler
+        };
+        let handler = if route.timed {
+            handler.layer(from_fn_with_state(shared.clone(), observe::time_limit))
+        } else {
+            handler
         };
         router = router.route(route.path, handler);
     }

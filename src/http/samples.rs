@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, header};
 use serde::Serialize;
 
 use super::Shared;
@@ -18,7 +18,6 @@ use super::budget::{Reserved, bytes_in_work};
 use super::link::Answer;
 use super::observe::time_to_read;
 use super::problem::{BUSY_RETRY_SECS, Problem};
-use super::query::Parameters;
 use crate::codec::json::{Form, decode};
 use crate::codec::{Decoded, ItemRefusal, REFUSALS_SPELLED_MAX};
 use crate::engine::{Ingested, Input};
@@ -82,11 +81,9 @@ pub struct RefusalShown {
 /// The handler.
 pub async fn take(
     State(shared): State<Arc<Shared>>,
-    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<SamplesAnswer>, Problem> {
-    Parameters::read(&uri, &[])?;
     let reading = prepare(&shared, &headers, body);
     let (mut decoded, room) = time_to_read(&shared, reading).await?;
     let samples = std::mem::take(&mut decoded.samples);
