@@ -270,9 +270,11 @@ impl RawItem {
                     return Err(Problem::new("weights_mismatch", message));
                 }
                 let (count, count_max) = (values.count, limits.values_per_sample_max);
-                if count == 0 || count > count_max {
-                    let message = format!("`values` holds {count} values; give 1 to {count_max}");
-                    return Err(Problem::new("bad_value_count", message));
+                let message = format!("`values` holds {count} values; give 1 to {count_max}");
+                match count {
+                    0 => return Err(Problem::new("no_values", message)),
+                    _ if count > count_max => return Err(Problem::new("too_many_values", message)),
+                    _ => {}
                 }
                 measured(values, self.weights.take())
             }

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
 use super::Shared;
-use super::problem::Problem;
+use super::problem::{LimitReached, Problem};
 
 /// The header that carries a request's id both ways.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -46,6 +46,9 @@ pub async fn observe(State(shared): State<Arc<Shared>>, request: Request, next: 
     let took = begun.elapsed();
     let status = response.status();
     let metrics = &shared.metrics;
+    if let Some(LimitReached(limit)) = response.extensions().get() {
+        metrics.limit(limit);
+    }
     let labels = [route, method_label(&method), status.as_str()];
     metrics.http_requests.with_label_values(&labels).inc();
     metrics

@@ -45,7 +45,14 @@ pub struct Problem {
     pub problems: Box<[PlacedProblem]>,
     #[serde(skip)]
     retry_after_secs: Option<NonZeroU32>,
+    #[serde(skip)]
+    limit: Option<LimitReached>,
 }
+
+/// The limit that turned a request away, as an extension of the answer:
+/// [`super::observe::observe`] counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitReached(pub &'static str);
 
 /// `urn:davy:problem:` and a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, schemars::JsonSchema)]
@@ -176,6 +183,7 @@ impl Problem {
             help: None,
             problems: Box::default(),
             retry_after_secs: None,
+            limit: None,
         }
     }
 
@@ -195,6 +203,14 @@ impl Problem {
         }
     }
 
+    /// The same as the work of a limit that is yet to be counted.
+    fn limit(self, limit: &'static str) -> Problem {
+        Problem {
+            limit: Some(LimitReached(limit)),
+            ..self
+        }
+    }
+
     /// No analysis has this id.
     pub fn analysis_not_found(id: &str) -> Problem {
         let shown: String = id.chars().take(80).collect();
@@ -209,13 +225,16 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let retry_after_secs = self.retry_after_secs;
+        let (retry_after_secs, limit) = (self.retry_after_secs, self.limit);
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         let problem_json = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, problem_json);
         if let Some(secs) = retry_after_secs {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(secs.get()));
+        }
+        if let Some(limit) = limit {
+            response.extensions_mut().insert(limit);
         }
         response
     }
@@ -237,7 +256,8 @@ impl From<Refusal> for Problem {
             ..Problem::new(code, refusal.message)
         };
         match refusal.code {
-            RefusalCode::TooManyAnalyses => problem.retry_after(LIMIT_RETRY_SECS),
+            RefusalCode::TooManyAnalyses => problem.retry_after(LIMIT_RETRY_SECS).limit("analyses"),
+            RefusalCode::TooManySteps => problem.limit("steps"),
             _ => problem,
         }
     }
@@ -251,7 +271,11 @@ impl From<Unreadable> for Problem {
             UnreadableCode::TooManySamples => "too_many_samples",
             UnreadableCode::UnsupportedMediaType => "unsupported_media_type",
         };
-        Problem::new(code, unreadable.message).help(unreadable.help)
+        let problem = Problem::new(code, unreadable.message).help(unreadable.help);
+        match unreadable.code {
+            UnreadableCode::TooManySamples => problem.limit("samples_per_request"),
+            _ => problem,
+        }
     }
 }
 

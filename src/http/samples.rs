@@ -27,6 +27,15 @@ pub const REFUSALS_SHOWN_MAX: usize = REFUSALS_SPELLED_MAX;
 /// Bodies above this are decoded off the threads that answer requests: it takes over a millisecond.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 
+/// Codes of refused samples behind which stands a limit, and its name.
+const LIMITS_OF_SAMPLES: [(&str, &str); 5] = [
+    ("too_many_labels", "label_count"),
+    ("labels_too_long", "label_bytes"),
+    ("too_many_values", "values_per_sample"),
+    ("tick_full", "tick_values"),
+    ("future", "future_skew_secs"),
+];
+
 /// What became of a request's samples.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct SamplesAnswer {
@@ -97,6 +106,7 @@ pub async fn take(
             other => return Err(unexpected(&other)),
         }
     };
+    count_limits(&shared, &decoded, &ingested);
     let answer = summary(decoded, ingested);
     count(&shared, &answer);
     Ok(Json(answer))
@@ -230,6 +240,17 @@ fn summary(decoded: Decoded, ingested: Ingested) -> SamplesAnswer {
         refused,
         refusals: shown,
         unplaced,
+    }
+}
+
+/// Counts the limits that turned single samples away.
+fn count_limits(shared: &Shared, decoded: &Decoded, ingested: &Ingested) {
+    let by_codec = decoded.refusals.iter().map(|refusal| refusal.code);
+    let by_engine = ingested.refused.iter().map(|refusal| refusal.code);
+    for code in by_codec.chain(by_engine) {
+        if let Some((_, limit)) = LIMITS_OF_SAMPLES.iter().find(|(known, _)| *known == code) {
+            shared.metrics.limit(limit);
+        }
     }
 }
 

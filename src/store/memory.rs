@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Commit, Cursor, DEAD_LETTERS_MAX, DeadLetter, Delivery, EVENTS_KEPT_FINAL_MAX, EVENTS_KEPT_MAX,
-    EventsAfter, Filter, Outbox, PAGE_MAX, Page, Pending, Recording, Settlement, Store, Write,
+    Commit, Cursor, CutRecording, DEAD_LETTERS_MAX, DeadLetter, Delivery, EVENTS_KEPT_FINAL_MAX,
+    EVENTS_KEPT_MAX, EventsAfter, Filter, Losses, Outbox, PAGE_MAX, Page, Pending, Recording,
+    Settlement, Store, Write,
 };
 use crate::engine::{AnalysisView, Event};
 use crate::judge::verdict::Status;
@@ -86,18 +87,18 @@ fn ready<'s, T: Send + 's>(value: T) -> Pending<'s, T> {
 }
 
 impl Store for MemoryStore {
-    fn commit(&self, commit: Commit) -> Pending<'_, Vec<DeadLetter>> {
+    fn commit(&self, commit: Commit) -> Pending<'_, Losses> {
         let mut kept = self.lock();
-        let mut refused = Vec::new();
+        let mut losses = Losses::default();
         // Views first: the first events and lines of an analysis need its room.
         let (views, others): (Vec<_>, Vec<_>) = commit
             .writes
             .into_iter()
             .partition(|write| matches!(write, Write::View(_)));
         for write in views.into_iter().chain(others) {
-            kept.write(write, &self.bounds, &mut refused);
+            kept.write(write, &self.bounds, &mut losses);
         }
-        ready(refused)
+        ready(losses)
     }
 
     fn analysis<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Arc<AnalysisView>>> {
@@ -195,7 +196,7 @@ impl Outbox for MemoryStore {
 // === impl Kept ===
 
 impl Kept {
-    fn write(&mut self, write: Write, bounds: &Bounds, refused: &mut Vec<DeadLetter>) {
+    fn write(&mut self, write: Write, bounds: &Bounds, losses: &mut Losses) {
         match write {
             Write::View(view) => self.replace_view(*view),
             Write::Event(event) => {
@@ -204,14 +205,21 @@ impl Kept {
                 }
             }
             Write::Record { analysis, line } => {
+                let mut cut = |analysis: String, limit| {
+                    losses.cut.push(CutRecording { analysis, limit });
+                };
                 if let Some(room) = self.rooms.get_mut(&analysis) {
+                    let whole = !room.truncated;
                     self.recordings_bytes += room.record(line, bounds.recording_bytes_max);
+                    if whole && room.truncated {
+                        cut(analysis.clone(), "recording_bytes");
+                    }
                 }
                 if self.recordings_bytes > bounds.recordings_bytes_max {
-                    self.drop_recording(&analysis);
+                    cut(self.drop_recording(&analysis), "recordings_bytes");
                 }
             }
-            Write::Deliver(delivery) => self.deliver(delivery, bounds.outbox_max, refused),
+            Write::Deliver(delivery) => self.deliver(delivery, bounds.outbox_max, losses),
             Write::Forget(analysis) => {
                 if let Some(room) = self.rooms.remove(&analysis) {
                     self.recordings_bytes -= room.recording_bytes;
@@ -234,8 +242,8 @@ impl Kept {
     }
 
     /// Makes room: the oldest final analysis that has a recording loses it; where none is final,
-    /// the one that was just written to.
-    fn drop_recording(&mut self, last_written: &str) {
+    /// the one that was just written to. Its id.
+    fn drop_recording(&mut self, last_written: &str) -> String {
         let final_with_lines = |id: &&String| {
             let room = self.rooms.get(*id);
             room.is_some_and(|room| room.view.status == Status::Final && !room.lines.is_empty())
@@ -253,6 +261,7 @@ impl Kept {
             room.recording_bytes = 0;
             room.truncated = true;
         }
+        chosen
     }
 
     fn page(&self, filter: &Filter, cursor: Option<&Cursor>, limit: usize) -> Page {
@@ -289,7 +298,7 @@ impl Kept {
     }
 
     /// Puts a delivery into its endpoint's room; the same one twice is one.
-    fn deliver(&mut self, delivery: Delivery, most: usize, refused: &mut Vec<DeadLetter>) {
+    fn deliver(&mut self, delivery: Delivery, most: usize, losses: &mut Losses) {
         if self.places.contains_key(&delivery.id) {
             return;
         }
@@ -297,7 +306,7 @@ impl Kept {
         if room.len() >= most {
             let error = format!("{most} deliveries wait for this endpoint already");
             let letter = dead_letter(&delivery, error, delivery.at);
-            refused.push(letter.clone());
+            losses.refused.push(letter.clone());
             self.bury(letter);
             return;
         }

@@ -16,6 +16,7 @@ mod handing_over;
 mod http;
 mod ingest;
 mod judge;
+mod limits_counted;
 mod machine;
 mod mann_whitney;
 mod needs;

@@ -176,7 +176,7 @@ fn every_refusal_has_its_code() {
         (r#""values":[{"bad":1,"total":2}]"#, "wrong_type", "object"),
         (r#""value":1,"values":[1]"#, "two_values", "not both"),
         (r#""labels":{}"#, "missing_key", "`value`"),
-        (r#""values":[]"#, "bad_value_count", "1 to 10000"),
+        (r#""values":[]"#, "no_values", "1 to 10000"),
         (r#""value":1,"weight":0"#, "bad_weight", "from 1 up"),
         (r#""value":1,"weight":1.5"#, "not_whole", "1.5"),
         (r#""value":1,"weight":-1"#, "not_whole", "-1"),
@@ -328,7 +328,7 @@ fn limits_hold_at_the_limit_and_one_past_it() {
             .map(|r| r.code)
     };
     assert_eq!(code("\"values\":[1,2,3]"), None);
-    assert_eq!(code("\"values\":[1,2,3,4]"), Some("bad_value_count"));
+    assert_eq!(code("\"values\":[1,2,3,4]"), Some("too_many_values"));
     assert_eq!(code("\"value\":1,\"labels\":{\"aa\":\"bb\"}"), None);
     assert_eq!(
         code("\"value\":1,\"labels\":{\"aa\":\"bbb\"}"),

@@ -50,6 +50,16 @@ async fn commit(store: &MemoryStore, writes: Vec<Write>) -> Vec<DeadLetter> {
         .commit(Commit { writes })
         .await
         .expect("memory does not fail")
+        .refused
+}
+
+/// Analyses whose recordings a commit cuts, and by which limit.
+async fn cut(store: &MemoryStore, writes: Vec<Write>) -> Vec<(String, &'static str)> {
+    let losses = store.commit(Commit { writes }).await;
+    let cut = losses.expect("memory does not fail").cut;
+    cut.into_iter()
+        .map(|cut| (cut.analysis, cut.limit))
+        .collect()
 }
 
 fn delivery(id: &str, analysis: &str, endpoint: &str) -> Delivery {
@@ -187,7 +197,8 @@ async fn a_recording_is_cut_at_its_bound_and_says_so() {
         (2, None),
         "at the bound"
     );
-    commit(&store, vec![line(""), line("x")]).await;
+    let lost = cut(&store, vec![line(""), line("x")]).await;
+    assert_eq!(lost, [("an_1".to_string(), "recording_bytes")], "once");
     let recording = store
         .recording("an_1")
         .await
@@ -326,7 +337,8 @@ async fn past_the_bound_of_all_recordings_the_oldest_final_one_goes_first() {
         (recording.lines.len(), recording.truncated_at_bytes)
     };
     assert_eq!(kept("an_2").await, (1, None), "twelve bytes are the bound");
-    commit(&store, vec![line("an_1")]).await;
+    let lost = cut(&store, vec![line("an_1")]).await;
+    assert_eq!(lost, [("an_2".to_string(), "recordings_bytes")]);
     assert_eq!(kept("an_2").await, (0, Some(0)));
     assert_eq!(
         (kept("an_1").await, kept("an_3").await),
