@@ -45,8 +45,6 @@ pub struct Problem {
     pub problems: Box<[PlacedProblem]>,
     #[serde(skip)]
     retry_after_secs: Option<NonZeroU32>,
-    #[serde(skip)]
-    limit: Option<LimitReached>,
 }
 
 /// The limit that turned a request away, as an extension of the answer:
@@ -167,6 +165,14 @@ pub const CODES: [(&str, u16, &str); 30] = [
     ("store_failed", 503, "the store failed"),
 ];
 
+/// Codes behind which stands one limit, which nobody has counted where they are made: the engine and
+/// the codec count nothing.
+const LIMITS: [(&str, LimitReached); 3] = [
+    ("too_many_analyses", LimitReached("analyses")),
+    ("too_many_steps", LimitReached("steps")),
+    ("too_many_samples", LimitReached("samples_per_request")),
+];
+
 // === impl Problem ===
 
 impl Problem {
@@ -183,7 +189,6 @@ impl Problem {
             help: None,
             problems: Box::default(),
             retry_after_secs: None,
-            limit: None,
         }
     }
 
@@ -203,14 +208,6 @@ impl Problem {
         }
     }
 
-    /// The same as the work of a limit that is yet to be counted.
-    fn limit(self, limit: &'static str) -> Problem {
-        Problem {
-            limit: Some(LimitReached(limit)),
-            ..self
-        }
-    }
-
     /// No analysis has this id.
     pub fn analysis_not_found(id: &str) -> Problem {
         let shown: String = id.chars().take(80).collect();
@@ -225,7 +222,8 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let (retry_after_secs, limit) = (self.retry_after_secs, self.limit);
+        let retry_after_secs = self.retry_after_secs;
+        let limit = LIMITS.iter().find(|(code, _)| *code == self.code);
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         let problem_json = HeaderValue::from_static("application/problem+json");
@@ -233,8 +231,8 @@ impl IntoResponse for Problem {
         if let Some(secs) = retry_after_secs {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(secs.get()));
         }
-        if let Some(limit) = limit {
-            response.extensions_mut().insert(limit);
+        if let Some((_, limit)) = limit {
+            response.extensions_mut().insert(*limit);
         }
         response
     }
@@ -256,8 +254,7 @@ impl From<Refusal> for Problem {
             ..Problem::new(code, refusal.message)
         };
         match refusal.code {
-            RefusalCode::TooManyAnalyses => problem.retry_after(LIMIT_RETRY_SECS).limit("analyses"),
-            RefusalCode::TooManySteps => problem.limit("steps"),
+            RefusalCode::TooManyAnalyses => problem.retry_after(LIMIT_RETRY_SECS),
             _ => problem,
         }
     }
@@ -271,11 +268,7 @@ impl From<Unreadable> for Problem {
             UnreadableCode::TooManySamples => "too_many_samples",
             UnreadableCode::UnsupportedMediaType => "unsupported_media_type",
         };
-        let problem = Problem::new(code, unreadable.message).help(unreadable.help);
-        match unreadable.code {
-            UnreadableCode::TooManySamples => problem.limit("samples_per_request"),
-            _ => problem,
-        }
+        Problem::new(code, unreadable.message).help(unreadable.help)
     }
 }
 
