@@ -8,6 +8,7 @@ pub mod csv;
 pub mod json;
 
 mod bounded;
+mod collect;
 mod item;
 mod number;
 mod split;
@@ -109,4 +110,6 @@ pub enum UnreadableCode {
     TooManySamples,
     /// The content type names a form that is not accepted.
     UnsupportedMediaType,
+    /// Memory for its samples was not to be had.
+    NoRoom,
 }

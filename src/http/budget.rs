@@ -15,7 +15,7 @@ const MEMORY_PER_JSON_BYTE: u64 = 3;
 /// What is counted; a part of it is a whole one.
 const UNIT_BYTES: u64 = 1024;
 
-/// Bytes a request keeps in memory: its body as it came, unpacked, and decoded.
+/// Bytes a request keeps in memory, as a rule: its body as it came, unpacked, and decoded.
 pub fn bytes_in_work(wire_bytes: u64, decoded_bytes: u64) -> u64 {
     wire_bytes + decoded_bytes * (1 + MEMORY_PER_JSON_BYTE)
 }
@@ -25,6 +25,7 @@ pub fn bytes_in_work(wire_bytes: u64, decoded_bytes: u64) -> u64 {
 #[derive(Debug, Clone)]
 pub struct IngestBudget {
     kibibytes: Arc<Semaphore>,
+    total_bytes: u64,
 }
 
 /// Room that one request has taken, until it is dropped.
@@ -43,6 +44,7 @@ impl IngestBudget {
         let kibibytes = kibibytes.min(Semaphore::MAX_PERMITS);
         IngestBudget {
             kibibytes: Arc::new(Semaphore::new(kibibytes)),
+            total_bytes: kibibytes as u64 * UNIT_BYTES,
         }
     }
 
@@ -52,6 +54,11 @@ impl IngestBudget {
             budget: self.kibibytes.clone(),
             taken: None,
         }
+    }
+
+    /// Bytes of all room together.
+    pub fn total_bytes(&self) -> u64 {
+        self.total_bytes
     }
 
     /// Bytes that nobody has taken.
@@ -80,6 +87,14 @@ impl Reserved {
         }
         true
     }
+
+    /// Gives back what goes beyond this many bytes.
+    pub fn shrink_to(&mut self, bytes: u64) {
+        let kept = usize::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(usize::MAX);
+        if let Some(taken) = &mut self.taken {
+            drop(taken.split(taken.num_permits().saturating_sub(kept)));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -105,5 +120,10 @@ mod tests {
         assert!(second.grow_to(4 * 1024));
         assert!(!second.grow_to(10 * 1024 + 1), "more than there is");
         assert_eq!(budget.free_bytes(), 6 * 1024, "what it had it keeps");
+        second.shrink_to(9 * 1024);
+        assert_eq!(budget.free_bytes(), 6 * 1024);
+        second.shrink_to(1);
+        assert_eq!(budget.free_bytes(), 9 * 1024);
+        assert_eq!(budget.total_bytes(), 10 * 1024);
     }
 }

@@ -267,6 +267,7 @@ impl From<Unreadable> for Problem {
             UnreadableCode::MalformedJson => "malformed_json",
             UnreadableCode::TooManySamples => "too_many_samples",
             UnreadableCode::UnsupportedMediaType => "unsupported_media_type",
+            UnreadableCode::NoRoom => "busy",
         };
         Problem::new(code, unreadable.message).help(unreadable.help)
     }

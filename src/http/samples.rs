@@ -14,12 +14,12 @@ use serde::Serialize;
 
 use super::Shared;
 use super::body::{self, Packing};
-use super::budget::{Reserved, bytes_in_work};
+use super::budget::Reserved;
 use super::link::Answer;
 use super::observe::time_to_read;
 use super::problem::{BUSY_RETRY_SECS, Problem};
-use crate::codec::json::{Form, decode};
-use crate::codec::{Decoded, ItemRefusal, REFUSALS_SPELLED_MAX};
+use crate::codec::json::{Form, decode_within};
+use crate::codec::{Decoded, ItemRefusal, REFUSALS_SPELLED_MAX, UnreadableCode};
 use crate::engine::{Ingested, Input};
 
 /// Refusals that an answer spells out; the others are counted only.
@@ -149,7 +149,7 @@ async fn prepare(
         Packing::Plain => 0,
         Packing::Gzip | Packing::Zstd => wire_bytes,
     };
-    grow(bytes_in_work(packed_bytes, plain_bytes))?;
+    grow(packed_bytes + plain_bytes)?;
     decode_bytes(shared, plain, form, room).await
 }
 
@@ -174,17 +174,44 @@ async fn decode_bytes(
     form: Form,
     room: Reserved,
 ) -> Result<(Decoded, Reserved), Problem> {
-    let (decoded, room) = if body.len() <= INLINE_BYTES_MAX {
-        (decode(&body, form, &shared.bounds.codec), room)
-    } else {
-        let limits = shared.bounds.codec.clone();
-        let task = tokio::task::spawn_blocking(move || (decode(&body, form, &limits), room));
-        task.await.map_err(|error| {
-            tracing::error!(%error, "decoding failed");
-            Problem::new("internal", "this should not have happened")
-        })?
-    };
-    Ok((decoded?, room))
+    if body.len() <= INLINE_BYTES_MAX {
+        return decode_into(shared, &body, form, room);
+    }
+    let worker = shared.clone();
+    let task = tokio::task::spawn_blocking(move || decode_into(&worker, &body, form, room));
+    task.await.map_err(|error| {
+        tracing::error!(%error, "decoding failed");
+        Problem::new("internal", "this should not have happened")
+    })?
+}
+
+/// Decodes into room that grows with the samples; in the end it is that of the samples alone.
+fn decode_into(
+    shared: &Shared,
+    body: &Bytes,
+    form: Form,
+    mut room: Reserved,
+) -> Result<(Decoded, Reserved), Problem> {
+    let body_bytes = body.len() as u64;
+    let mut sample_bytes = 0;
+    let decoded = decode_within(body, form, &shared.bounds.codec, &mut |bytes| {
+        sample_bytes = bytes;
+        room.grow_to(body_bytes + bytes)
+    });
+    let most = shared.ingest.total_bytes();
+    match decoded {
+        Ok(decoded) => {
+            room.shrink_to(sample_bytes);
+            Ok((decoded, room))
+        }
+        Err(unreadable) if unreadable.code != UnreadableCode::NoRoom => Err(unreadable.into()),
+        Err(_) if body_bytes + sample_bytes > most => {
+            shared.metrics.limit("ingest_bytes");
+            let detail = format!("its samples take more memory than {most} bytes");
+            Err(Problem::new("body_too_large", detail).help("send fewer samples at once"))
+        }
+        Err(_) => Err(too_much_in_work(shared)),
+    }
 }
 
 /// Puts the codec's refusals and the engine's together, in the order of the request.

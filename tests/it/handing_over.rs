@@ -20,7 +20,7 @@ use tower::ServiceExt as _;
 
 use crate::ingest::gzip;
 
-const BUDGET_BYTES: u64 = 1 << 20;
+const BUDGET_BYTES: u64 = 4 << 20;
 /// Too short for whoever waits for nothing.
 const SHORT: Duration = Duration::from_millis(50);
 const LONG: Duration = Duration::from_secs(60);
@@ -129,6 +129,21 @@ async fn a_packed_body_takes_room_for_what_is_in_it_and_no_more() {
     for (_, asking) in &held {
         asking.abort();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn samples_that_take_more_than_all_room_are_refused_for_good() {
+    let (shared, _knocks) = api(LONG);
+    let labels: Vec<String> = (0..32).map(|n| format!("\"{n}\":\"\"")).collect();
+    let labels = format!("\"labels\":{{{}}}", labels.join(","));
+    let line = LINE.replace("\"value\"", &format!("{labels},\"value\""));
+    // Their text would fit eight times.
+    let packed = gzip(line.repeat(2_000).as_bytes()).await;
+    let answer = send(&shared, "gzip", packed.into()).await;
+    assert_eq!(answer, (413, "body_too_large".to_string()));
+    assert_eq!(shared.ingest.free_bytes(), BUDGET_BYTES);
+    let counted = &shared.metrics.limit_reached;
+    assert_eq!(counted.with_label_values(&["ingest_bytes"]).get(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! Tests of the JSON forms: every refusal by its code, and what survives beside it.
 
 use super::*;
+use crate::codec::REFUSALS_SPELLED_MAX;
 use crate::codec::bounded::{LabelsWithin, NumbersUpTo};
 use crate::model::{Arm, Reading, Sample};
 use proptest::prelude::*;
