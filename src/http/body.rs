@@ -67,13 +67,46 @@ impl Packing {
     }
 }
 
+/// How long a body may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyLimit {
+    /// Bytes, on the wire or unpacked.
+    pub bytes_max: u64,
+    /// As metrics call it.
+    pub name: &'static str,
+    /// The setting that raises it, where one does.
+    pub setting: Option<&'static str>,
+}
+
+/// The limit of requests that are not samples, on the wire and unpacked.
+pub const REQUEST_LIMIT: BodyLimit = BodyLimit {
+    bytes_max: REQUEST_BYTES_MAX,
+    name: "request_bytes",
+    setting: None,
+};
+
+// === impl BodyLimit ===
+
+impl BodyLimit {
+    /// Counts that a body went past it. `form` says which of its forms did.
+    fn passed(&self, shared: &Shared, form: &str) -> Problem {
+        shared.metrics.limit(self.name);
+        let detail = format!("the body has more than {} bytes {form}", self.bytes_max);
+        let help = match self.setting {
+            Some(setting) => format!("send less at once, or raise {setting}"),
+            None => "send a shorter body".to_owned(),
+        };
+        Problem::new("body_too_large", detail).help(help)
+    }
+}
+
 /// The length of the body as its sender states it.
 pub fn stated_length(headers: &HeaderMap) -> Option<u64> {
     let value = headers.get(header::CONTENT_LENGTH)?;
     value.to_str().ok()?.parse().ok()
 }
 
-/// Reads at most `bytes_max` bytes. `grow` is told how many are held before they are.
+/// Reads at most as many bytes as the limit allows. `grow` is told how many are held before they are.
 ///
 /// # Errors
 /// `body_too_large`, `incomplete_body` when the sender broke off, or what `grow` answers.
@@ -81,16 +114,16 @@ pub async fn read(
     shared: &Shared,
     headers: &HeaderMap,
     body: Body,
-    bytes_max: u64,
+    limit: BodyLimit,
     grow: &mut (impl FnMut(u64) -> Result<(), Problem> + Send),
 ) -> Result<Bytes, Problem> {
-    let stated = stated_length(headers);
+    let (stated, bytes_max) = (stated_length(headers), limit.bytes_max);
     let mut stream = body.into_data_stream();
     if let Some(bytes) = stated.filter(|bytes| *bytes > bytes_max) {
         if bytes <= bytes_max + DRAIN_BYTES_MAX {
             drain(&mut stream).await;
         }
-        return Err(too_large(shared, "request_body_bytes", bytes_max));
+        return Err(limit.passed(shared, "on the wire"));
     }
     let mut read: Vec<u8> = Vec::new();
     while let Some(chunk) = stream.next().await {
@@ -101,7 +134,7 @@ pub async fn read(
         if read.len() as u64 + chunk.len() as u64 > bytes_max {
             drop(read);
             drain(&mut stream).await;
-            return Err(too_large(shared, "request_body_bytes", bytes_max));
+            return Err(limit.passed(shared, "on the wire"));
         }
         let needed = read.len() + chunk.len();
         if needed > read.capacity() {
@@ -134,7 +167,7 @@ async fn drain(stream: &mut BodyDataStream) {
     let _ = tokio::time::timeout(DRAIN_TIME_MAX, rest).await;
 }
 
-/// Unpacks to at most `bytes_max` bytes. `grow` is told how many are held before they are; nothing
+/// Unpacks to at most as many bytes as the limit allows. `grow` is told how many are held before they are; nothing
 /// where nothing is unpacked.
 ///
 /// # Errors
@@ -143,9 +176,10 @@ pub async fn unpack(
     shared: &Shared,
     packing: Packing,
     packed: Bytes,
-    bytes_max: u64,
+    limit: BodyLimit,
     grow: &mut (impl FnMut(u64) -> Result<(), Problem> + Send),
 ) -> Result<Bytes, Problem> {
+    let bytes_max = limit.bytes_max;
     let unpacked = match packing {
         Packing::Plain if packed.len() as u64 > bytes_max => None,
         Packing::Plain => return Ok(packed),
@@ -163,7 +197,7 @@ pub async fn unpack(
     };
     unpacked
         .map(Bytes::from)
-        .ok_or_else(|| too_large(shared, "decoded_body_bytes", bytes_max))
+        .ok_or_else(|| limit.passed(shared, "unpacked"))
 }
 
 /// Everything `from` gives, or `None` when that is more than `bytes_max`.
@@ -196,18 +230,4 @@ async fn bounded(
             return Ok((out.len() as u64 <= bytes_max).then_some(out));
         }
     }
-}
-
-fn too_large(shared: &Shared, limit: &str, bytes_max: u64) -> Problem {
-    shared.metrics.limit(limit);
-    let what = if limit == "decoded_body_bytes" {
-        "unpacked"
-    } else {
-        "on the wire"
-    };
-    Problem::new(
-        "body_too_large",
-        format!("the body has more than {bytes_max} bytes {what}"),
-    )
-    .help(format!("send less at once, or raise server.{limit}_max"))
 }

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, header};
 use serde::Serialize;
 
 use super::Shared;
-use super::body::{self, Packing};
+use super::body::{self, BodyLimit, Packing};
 use super::budget::Reserved;
 use super::link::Answer;
 use super::observe::time_to_read;
@@ -129,19 +129,21 @@ async fn prepare(
         let grown = room.grow_to(bytes);
         grown.then_some(()).ok_or_else(|| too_much_in_work(shared))
     };
-    let packed = body::read(
-        shared,
-        headers,
-        body,
-        bounds.request_body_bytes_max,
-        &mut grow,
-    )
-    .await?;
+    let on_wire = BodyLimit {
+        bytes_max: bounds.request_body_bytes_max,
+        name: "request_body_bytes",
+        setting: Some("server.request_body_bytes_max"),
+    };
+    let packed = body::read(shared, headers, body, on_wire, &mut grow).await?;
     let wire_bytes = packed.len() as u64;
     metrics.ingest_wire_bytes.inc_by(wire_bytes);
     let mut grow_beside = |bytes| grow(wire_bytes + bytes);
-    let bytes_max = bounds.decoded_body_bytes_max;
-    let plain = body::unpack(shared, packing, packed, bytes_max, &mut grow_beside).await?;
+    let unpacked = BodyLimit {
+        bytes_max: bounds.decoded_body_bytes_max,
+        name: "decoded_body_bytes",
+        setting: Some("server.decoded_body_bytes_max"),
+    };
+    let plain = body::unpack(shared, packing, packed, unpacked, &mut grow_beside).await?;
     let plain_bytes = plain.len() as u64;
     metrics.ingest_decoded_bytes.inc_by(plain_bytes);
     // An unpacked body is still the one that came on the wire.

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Shared;
-use super::body::{self, Packing, REQUEST_BYTES_MAX};
+use super::body::{self, Packing, REQUEST_LIMIT};
 use super::observe::time_to_read;
 use super::problem::Problem;
 use crate::config::plan_file;
@@ -79,7 +79,7 @@ pub async fn read_json<T: DeserializeOwned>(
     empty: Option<T>,
 ) -> Result<T, Problem> {
     let packing = Packing::of(headers)?;
-    let (most, mut unbudgeted) = (REQUEST_BYTES_MAX, |_| Ok(()));
+    let (most, mut unbudgeted) = (REQUEST_LIMIT, |_| Ok(()));
     let reading = async {
         let packed = body::read(shared, headers, body, most, &mut unbudgeted).await?;
         body::unpack(shared, packing, packed, most, &mut unbudgeted).await

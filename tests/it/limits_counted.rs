@@ -76,6 +76,11 @@ async fn limits_on_analyses_and_recordings_are_counted() {
     let (status, _) = daemon.post("/v1/analyses", &json!({"plan": "walk"})).await;
     assert_eq!(status, 429);
     assert_eq!(reached(&daemon, "analyses").await, 1);
+    let long = json!({"plan": "x".repeat(600_000)});
+    let (status, problem) = daemon.post("/v1/analyses", &long).await;
+    assert_eq!(status, 413);
+    assert_eq!(problem["help"], "send a shorter body", "no setting helps");
+    assert_eq!(reached(&daemon, "request_bytes").await, 1);
     let mut step = 200;
     for _ in 0..1_000 {
         let path = format!("/v1/analyses/{id}/steps");
