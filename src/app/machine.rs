@@ -18,7 +18,7 @@ use crate::http::link::{Answer, Knock};
 use crate::judge::verdict::Status;
 use crate::model::Timestamp;
 use crate::store::watch::Watchers;
-use crate::store::{Commit, Store, Write};
+use crate::store::{Commit, Losses, Store, Write};
 use crate::telemetry::Metrics;
 use crate::webhook::Endpoint;
 use crate::webhook::endpoint::deliveries;
@@ -74,6 +74,7 @@ impl Machine {
                 self.perform(Knock {
                     input: Input::Tick,
                     reply: None,
+                    room: None,
                 });
             }
         }
@@ -146,6 +147,7 @@ impl Machine {
                     self.metrics.looks_late.observe(late as f64 / 1000.0);
                 }
                 Effect::Forgotten { analysis } => {
+                    self.metrics.limit("retained_analyses");
                     self.running.remove(&analysis);
                     forgotten.push(analysis.clone());
                     commit.writes.push(Write::Forget(analysis));
@@ -162,18 +164,26 @@ impl Machine {
             .observe(begun.elapsed().as_secs_f64());
         self.metrics.analyses_running.set(self.running.len() as i64);
         match written {
-            Ok(refused) => {
-                for letter in refused {
-                    self.metrics.limit("webhook_queue");
-                    tracing::error!(delivery = letter.id, "the outbox is full; given up");
-                }
-            }
+            Ok(losses) => self.tell(losses),
             // The memory store cannot fail. A durable one must stop the daemon here rather than
             // answer what is not written; until there is one, this is loud.
             Err(error) => tracing::error!(%error, at = now.millis(), "nothing was written"),
         }
         self.wake(&touched, &forgotten, &wake);
         answer
+    }
+
+    /// Counts and logs what the store had no room for.
+    fn tell(&self, losses: Losses) {
+        for letter in losses.refused {
+            self.metrics.limit("webhook_queue");
+            tracing::error!(delivery = letter.id, letter.error, "given up");
+        }
+        for recording in losses.cut {
+            self.metrics.limit(recording.limit);
+            let (analysis, limit) = (recording.analysis, recording.limit);
+            tracing::warn!(analysis, limit, "its recording is no longer whole");
+        }
     }
 
     fn wake(&self, touched: &BTreeSet<String>, forgotten: &[String], endpoints: &BTreeSet<String>) {
@@ -277,7 +287,11 @@ checks: [{compare: latency, tolerance: 10%}]
     }
 
     fn perform(machine: &mut Machine, input: Input) {
-        machine.perform(Knock { input, reply: None });
+        machine.perform(Knock {
+            input,
+            reply: None,
+            room: None,
+        });
     }
 
     #[test]

@@ -22,10 +22,10 @@ use crate::clock::{Clock, SystemClock};
 use crate::codec;
 use crate::config::{Config, daemon};
 use crate::engine::{self, State};
+use crate::http::budget::{self, IngestBudget};
 use crate::http::link::EngineLink;
 use crate::http::listen::SocketBounds;
-use crate::http::samples::IngestBudget;
-use crate::http::{Bounds, Shared, listen, openapi, router, samples};
+use crate::http::{Bounds, Shared, listen, openapi, router};
 use crate::model::Millis;
 use crate::plan::Plan;
 use crate::store::memory::{self, MemoryStore};
@@ -88,7 +88,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         bounds: bounds(config),
         streams: Arc::new(Semaphore::new(size(config.limits.sse_clients_max))),
         stopping: CancellationToken::new(),
-        ingest: IngestBudget::new(INGEST_BYTES_MAX.max(samples::bytes_in_work(
+        ingest: IngestBudget::new(INGEST_BYTES_MAX.max(budget::bytes_in_work(
             config.server.request_body_bytes_max,
             config.server.decoded_body_bytes_max,
         ))),
@@ -314,6 +314,7 @@ fn bounds(config: &Config) -> Bounds {
         decoded_body_bytes_max: server.decoded_body_bytes_max,
         request_timeout: Duration::from_secs(server.request_timeout_secs),
         long_poll_max: Duration::from_secs(server.long_poll_secs_max),
+        abandoned_after: Duration::from_secs(limits.abandoned_after_secs),
         codec: codec::Limits {
             samples_per_request_max: size(limits.samples_per_request_max),
             label_count_max: size(limits.label_count_max),

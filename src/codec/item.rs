@@ -5,17 +5,23 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
+use super::bounded::{BoundedLabels, LabelsWithin, Numbers, NumbersUpTo};
 use super::number::{Counts, EventTime, Number, Problem, Value, whole};
 use super::{Limits, METRIC_BYTES_MAX, UNIT_BYTES_MAX};
-use crate::model::{Address, Arm, Labels, Reading, Sample, Timestamp};
+use crate::model::{Address, Arm, Reading, Sample, Timestamp};
 
 /// Every key a sample may have.
 const KEYS: [&str; 11] = [
     "ts", "metric", "labels", "value", "values", "weight", "weights", "unit", "id", "analysis",
     "arm",
 ];
+
+/// Bytes of an unknown key that are compared with the known ones.
+const KEY_BYTES_COMPARED_MAX: usize = 64;
+/// Characters of the JSON reader's words that are passed on.
+const READER_CHARS_SHOWN: usize = 160;
 
 /// Reads one item.
 ///
@@ -29,8 +35,11 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Sample, Problem> {
             message,
         ));
     }
-    let raw: RawItem = serde_json::from_slice(bytes).map_err(|error| syntax(bytes, &error))?;
-    raw.into_sample(limits)
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let raw = ItemWithin(limits).deserialize(&mut reader);
+    let raw = raw.and_then(|raw| reader.end().map(|()| raw));
+    raw.map_err(|error| syntax(bytes, &error))?
+        .into_sample(limits)
 }
 
 /// Turns the reader's error into a code and a sentence with the place inside the item.
@@ -38,6 +47,9 @@ fn syntax(bytes: &[u8], error: &serde_json::Error) -> Problem {
     use serde_json::error::Category;
     let text = error.to_string();
     let what = text.split(" at line ").next().unwrap_or(&text);
+    // It may quote what stands there, however long that is.
+    let end = what.char_indices().nth(READER_CHARS_SHOWN);
+    let what = end.map_or(what, |(end, _)| &what[..end]);
     let place = match error.line() {
         0 | 1 => format!("at column {}", error.column()),
         line => format!("at line {line} column {} of the item", error.column()),
@@ -79,11 +91,11 @@ fn bare_word(bytes: &[u8]) -> Option<&'static str> {
 struct RawItem {
     ts: Option<EventTime>,
     metric: Option<String>,
-    labels: Labels,
+    labels: BoundedLabels,
     value: Option<Value>,
-    values: Option<Vec<Number>>,
+    values: Option<Numbers>,
     weight: Option<Number>,
-    weights: Option<Vec<Number>>,
+    weights: Option<Numbers>,
     unit: Option<String>,
     id: Option<String>,
     analysis: Option<String>,
@@ -91,15 +103,18 @@ struct RawItem {
     problem: Option<Problem>,
 }
 
-impl<'de> Deserialize<'de> for RawItem {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<RawItem, D::Error> {
-        from.deserialize_map(ItemVisitor)
+/// Reads an item, keeping no more of it than the limits allow.
+struct ItemWithin<'l>(&'l Limits);
+
+impl<'de> DeserializeSeed<'de> for ItemWithin<'_> {
+    type Value = RawItem;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<RawItem, D::Error> {
+        from.deserialize_map(self)
     }
 }
 
-struct ItemVisitor;
-
-impl<'de> Visitor<'de> for ItemVisitor {
+impl<'de> Visitor<'de> for ItemWithin<'_> {
     type Value = RawItem;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -107,6 +122,7 @@ impl<'de> Visitor<'de> for ItemVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawItem, A::Error> {
+        let numbers = || NumbersUpTo(self.0.values_per_sample_max);
         let mut item = RawItem::default();
         let mut seen = [false; KEYS.len()];
         while let Some(key) = map.next_key::<String>()? {
@@ -125,11 +141,11 @@ impl<'de> Visitor<'de> for ItemVisitor {
             match KEYS[position] {
                 "ts" => item.ts = Some(map.next_value()?),
                 "metric" => item.metric = Some(map.next_value()?),
-                "labels" => item.labels = map.next_value::<Option<_>>()?.unwrap_or_default(),
+                "labels" => item.labels = map.next_value_seed(LabelsWithin(self.0))?,
                 "value" => item.value = Some(map.next_value()?),
-                "values" => item.values = Some(map.next_value()?),
+                "values" => item.values = Some(map.next_value_seed(numbers())?),
                 "weight" => item.weight = Some(map.next_value()?),
-                "weights" => item.weights = Some(map.next_value()?),
+                "weights" => item.weights = Some(map.next_value_seed(numbers())?),
                 "unit" => item.unit = map.next_value()?,
                 "id" => item.id = map.next_value()?,
                 "analysis" => item.analysis = map.next_value()?,
@@ -141,11 +157,11 @@ impl<'de> Visitor<'de> for ItemVisitor {
 }
 
 fn unknown_key(key: &str) -> Problem {
-    let nearest = KEYS
-        .iter()
-        .min_by_key(|known| strsim::damerau_levenshtein(known, key));
-    let advice = match nearest {
-        Some(known) if strsim::damerau_levenshtein(known, key) <= 2 => {
+    let distance = |known: &str| strsim::damerau_levenshtein(known, key);
+    // The distance takes a table of both lengths; what is so long is no slip of the hand.
+    let known = KEYS.iter().filter(|_| key.len() <= KEY_BYTES_COMPARED_MAX);
+    let advice = match known.min_by_key(|known| distance(known)) {
+        Some(known) if distance(known) <= 2 => {
             format!("did you mean `{known}`?")
         }
         _ => format!("the keys of a sample are {}", KEYS.join(", ")),
@@ -187,7 +203,7 @@ impl RawItem {
         Ok(Sample {
             ts: Timestamp(ts),
             metric,
-            labels: self.labels,
+            labels: self.labels.kept,
             reading,
             unit: self.unit,
             id: self.id,
@@ -197,19 +213,14 @@ impl RawItem {
     }
 
     fn check_labels(&self, limits: &Limits) -> Result<(), Problem> {
-        let (count, count_max) = (self.labels.len(), limits.label_count_max);
+        let (count, count_max) = (self.labels.count, limits.label_count_max);
         if count > count_max {
             let message = format!("{count} labels; at most {count_max} are allowed");
             return Err(Problem::new("too_many_labels", message));
         }
-        let bytes: usize = self
-            .labels
-            .iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum();
-        if bytes > limits.label_bytes_max {
+        if self.labels.too_long {
             let bytes_max = limits.label_bytes_max;
-            let message = format!("labels of {bytes} bytes; at most {bytes_max} are allowed");
+            let message = format!("labels of more than {bytes_max} bytes; make them shorter");
             return Err(Problem::new("labels_too_long", message));
         }
         Ok(())
@@ -247,18 +258,23 @@ impl RawItem {
                     let message = "`weights` belongs to `values`; with `value` give `weight`";
                     return Err(Problem::new("weights_mismatch", message));
                 }
-                let weights = self.weight.take().map(|weight| vec![weight]);
-                measured(vec![number], weights)
+                let alone = |number| Numbers {
+                    kept: vec![number],
+                    count: 1,
+                };
+                measured(alone(number), self.weight.take().map(alone))
             }
             (None, Some(values)) => {
                 if self.weight.is_some() {
                     let message = "`weight` belongs to `value`; with `values` give `weights`";
                     return Err(Problem::new("weights_mismatch", message));
                 }
-                let (count, count_max) = (values.len(), limits.values_per_sample_max);
-                if count == 0 || count > count_max {
-                    let message = format!("`values` holds {count} values; give 1 to {count_max}");
-                    return Err(Problem::new("bad_value_count", message));
+                let (count, count_max) = (values.count, limits.values_per_sample_max);
+                let message = format!("`values` holds {count} values; give 1 to {count_max}");
+                match count {
+                    0 => return Err(Problem::new("no_values", message)),
+                    _ if count > count_max => return Err(Problem::new("too_many_values", message)),
+                    _ => {}
                 }
                 measured(values, self.weights.take())
             }
@@ -280,7 +296,7 @@ fn counted(counts: Counts) -> Result<Reading, Problem> {
     }
     match (counts.bad, counts.total, counts.events, counts.exposure) {
         (Some(bad), Some(total), None, None) => {
-            let (bad, total) = (whole(&bad, "bad")?, whole(&total, "total")?);
+            let (bad, total) = (whole(&bad, "bad", 0)?, whole(&total, "total", 0)?);
             if bad > total {
                 let message = format!("`bad` is {bad} of `total` {total}; it cannot be more");
                 return Err(Problem::new("bad_above_total", message));
@@ -288,7 +304,11 @@ fn counted(counts: Counts) -> Result<Reading, Problem> {
             Ok(Reading::Ratio { bad, total })
         }
         (None, None, Some(events), Some(exposure)) => {
-            let events = whole(&events, "events")?;
+            let events = whole(&events, "events", 0)?;
+            let exposure = match exposure {
+                Number::Whole(exposure) => Number::Value(exposure as f64),
+                other => other,
+            };
             match exposure {
                 Number::Value(exposure) if exposure > 0.0 && exposure.is_finite() => {
                     Ok(Reading::Rate { events, exposure })
@@ -308,21 +328,25 @@ fn counted(counts: Counts) -> Result<Reading, Problem> {
 }
 
 /// Values with their weights; what could not be measured is counted, by weight.
-fn measured(numbers: Vec<Number>, weights: Option<Vec<Number>>) -> Result<(Reading, u32), Problem> {
+fn measured(numbers: Numbers, weights: Option<Numbers>) -> Result<(Reading, u32), Problem> {
     if let Some(weights) = &weights
-        && weights.len() != numbers.len()
+        && weights.count != numbers.count
     {
-        let (given, expected) = (weights.len(), numbers.len());
+        let (given, expected) = (weights.count, numbers.count);
         let message = format!("{given} weights for {expected} values; give one for each");
         return Err(Problem::new("weights_mismatch", message));
     }
-    let mut values = Vec::with_capacity(numbers.len());
+    let mut values = Vec::with_capacity(numbers.kept.len());
     let mut kept = Vec::new();
     let mut missing = 0_u32;
-    for (position, number) in numbers.into_iter().enumerate() {
-        let weight = match weights.as_ref().map(|weights| &weights[position]) {
+    for (position, number) in numbers.kept.into_iter().enumerate() {
+        // What ends a list early is bad and was met before its end.
+        let weight = weights
+            .as_ref()
+            .and_then(|weights| weights.kept.get(position));
+        let weight = match weight {
             None => 1,
-            Some(weight) => match whole(weight, "weight")? {
+            Some(weight) => match whole(weight, "weight", 1)? {
                 0 => {
                     return Err(Problem::new(
                         "bad_weight",
@@ -337,6 +361,10 @@ fn measured(numbers: Vec<Number>, weights: Option<Vec<Number>>) -> Result<(Readi
                 values.push(value);
                 kept.push(weight);
             }
+            Number::Whole(value) => {
+                values.push(value as f64);
+                kept.push(weight);
+            }
             Number::Missing => {
                 missing = missing.saturating_add(u32::try_from(weight).unwrap_or(u32::MAX));
             }
@@ -344,7 +372,8 @@ fn measured(numbers: Vec<Number>, weights: Option<Vec<Number>>) -> Result<(Readi
         }
     }
     if kept.iter().all(|weight| *weight == 1) {
-        kept.clear();
+        // Their room too: it is as much again as the values take.
+        kept = Vec::new();
     }
     Ok((
         Reading::Values {

@@ -3,8 +3,9 @@
 //! Owns how items follow each other in a request, and how each is numbered. What an item may hold
 //! is in `item`; where one ends inside an array is in `split`.
 
+use super::collect::Collecting;
 use super::split::{BadArray, skip_space, split_array};
-use super::{Decoded, ItemRefusal, Limits, Origin, Unreadable, UnreadableCode, item};
+use super::{Decoded, Limits, Origin, Unreadable, UnreadableCode};
 
 /// The forms a request may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,21 @@ impl Form {
 /// # Errors
 /// [`Unreadable`] when not even its items can be told apart, or there are too many of them.
 pub fn decode(body: &[u8], form: Form, limits: &Limits) -> Result<Decoded, Unreadable> {
+    decode_within(body, form, limits, &mut |_| true)
+}
+
+/// Decodes a request. `room` is asked, while the samples grow, whether they may take so many bytes of
+/// memory in all, about.
+///
+/// # Errors
+/// Those of [`decode`], and [`UnreadableCode::NoRoom`] when `room` says no.
+pub fn decode_within(
+    body: &[u8],
+    form: Form,
+    limits: &Limits,
+    room: &mut dyn FnMut(u64) -> bool,
+) -> Result<Decoded, Unreadable> {
+    let mut result = Collecting::new(limits, room);
     // A byte order mark is no sample.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let start = skip_space(body, 0);
@@ -70,61 +86,53 @@ pub fn decode(body: &[u8], form: Form, limits: &Limits) -> Result<Decoded, Unrea
         });
     }
     if form == Form::Lines {
-        return decode_lines(body, limits);
+        return decode_lines(body, result, limits);
     }
     match body[start] {
         b'[' => {
-            let end = decode_array_end(body, start)?;
-            decode_array(body, end.0, end.1, limits)
+            let (items, end) = cut_array(body, start, limits)?;
+            decode_array(body, items, end, result)
         }
         b'{' => match batch_start(body, start) {
             Some(array) => {
-                let (items, end) = decode_array_end(body, array)?;
+                let (items, end) = cut_array(body, array, limits)?;
                 let end = skip_space(body, end);
                 if body.get(end) != Some(&b'}') {
                     return Err(malformed(body, end, "`batch` must be the only key"));
                 }
-                decode_array(body, items, end + 1, limits)
+                decode_array(body, items, end + 1, result)
             }
             None if form == Form::Document || is_single_document(body) => {
-                let mut decoded = Decoded::default();
-                push(
-                    &mut decoded,
-                    body.trim_ascii(),
-                    Origin {
-                        index: 0,
-                        line: None,
-                    },
-                    limits,
-                );
-                Ok(decoded)
+                let origin = Origin {
+                    index: 0,
+                    line: None,
+                };
+                result.push(body.trim_ascii(), origin)?;
+                result.finish()
             }
-            None => decode_lines(body, limits),
+            None => decode_lines(body, result, limits),
         },
-        _ => decode_lines(body, limits),
+        _ => decode_lines(body, result, limits),
     }
 }
 
-fn decode_lines(body: &[u8], limits: &Limits) -> Result<Decoded, Unreadable> {
+fn decode_lines(
+    body: &[u8],
+    mut result: Collecting<'_>,
+    limits: &Limits,
+) -> Result<Decoded, Unreadable> {
     let lines = body.split(|byte| *byte == b'\n').enumerate();
     let items = lines
         .map(|(at, line)| (at + 1, line.trim_ascii()))
         .filter(|l| !l.1.is_empty());
-    let mut decoded = Decoded::default();
     for (index, (line, text)) in items.enumerate() {
         if index == limits.samples_per_request_max {
             return Err(too_many(limits));
         }
-        push(
-            &mut decoded,
-            text,
-            Origin {
-                index,
-                line: Some(line),
-            },
-            limits,
-        );
+        let line = Some(line);
+        result.push(text, Origin { index, line })?;
     }
+    let decoded = result.finish()?;
     let only_refusal = match decoded.refusals.as_slice() {
         [first, ..] if decoded.samples.is_empty() => Some(first),
         _ => None,
@@ -150,16 +158,18 @@ fn decode_lines(body: &[u8], limits: &Limits) -> Result<Decoded, Unreadable> {
 
 type Items = Vec<std::ops::Range<usize>>;
 
-fn decode_array_end(body: &[u8], start: usize) -> Result<(Items, usize), Unreadable> {
-    split_array(body, start)
-        .map_err(|BadArray { offset, message }| malformed(body, offset, message))
+fn cut_array(body: &[u8], start: usize, limits: &Limits) -> Result<(Items, usize), Unreadable> {
+    split_array(body, start, limits.samples_per_request_max).map_err(|problem| match problem {
+        BadArray::TooLong => too_many(limits),
+        BadArray::Malformed { offset, message } => malformed(body, offset, message),
+    })
 }
 
 fn decode_array(
     body: &[u8],
     items: Items,
     end: usize,
-    limits: &Limits,
+    mut result: Collecting<'_>,
 ) -> Result<Decoded, Unreadable> {
     let rest = skip_space(body, end);
     if rest < body.len() {
@@ -169,34 +179,10 @@ fn decode_array(
             "something follows the end of the samples",
         ));
     }
-    if items.len() > limits.samples_per_request_max {
-        return Err(too_many(limits));
-    }
-    let mut decoded = Decoded::default();
     for (index, range) in items.into_iter().enumerate() {
-        push(
-            &mut decoded,
-            &body[range],
-            Origin { index, line: None },
-            limits,
-        );
+        result.push(&body[range], Origin { index, line: None })?;
     }
-    Ok(decoded)
-}
-
-fn push(decoded: &mut Decoded, bytes: &[u8], origin: Origin, limits: &Limits) {
-    match item::read(bytes, limits) {
-        Ok(sample) => {
-            decoded.samples.push(sample);
-            decoded.origins.push(origin);
-        }
-        Err(problem) => decoded.refusals.push(ItemRefusal {
-            index: origin.index,
-            line: origin.line,
-            code: problem.code,
-            message: problem.message,
-        }),
-    }
+    result.finish()
 }
 
 /// Offset of the `[` of `{"batch": [`, where the object at `start` begins so.

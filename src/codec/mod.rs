@@ -7,6 +7,8 @@
 pub mod csv;
 pub mod json;
 
+mod bounded;
+mod collect;
 mod item;
 mod number;
 mod split;
@@ -19,6 +21,8 @@ use crate::model::Sample;
 pub const METRIC_BYTES_MAX: usize = 256;
 /// Bytes of a unit or of an idempotency id.
 pub const UNIT_BYTES_MAX: usize = 256;
+/// Refusals of one request that say why; of those past them code and place are kept.
+pub const REFUSALS_SPELLED_MAX: usize = 100;
 /// Earliest event time: 2000-01-01. A time below it is most often seconds taken for milliseconds.
 pub const TS_MILLIS_MIN: i64 = 946_684_800_000;
 /// Latest event time: 2200-01-01. A time above it is most often microseconds or nanoseconds.
@@ -67,7 +71,7 @@ pub struct ItemRefusal {
     pub line: Option<usize>,
     /// Stable code, snake_case.
     pub code: &'static str,
-    /// What is wrong and what to do, for the sender.
+    /// What is wrong and what to do, for the sender; empty past [`REFUSALS_SPELLED_MAX`].
     pub message: String,
 }
 
@@ -106,4 +110,6 @@ pub enum UnreadableCode {
     TooManySamples,
     /// The content type names a form that is not accepted.
     UnsupportedMediaType,
+    /// Memory for its samples was not to be had.
+    NoRoom,
 }

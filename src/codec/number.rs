@@ -8,6 +8,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{TS_MILLIS_MAX, TS_MILLIS_MIN};
+use crate::model::COUNT_MAX;
 
 /// The largest whole number every smaller of which a double holds exactly: 2^53.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
@@ -33,6 +34,9 @@ impl Problem {
 pub(super) enum Number {
     /// Finite or infinite, never NaN.
     Value(f64),
+    /// A whole number that a double need not hold exactly. As a value it is rounded; as a count
+    /// it is refused as it was written.
+    Whole(i128),
     /// `null` or `"NaN"`: the sender could not measure it.
     Missing,
     /// Something else.
@@ -93,11 +97,11 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(Number::Value(value as f64)))
+        Ok(Value::Number(of_whole(value.into())))
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(Number::Value(value as f64)))
+        Ok(Value::Number(of_whole(value.into())))
     }
 
     fn visit_unit<E>(self) -> Result<Value, E> {
@@ -118,8 +122,9 @@ impl<'de> Visitor<'de> for ValueVisitor {
                 "exposure" => &mut counts.exposure,
                 _ => {
                     map.next_value::<IgnoredAny>()?;
+                    let key = quoted(&key);
                     let message = format!(
-                        "unknown key `{key}` in `value`; give `bad` and `total`, or `events` and `exposure`"
+                        "unknown key {key} in `value`; give `bad` and `total`, or `events` and `exposure`"
                     );
                     counts
                         .problem
@@ -168,25 +173,35 @@ pub(super) fn quoted(text: &str) -> String {
     format!("{shown:?}")
 }
 
-/// A whole number, as counts and weights are.
+/// A number that was written without fraction and exponent.
+fn of_whole(number: i128) -> Number {
+    if number.unsigned_abs() < WHOLE_MAX as u128 {
+        Number::Value(number as f64)
+    } else {
+        Number::Whole(number)
+    }
+}
+
+/// A whole number, as counts and weights are. Those above [`COUNT_MAX`] and below 2^53 are left to
+/// the engine, which knows what they are added to.
 ///
 /// # Errors
-/// [`Problem`] when it is missing, has a fraction, is negative or not below 2^53.
-pub(super) fn whole(number: &Number, name: &str) -> Result<u64, Problem> {
-    match number {
-        Number::Bad(problem) => Err(problem.clone()),
+/// [`Problem`] when it is missing, has a fraction, is negative or not below 2^53. `from` is the
+/// least the sentence asks for.
+pub(super) fn whole(number: &Number, name: &str, from: u64) -> Result<u64, Problem> {
+    let given = match number {
+        Number::Bad(problem) => return Err(problem.clone()),
         Number::Value(value) if (0.0..WHOLE_MAX).contains(value) && value.floor() == *value => {
-            Ok(*value as u64)
+            return Ok(*value as u64);
         }
-        Number::Value(value) => {
-            let message = format!("`{name}` is {value}; give a whole number from 0 up");
-            Err(Problem::new("not_whole", message))
-        }
-        Number::Missing => Err(Problem::new(
-            "not_whole",
-            format!("`{name}` is missing; give a whole number"),
-        )),
-    }
+        // All digits of 1e300 would say less.
+        Number::Value(value) if value.abs() >= WHOLE_MAX => format!("is {value:e}"),
+        Number::Value(value) => format!("is {value}"),
+        Number::Whole(value) => format!("is {value}"),
+        Number::Missing => "is missing".to_owned(),
+    };
+    let message = format!("`{name}` {given}; give a whole number from {from} to {COUNT_MAX}");
+    Err(Problem::new("not_whole", message))
 }
 
 /// An event time, or why it is none.

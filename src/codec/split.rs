@@ -5,11 +5,16 @@
 
 /// Why an array could not be cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct BadArray {
-    /// Where, in bytes from the start.
-    pub offset: usize,
-    /// What is wrong.
-    pub message: &'static str,
+pub(super) enum BadArray {
+    /// It is not an array of items.
+    Malformed {
+        /// Where, in bytes from the start.
+        offset: usize,
+        /// What is wrong.
+        message: &'static str,
+    },
+    /// It has more items than were asked for.
+    TooLong,
 }
 
 /// First byte at or after `at` that is not JSON white space.
@@ -18,13 +23,15 @@ pub(super) fn skip_space(bytes: &[u8], at: usize) -> usize {
     at + bytes[at..].iter().take_while(|b| is_space(b)).count()
 }
 
-/// Cuts the array whose `[` stands at `start`: the items' ranges and the offset past its `]`.
+/// Cuts the array whose `[` stands at `start`: the items' ranges and the offset past its `]`. Ends
+/// at the first item past `items_max`: an item may have one byte, and its range has sixteen.
 ///
 /// # Errors
-/// [`BadArray`] when the brackets do not close or an item is empty.
+/// [`BadArray`] when the brackets do not close, an item is empty or there are too many.
 pub(super) fn split_array(
     bytes: &[u8],
     start: usize,
+    items_max: usize,
 ) -> Result<(Vec<std::ops::Range<usize>>, usize), BadArray> {
     let mut items = Vec::new();
     let mut at = skip_space(bytes, start + 1);
@@ -37,10 +44,13 @@ pub(super) fn split_array(
         let trimmed = bytes[begin..end].trim_ascii_end().len();
         if trimmed == 0 {
             let message = "an item is missing before this place";
-            return Err(BadArray {
+            return Err(BadArray::Malformed {
                 offset: end,
                 message,
             });
+        }
+        if items.len() == items_max {
+            return Err(BadArray::TooLong);
         }
         items.push(begin..begin + trimmed);
         if bytes[end] == b']' {
@@ -61,7 +71,7 @@ fn item_end(bytes: &[u8], begin: usize) -> Result<usize, BadArray> {
             b',' | b']' if depth == 0 => return Ok(at),
             b'}' if depth == 0 => {
                 let message = "a closing brace without its opening one";
-                return Err(BadArray {
+                return Err(BadArray::Malformed {
                     offset: at,
                     message,
                 });
@@ -71,7 +81,7 @@ fn item_end(bytes: &[u8], begin: usize) -> Result<usize, BadArray> {
         }
         at += 1;
     }
-    Err(BadArray {
+    Err(BadArray::Malformed {
         offset: bytes.len(),
         message: "the array is not closed",
     })
@@ -87,7 +97,7 @@ fn string_end(bytes: &[u8], open: usize) -> Result<usize, BadArray> {
             _ => at += 1,
         }
     }
-    Err(BadArray {
+    Err(BadArray::Malformed {
         offset: open,
         message: "a string is not closed",
     })
@@ -99,7 +109,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn items(text: &str) -> Vec<&str> {
-        let (ranges, end) = split_array(text.as_bytes(), 0).expect("closed");
+        let (ranges, end) = split_array(text.as_bytes(), 0, usize::MAX).expect("closed");
         assert_eq!(end, text.trim_end().len());
         ranges.into_iter().map(|range| &text[range]).collect()
     }
@@ -118,12 +128,29 @@ mod tests {
     #[test]
     fn what_does_not_close_is_refused_with_its_place() {
         for (text, offset) in [("[1", 2), ("[\"a", 1), ("[1,]", 3), ("[,1]", 1), ("[1}", 2)] {
-            assert_eq!(
-                split_array(text.as_bytes(), 0).expect_err(text).offset,
-                offset,
-                "{text}"
-            );
+            match split_array(text.as_bytes(), 0, 2) {
+                Err(BadArray::Malformed { offset: found, .. }) => {
+                    assert_eq!(found, offset, "{text}")
+                }
+                other => panic!("{text}: {other:?}"),
+            }
         }
+    }
+
+    #[test]
+    fn cutting_ends_at_the_first_item_past_the_limit() {
+        let cut = |text: &str| split_array(text.as_bytes(), 0, 2).map(|(items, _)| items.len());
+        assert_eq!(cut("[1,2]"), Ok(2));
+        assert_eq!(cut("[1,2,3]"), Err(BadArray::TooLong));
+        // The array is not closed: its end was never looked for.
+        assert_eq!(
+            cut("[1,2,3"),
+            Err(BadArray::Malformed {
+                offset: 6,
+                message: "the array is not closed"
+            })
+        );
+        assert_eq!(cut("[1,2,3,"), Err(BadArray::TooLong));
     }
 
     proptest! {
@@ -142,7 +169,7 @@ mod tests {
         fn any_bytes_are_cut_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             let mut text = vec![b'['];
             text.extend(bytes);
-            if let Ok((ranges, end)) = split_array(&text, 0) {
+            if let Ok((ranges, end)) = split_array(&text, 0, usize::MAX) {
                 prop_assert!(end <= text.len());
                 prop_assert!(ranges.iter().all(|r| !r.is_empty() && r.end < end));
             }

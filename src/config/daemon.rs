@@ -46,7 +46,7 @@ pub struct Server {
     /// Longest request body after decompression, in bytes.
     #[schemars(range(min = 1024, max = 4_294_967_296_u64))]
     pub decoded_body_bytes_max: u64,
-    /// How long a request may take, in seconds, apart from long polls and event streams.
+    /// Longest time to read a request, then to answer it, in seconds; not for polls and streams.
     #[schemars(range(min = 1, max = 3600))]
     pub request_timeout_secs: u64,
     /// How long a client may take to send its headers, in seconds.
@@ -211,7 +211,7 @@ pub struct Delivery {
     /// How much of an answer is read, in bytes.
     #[schemars(range(min = 0, max = 1_048_576))]
     pub response_bytes_max: u64,
-    /// Deliveries waiting, all endpoints together.
+    /// Deliveries waiting for one endpoint; what comes on top is given up.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub queue_max: u64,
 }

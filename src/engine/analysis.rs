@@ -42,6 +42,8 @@ pub struct Analysis {
     reported: (Outcome, Decision),
     pub(super) dedupe: Dedupe,
     pub(super) counters: Vec<Counters>,
+    pub(super) ambiguous: u64,
+    unmatched: u64,
     pub(super) own_units: u64,
 }
 
@@ -93,6 +95,8 @@ impl Analysis {
             reported: (Outcome::Inconclusive, Decision::Hold),
             dedupe: Dedupe::new(limits.dedupe_ids_max),
             counters: vec![Counters::default(); plan.metrics.len()],
+            ambiguous: 0,
+            unmatched: 0,
             own_units: 0,
             plan,
         })
@@ -120,6 +124,14 @@ impl Analysis {
 
     pub(super) fn touch(&mut self, now: Timestamp) {
         self.last_activity = self.last_activity.max(now);
+    }
+
+    /// Samples came that no running analysis asks for: of interest to one that waits for its first.
+    pub(super) fn see_unmatched(&mut self, samples: u64) {
+        let got_any = |counters: &Counters| counters.samples != [0, 0];
+        if self.selectors.is_some() && !self.counters.iter().any(got_any) {
+            self.unmatched = self.unmatched.saturating_add(samples);
+        }
     }
 
     pub(super) fn idle_for(&self, now: Timestamp) -> Millis {
@@ -415,6 +427,8 @@ impl Analysis {
             arms: self.arms.clone(),
             steps: self.steps[1..].iter().map(step_view).collect(),
             received: received.collect(),
+            ambiguous: self.ambiguous,
+            unmatched: self.unmatched,
             body: Arc::new(self.body(GateKind::Final)),
             step_body: Arc::new(self.body(GateKind::Step)),
         }

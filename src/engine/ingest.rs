@@ -4,6 +4,7 @@
 //! several analyses; it is accepted when it reached at least one. Next: `window`, which keeps it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use sha2::{Digest, Sha256};
 
@@ -11,13 +12,16 @@ use super::State;
 use super::analysis::Analysis;
 use super::matching::{Match, Place, Role};
 use super::messages::*;
-use super::recording;
+use super::{recording, unplaced};
 use crate::model::{Arm, COUNT_MAX, Labels, Reading, Sample, Timestamp};
 use crate::plan::MetricKind;
 use crate::window::NoPlace;
 
 /// Largest increment of a counter in one sample.
 const INCREMENT_MAX: f64 = COUNT_MAX as f64;
+
+/// Metrics of a plan that a refusal names.
+const METRICS_SHOWN_MAX: usize = 10;
 
 /// What became of one sample at one analysis.
 enum Fate {
@@ -79,6 +83,11 @@ pub(super) fn take(
             }
         }
     }
+    if answer.unmatched > 0 {
+        for analysis in state.analyses.values_mut().filter(|a| a.takes_samples()) {
+            analysis.see_unmatched(answer.unmatched);
+        }
+    }
     effects.push(Effect::Ingested(answer));
 }
 
@@ -90,26 +99,49 @@ fn matched<'a>(
     lines: &mut BTreeMap<String, recording::Batch>,
     answer: &mut Ingested,
 ) {
-    let found = memo
-        .entry((&sample.metric, &sample.labels))
-        .or_insert_with(|| meetings(state, &sample.metric, &sample.labels));
+    let (found, fresh) = match memo.entry((&sample.metric, &sample.labels)) {
+        Entry::Occupied(entry) => (entry.into_mut(), false),
+        Entry::Vacant(entry) => {
+            let found = meetings(state, &sample.metric, &sample.labels);
+            (entry.insert(found), true)
+        }
+    };
+    let explain = fresh && answer.unplaced.len() < UNPLACED_SHOWN_MAX;
     if found.is_empty() {
         answer.unmatched += 1;
+        if explain {
+            answer
+                .unplaced
+                .push(unplaced::unmatched(state, index, sample));
+        }
         return;
     }
     let mut fates = Vec::new();
+    let mut ambiguous = None;
     for (id, found) in found.iter() {
         let Some(analysis) = state.analyses.get_mut(id) else {
             continue;
         };
         match found {
             Match::Places(places) => fates.push(placed(analysis, sample, places, lines)),
-            Match::Ambiguous => answer.ambiguous += 1,
+            Match::Ambiguous => {
+                analysis.ambiguous += 1;
+                ambiguous = ambiguous.or(Some(id));
+            }
             Match::None => {}
         }
     }
     if !fates.is_empty() {
         answer.count(index, fates);
+        return;
+    }
+    let Some(analysis) = ambiguous.and_then(|id| state.analyses.get(id)) else {
+        return;
+    };
+    answer.ambiguous += 1;
+    if explain {
+        let why = unplaced::ambiguous(analysis, index, sample);
+        answer.unplaced.push(why);
     }
 }
 
@@ -134,12 +166,12 @@ fn addressed(
     lines: &mut BTreeMap<String, recording::Batch>,
 ) -> Fate {
     let Some(metric) = analysis.plan.metric_index(&sample.metric) else {
-        let known: Vec<&str> = analysis
-            .plan
-            .metrics
-            .iter()
-            .map(|m| m.name.as_str())
-            .collect();
+        let metrics = analysis.plan.metrics.iter();
+        let mut known: Vec<&str> = metrics.map(|m| m.name.as_str()).collect();
+        if known.len() > METRICS_SHOWN_MAX {
+            known.truncate(METRICS_SHOWN_MAX);
+            known.push("and more");
+        }
         return Fate::Refused(
             "unknown_metric",
             format!(
@@ -390,10 +422,11 @@ fn digest(bytes: &[u8]) -> u128 {
 
 impl Ingested {
     fn refuse(&mut self, index: usize, code: &'static str, message: String) {
+        let spelled = self.refused.len() < REFUSALS_SPELLED_MAX;
         self.refused.push(RefusedSample {
             index,
             code,
-            message,
+            message: if spelled { message } else { String::new() },
         });
     }
 

@@ -45,6 +45,17 @@ pub(super) enum Match {
     Places(Vec<Place>),
 }
 
+/// How near an analysis comes to asking for a series that it does not ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nearness {
+    /// A metric asks for it, no arm does.
+    Metric,
+    /// An arm asks for its labels, no metric for it.
+    Arm,
+    /// Neither.
+    None,
+}
+
 // === impl ArmSelectors ===
 
 impl ArmSelectors {
@@ -66,6 +77,22 @@ impl ArmSelectors {
         Ok(Some(ArmSelectors {
             arms: [fill(&templates.baseline)?, fill(&templates.canary)?],
         }))
+    }
+
+    /// The matchers of an arm.
+    pub fn of(&self, arm: Arm) -> &Selector {
+        &self.arms[arm.index()]
+    }
+
+    /// How near this analysis comes to a series that it does not ask for.
+    pub fn nearness(&self, plan: &Plan, name: &str, labels: &Labels) -> Nearness {
+        if !places(plan, name, labels).is_empty() {
+            Nearness::Metric
+        } else if self.arms.iter().any(|arm| arm.matches(name, labels)) {
+            Nearness::Arm
+        } else {
+            Nearness::None
+        }
     }
 
     /// How a series meets this analysis.

@@ -139,7 +139,7 @@ pub struct Ingested {
     pub accepted: u64,
     /// Samples that no running analysis asks for.
     pub unmatched: u64,
-    /// Samples whose labels match both arms of an analysis.
+    /// Samples whose labels match both arms of an analysis, and that reached no other.
     pub ambiguous: u64,
     /// Samples for ticks that are closed.
     pub late: u64,
@@ -147,7 +147,28 @@ pub struct Ingested {
     pub duplicate: u64,
     /// Samples refused, each with its reason.
     pub refused: Vec<RefusedSample>,
+    /// The first series, at most [`UNPLACED_SHOWN_MAX`], that are unmatched or ambiguous.
+    pub unplaced: Vec<Unplaced>,
 }
+
+/// Series of one batch of which is said why they are unmatched or ambiguous.
+pub const UNPLACED_SHOWN_MAX: usize = 5;
+
+/// A series that no running analysis asks for, or both arms of one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unplaced {
+    /// Position of its first sample in the batch, from 0.
+    pub index: usize,
+    /// `unmatched` or `ambiguous`.
+    pub outcome: &'static str,
+    /// Name and labels, shortened.
+    pub series: String,
+    /// What running analyses ask for instead.
+    pub message: String,
+}
+
+/// Refused samples of one batch that say why; of those past them index and code are kept.
+pub const REFUSALS_SPELLED_MAX: usize = 100;
 
 /// One refused sample.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -157,7 +178,7 @@ pub struct RefusedSample {
     /// Stable code, snake_case: `unknown_analysis`, `unknown_metric`, `wrong_form`,
     /// `before_start`, `future`, `after_horizon`, `analysis_final`, `tick_full`, ...
     pub code: &'static str,
-    /// What is wrong and what to do, for the sender.
+    /// What is wrong and what to do, for the sender; empty past [`REFUSALS_SPELLED_MAX`].
     pub message: String,
 }
 
@@ -247,6 +268,10 @@ pub struct AnalysisView {
     pub steps: Vec<StepView>,
     /// What each metric received.
     pub received: Vec<ReceivedView>,
+    /// Samples that both arms asked for, so that neither got them.
+    pub ambiguous: u64,
+    /// While its arms' matchers had found nothing yet: samples that no running analysis asked for.
+    pub unmatched: u64,
     /// The verdict, for the final gate.
     #[serde(skip)]
     pub body: Arc<VerdictBody>,

@@ -14,6 +14,7 @@ mod dedupe;
 mod ingest;
 mod matching;
 mod steps;
+mod unplaced;
 mod watching;
 
 use std::collections::BTreeMap;

@@ -85,13 +85,11 @@ impl From<&AnalysisView> for AnalysisAnswer {
 /// `POST /v1/analyses`
 pub async fn create(
     State(shared): State<Arc<Shared>>,
-    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    Parameters::read(&uri, &[])?;
     let request = start::read(&shared, &headers, body).await?;
-    let (id, existing) = match shared.link.ask(Input::Start(request)).await? {
+    let (id, existing) = match shared.ask(Input::Start(request)).await? {
         Answer::Started { analysis, existing } => (analysis, existing),
         Answer::Refused(refusal) => return Err(refusal.into()),
         other => return Err(unexpected(&other)),
@@ -162,9 +160,7 @@ pub async fn list(
 pub async fn read(
     State(shared): State<Arc<Shared>>,
     Named(id): Named,
-    uri: Uri,
 ) -> Result<Json<AnalysisAnswer>, Problem> {
-    Parameters::read(&uri, &[])?;
     Ok(Json(AnalysisAnswer::from(&*find(&shared, &id).await?)))
 }
 
@@ -227,9 +223,7 @@ pub async fn cancel(
 pub async fn recording(
     State(shared): State<Arc<Shared>>,
     Named(id): Named,
-    uri: Uri,
 ) -> Result<Response, Problem> {
-    Parameters::read(&uri, &[])?;
     let found = shared.store.recording(&id).await?;
     let recording = found.ok_or_else(|| Problem::analysis_not_found(&id))?;
     let bytes: usize = recording.lines.iter().map(|line| line.len() + 1).sum();
@@ -263,7 +257,7 @@ pub async fn find(shared: &Shared, id: &str) -> Result<Arc<AnalysisView>, Proble
 }
 
 async fn order(shared: &Shared, input: Input) -> Result<(), Problem> {
-    match shared.link.ask(input).await? {
+    match shared.ask(input).await? {
         Answer::Refused(refusal) => Err(refusal.into()),
         _ => Ok(()),
     }

@@ -25,6 +25,8 @@ pub const REQUEST_BYTES_MAX: u64 = 512 * 1024;
 const DRAIN_BYTES_MAX: u64 = 1024 * 1024;
 /// How long that may take.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
+/// Bytes for which room is made at first when a body is unpacked; then it doubles.
+const UNPACK_STEP_BYTES: u64 = 64 * 1024;
 
 /// How a body is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,29 +67,63 @@ impl Packing {
     }
 }
 
+/// How long a body may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyLimit {
+    /// Bytes, on the wire or unpacked.
+    pub bytes_max: u64,
+    /// As metrics call it.
+    pub name: &'static str,
+    /// The setting that raises it, where one does.
+    pub setting: Option<&'static str>,
+}
+
+/// The limit of requests that are not samples, on the wire and unpacked.
+pub const REQUEST_LIMIT: BodyLimit = BodyLimit {
+    bytes_max: REQUEST_BYTES_MAX,
+    name: "request_bytes",
+    setting: None,
+};
+
+// === impl BodyLimit ===
+
+impl BodyLimit {
+    /// Counts that a body went past it. `form` says which of its forms did.
+    fn passed(&self, shared: &Shared, form: &str) -> Problem {
+        shared.metrics.limit(self.name);
+        let detail = format!("the body has more than {} bytes {form}", self.bytes_max);
+        let help = match self.setting {
+            Some(setting) => format!("send less at once, or raise {setting}"),
+            None => "send a shorter body".to_owned(),
+        };
+        Problem::new("body_too_large", detail).help(help)
+    }
+}
+
 /// The length of the body as its sender states it.
 pub fn stated_length(headers: &HeaderMap) -> Option<u64> {
     let value = headers.get(header::CONTENT_LENGTH)?;
     value.to_str().ok()?.parse().ok()
 }
 
-/// Reads at most `bytes_max` bytes.
+/// Reads at most as many bytes as the limit allows. `grow` is told how many are held before they are.
 ///
 /// # Errors
-/// `body_too_large`, or `incomplete_body` when the sender broke off.
+/// `body_too_large`, `incomplete_body` when the sender broke off, or what `grow` answers.
 pub async fn read(
     shared: &Shared,
     headers: &HeaderMap,
     body: Body,
-    bytes_max: u64,
+    limit: BodyLimit,
+    grow: &mut (impl FnMut(u64) -> Result<(), Problem> + Send),
 ) -> Result<Bytes, Problem> {
-    let stated = stated_length(headers);
+    let (stated, bytes_max) = (stated_length(headers), limit.bytes_max);
     let mut stream = body.into_data_stream();
     if let Some(bytes) = stated.filter(|bytes| *bytes > bytes_max) {
         if bytes <= bytes_max + DRAIN_BYTES_MAX {
             drain(&mut stream).await;
         }
-        return Err(too_large(shared, "request_body_bytes", bytes_max));
+        return Err(limit.passed(shared, "on the wire"));
     }
     let mut read: Vec<u8> = Vec::new();
     while let Some(chunk) = stream.next().await {
@@ -98,7 +134,17 @@ pub async fn read(
         if read.len() as u64 + chunk.len() as u64 > bytes_max {
             drop(read);
             drain(&mut stream).await;
-            return Err(too_large(shared, "request_body_bytes", bytes_max));
+            return Err(limit.passed(shared, "on the wire"));
+        }
+        let needed = read.len() + chunk.len();
+        if needed > read.capacity() {
+            let room = needed.max(2 * read.capacity());
+            if let Err(problem) = grow(room as u64) {
+                drop(read);
+                drain(&mut stream).await;
+                return Err(problem);
+            }
+            read.reserve_exact(room - read.len());
         }
         read.extend_from_slice(&chunk);
     }
@@ -121,60 +167,67 @@ async fn drain(stream: &mut BodyDataStream) {
     let _ = tokio::time::timeout(DRAIN_TIME_MAX, rest).await;
 }
 
-/// Unpacks to at most `bytes_max` bytes.
+/// Unpacks to at most as many bytes as the limit allows. `grow` is told how many are held before they are; nothing
+/// where nothing is unpacked.
 ///
 /// # Errors
-/// `body_too_large`, or `invalid_encoding` for bytes that cannot be unpacked.
+/// `body_too_large`, `invalid_encoding` for bytes that cannot be unpacked, or what `grow` answers.
 pub async fn unpack(
     shared: &Shared,
     packing: Packing,
     packed: Bytes,
-    bytes_max: u64,
+    limit: BodyLimit,
+    grow: &mut (impl FnMut(u64) -> Result<(), Problem> + Send),
 ) -> Result<Bytes, Problem> {
+    let bytes_max = limit.bytes_max;
     let unpacked = match packing {
         Packing::Plain if packed.len() as u64 > bytes_max => None,
         Packing::Plain => return Ok(packed),
         Packing::Gzip => {
             let mut decoder = GzipDecoder::new(packed.as_ref());
             decoder.multiple_members(true);
-            bounded(decoder, bytes_max).await?
+            bounded(decoder, bytes_max, grow).await?
         }
         Packing::Zstd => {
             let window = [DParameter::window_log_max(ZSTD_WINDOW_LOG_MAX)];
             let mut decoder = ZstdDecoder::with_params(packed.as_ref(), &window);
             decoder.multiple_members(true);
-            bounded(decoder, bytes_max).await?
+            bounded(decoder, bytes_max, grow).await?
         }
     };
     unpacked
         .map(Bytes::from)
-        .ok_or_else(|| too_large(shared, "decoded_body_bytes", bytes_max))
+        .ok_or_else(|| limit.passed(shared, "unpacked"))
 }
 
 /// Everything `from` gives, or `None` when that is more than `bytes_max`.
-async fn bounded(from: impl AsyncRead + Unpin, bytes_max: u64) -> Result<Option<Vec<u8>>, Problem> {
-    let mut out = Vec::new();
-    let read = from.take(bytes_max + 1).read_to_end(&mut out).await;
-    read.map_err(|error| {
-        Problem::new(
-            "invalid_encoding",
-            format!("the body cannot be unpacked: {error}"),
-        )
-        .help("check that content-encoding names what the body is")
-    })?;
-    Ok((out.len() as u64 <= bytes_max).then_some(out))
-}
-
-fn too_large(shared: &Shared, limit: &str, bytes_max: u64) -> Problem {
-    shared.metrics.limit(limit);
-    let what = if limit == "decoded_body_bytes" {
-        "unpacked"
-    } else {
-        "on the wire"
-    };
-    Problem::new(
-        "body_too_large",
-        format!("the body has more than {bytes_max} bytes {what}"),
-    )
-    .help(format!("send less at once, or raise server.{limit}_max"))
+async fn bounded(
+    from: impl AsyncRead + Unpin,
+    bytes_max: u64,
+    grow: &mut (impl FnMut(u64) -> Result<(), Problem> + Send),
+) -> Result<Option<Vec<u8>>, Problem> {
+    // One more is read: what ends at the limit and what goes past it are told apart.
+    let most = bytes_max.saturating_add(1);
+    let mut from = from.take(most);
+    let mut out: Vec<u8> = Vec::new();
+    loop {
+        if out.len() == out.capacity() {
+            let room = (2 * out.len() as u64).clamp(UNPACK_STEP_BYTES, most.max(UNPACK_STEP_BYTES));
+            grow(room)?;
+            out.reserve_exact(usize::try_from(room).unwrap_or(usize::MAX) - out.len());
+            // Unpacking never waits by itself, so that others and the time limit get their turn.
+            tokio::task::yield_now().await;
+        }
+        let read = from.read_buf(&mut out).await;
+        let read = read.map_err(|error| {
+            Problem::new(
+                "invalid_encoding",
+                format!("the body cannot be unpacked: {error}"),
+            )
+            .help("check that content-encoding names what the body is")
+        })?;
+        if read == 0 {
+            return Ok((out.len() as u64 <= bytes_max).then_some(out));
+        }
+    }
 }

@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
 use prometheus::IntGauge;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::Shared;
 use super::problem::{LIMIT_RETRY_SECS, Problem};
@@ -25,8 +26,8 @@ use crate::judge::verdict::Status;
 
 /// A comment is sent after this long without an event, so that proxies keep the stream open.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How often an open stream says that somebody still cares.
-const INTEREST_EVERY: Duration = Duration::from_secs(60);
+/// How often an open stream says that somebody still cares, at the least; see [`interest_every`].
+const INTEREST_EVERY_MAX: Duration = Duration::from_secs(60);
 /// Type of the message that says that some events are no longer kept.
 pub const GAP: &str = "gap";
 
@@ -78,6 +79,8 @@ struct OpenStream {
     bell: watch::Receiver<()>,
     queue: VecDeque<Message>,
     ending: bool,
+    /// Lives as long as the stream: a timer that each event starts anew would never come due.
+    interest: Interval,
     _permit: OwnedSemaphorePermit,
     _counted: Counted,
 }
@@ -89,6 +92,13 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }
+}
+
+/// Twice within the time after which the engine gives an analysis up, so that one note of interest
+/// may be lost.
+fn interest_every(abandoned_after: Duration) -> Duration {
+    const SHORTEST: Duration = Duration::from_millis(1);
+    (abandoned_after / 2).clamp(SHORTEST, INTEREST_EVERY_MAX)
 }
 
 fn messages(open: OpenStream) -> impl Stream<Item = Result<Message, Infallible>> {
@@ -112,6 +122,9 @@ impl OpenStream {
         bell.mark_changed();
         let gauge = shared.metrics.sse_clients.clone();
         gauge.inc();
+        // The first tick comes at once: opening a stream is a question.
+        let mut interest = tokio::time::interval(interest_every(shared.bounds.abandoned_after));
+        interest.set_missed_tick_behavior(MissedTickBehavior::Delay);
         OpenStream {
             shared,
             analysis,
@@ -119,6 +132,7 @@ impl OpenStream {
             bell,
             queue: VecDeque::new(),
             ending: false,
+            interest,
             _permit: permit,
             _counted: Counted(gauge),
         }
@@ -140,7 +154,7 @@ impl OpenStream {
                     // Forgotten: nothing more will come.
                     Err(_) => self.ending = true,
                 },
-                () = tokio::time::sleep(INTEREST_EVERY) => {
+                _ = self.interest.tick() => {
                     self.shared.link.tell(Input::Asked { analysis: self.analysis.clone() });
                 }
                 () = stopping.cancelled() => self.ending = true,
@@ -185,4 +199,15 @@ fn message(event: &Event) -> Message {
         .id(event.sequence.to_string())
         .event(event.kind.as_str())
         .data(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interest_is_said_twice_before_an_analysis_would_be_given_up() {
+        let secs = |after| interest_every(Duration::from_secs(after)).as_secs_f64();
+        assert_eq!((secs(1), secs(90), secs(86_400)), (0.5, 45.0, 60.0));
+    }
 }

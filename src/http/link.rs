@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use tokio::sync::oneshot;
 
+use super::budget::Reserved;
 use crate::engine::{Ingested, Input, Refusal};
 use crate::telemetry::Metrics;
 
@@ -21,6 +22,8 @@ pub struct Knock {
     pub input: Input,
     /// Who wants to know what came of it.
     pub reply: Option<oneshot::Sender<Answer>>,
+    /// The memory the input takes, given back with it: who asked may be gone long before.
+    pub room: Option<Reserved>,
 }
 
 /// What came of an input, once everything it caused is stored.
@@ -68,15 +71,16 @@ impl EngineLink {
         (EngineLink { sender, metrics }, receiver)
     }
 
-    /// Hands an input over and waits for its answer.
+    /// Hands an input over with the room it takes, and waits for its answer.
     ///
     /// # Errors
     /// [`LinkError`]; after `Stopped` the input may or may not have been applied.
-    pub async fn ask(&self, input: Input) -> Result<Answer, LinkError> {
+    pub async fn ask(&self, input: Input, room: Option<Reserved>) -> Result<Answer, LinkError> {
         let (reply, answer) = oneshot::channel();
         self.push(Knock {
             input,
             reply: Some(reply),
+            room,
         })?;
         answer.await.map_err(|_| LinkError::Stopped)
     }
@@ -84,7 +88,11 @@ impl EngineLink {
     /// Hands an input over whose answer nobody needs. One that finds no room is dropped.
     pub fn tell(&self, input: Input) {
         // Only notes of interest come this way; the next one replaces a lost one.
-        let _ = self.push(Knock { input, reply: None });
+        let _ = self.push(Knock {
+            input,
+            reply: None,
+            room: None,
+        });
     }
 
     fn push(&self, knock: Knock) -> Result<(), LinkError> {
@@ -116,7 +124,10 @@ mod tests {
             link.tell(Input::Tick);
         }
         assert_eq!(metrics.engine_queue_depth.get(), QUEUE_MAX as i64);
-        assert_eq!(link.ask(Input::Tick).await.err(), Some(LinkError::Full));
+        assert_eq!(
+            link.ask(Input::Tick, None).await.err(),
+            Some(LinkError::Full)
+        );
         assert_eq!(
             metrics
                 .limit_reached
@@ -125,6 +136,9 @@ mod tests {
             1
         );
         drop(receiver);
-        assert_eq!(link.ask(Input::Tick).await.err(), Some(LinkError::Stopped));
+        assert_eq!(
+            link.ask(Input::Tick, None).await.err(),
+            Some(LinkError::Stopped)
+        );
     }
 }

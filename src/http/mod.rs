@@ -6,6 +6,7 @@
 
 pub mod analyses;
 pub mod body;
+pub mod budget;
 pub mod events;
 pub mod link;
 pub mod listen;
@@ -26,18 +27,20 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Request;
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::codec;
+use crate::engine::Input;
 use crate::plan::Plan;
 use crate::store::Store;
 use crate::store::watch::Watchers;
 use crate::telemetry::Metrics;
-use link::EngineLink;
+use budget::Reserved;
+use link::{Answer, EngineLink};
 use problem::Problem;
 
 /// Limits of the API; the daemon's configuration names each of them.
@@ -47,10 +50,12 @@ pub struct Bounds {
     pub request_body_bytes_max: u64,
     /// Bytes of a body of samples once unpacked.
     pub decoded_body_bytes_max: u64,
-    /// Time from a request's head to its answer's, streams and long polls excepted.
+    /// How long a request may take until it is read, and then how long the engine may take with it.
     pub request_timeout: Duration,
     /// Longest wait of a long poll.
     pub long_poll_max: Duration,
+    /// After how long without samples or questions the engine gives an analysis up.
+    pub abandoned_after: Duration,
     /// Limits of the samples themselves.
     pub codec: codec::Limits,
 }
@@ -70,7 +75,7 @@ pub struct Shared {
     /// Limits.
     pub bounds: Bounds,
     /// Room for samples in work.
-    pub ingest: samples::IngestBudget,
+    pub ingest: budget::IngestBudget,
     /// Room for event streams.
     pub streams: Arc<Semaphore>,
     /// Cancelled when the daemon begins to stop.
@@ -79,17 +84,59 @@ pub struct Shared {
     pub openapi: Bytes,
 }
 
+// === impl Shared ===
+
+impl Shared {
+    /// Hands an input to the engine and waits for what came of it.
+    ///
+    /// # Errors
+    /// `busy` and `stopping` when it was not taken; `outcome_unknown` when it was handed over and
+    /// no answer came.
+    pub async fn ask(&self, input: Input) -> Result<Answer, Problem> {
+        self.ask_with(input, None).await
+    }
+
+    /// The same for an input that takes room until the engine is done with it.
+    ///
+    /// # Errors
+    /// Those of [`Shared::ask`].
+    pub async fn ask_with(&self, input: Input, room: Option<Reserved>) -> Result<Answer, Problem> {
+        let limit = self.bounds.request_timeout;
+        match tokio::time::timeout(limit, self.link.ask(input, room)).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => {
+                self.metrics.limit("request_timeout_secs");
+                let detail = format!("the engine has had it for {limit:?} and not answered");
+                // No Retry-After: a repetition may count twice.
+                Err(Problem::new("outcome_unknown", detail).help(
+                    "it may have been taken, or yet be: repeat it only where it carries ids or an idempotency key",
+                ))
+            }
+        }
+    }
+}
+
 /// The router with all layers. From the outside in: count and name the request, catch panics,
-/// limit the time (where the route says so).
+/// limit the time (where the route says so; those that change something limit it until they are read).
 pub fn router(shared: Arc<Shared>) -> Router {
     let mut router = Router::new();
     for route in routes::routes() {
-        let handler = if route.timed {
-            route
-                .handler
-                .layer(from_fn_with_state(shared.clone(), observe::time_limit))
+        let known = route.query;
+        let strict = move |request: Request, next: Next| async move {
+            match query::refuse_unknown(request.uri(), known) {
+                Ok(()) => next.run(request).await,
+                Err(problem) => problem.into_response(),
+            }
+        };
+        let handler = if route.is_strict() {
+            route.handler.route_layer(from_fn(strict))
         } else {
             route.handler
+        };
+        let handler = if route.timed {
+            handler.layer(from_fn_with_state(shared.clone(), observe::time_limit))
+        } else {
+            handler
         };
         router = router.route(route.path, handler);
     }

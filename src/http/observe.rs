@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
 use super::Shared;
-use super::problem::Problem;
+use super::problem::{LimitReached, Problem};
 
 /// The header that carries a request's id both ways.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -46,6 +46,9 @@ pub async fn observe(State(shared): State<Arc<Shared>>, request: Request, next: 
     let took = begun.elapsed();
     let status = response.status();
     let metrics = &shared.metrics;
+    if let Some(LimitReached(limit)) = response.extensions().get() {
+        metrics.limit(limit);
+    }
     let labels = [route, method_label(&method), status.as_str()];
     metrics.http_requests.with_label_values(&labels).inc();
     metrics
@@ -95,23 +98,35 @@ fn method_label(method: &axum::http::Method) -> &'static str {
     }
 }
 
-/// Ends a request that takes too long. Not for streams and long polls, which end themselves.
+/// Ends a request that takes too long. Not for streams and long polls, which end themselves, nor
+/// for requests that change something: what was handed over happens, whatever is answered. Those
+/// have [`time_to_read`].
 pub async fn time_limit(
     State(shared): State<Arc<Shared>>,
     request: Request,
     next: Next,
 ) -> Response {
+    let answered = async { Ok(next.run(request).await) };
+    let answered = time_to_read(&shared, answered).await;
+    answered.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// Waits for `reading`, which takes a request in and changes nothing, no longer than a request may
+/// take.
+///
+/// # Errors
+/// Those of `reading`, and `request_timeout`, after which nothing of the request is taken.
+pub async fn time_to_read<T>(
+    shared: &Shared,
+    reading: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
     let limit = shared.bounds.request_timeout;
-    match tokio::time::timeout(limit, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            shared.metrics.limit("request_timeout_secs");
-            let detail = format!("no answer within {} s", limit.as_secs());
-            Problem::new("request_timeout", detail)
-                .help("send less at once, or faster")
-                .into_response()
-        }
-    }
+    let read = tokio::time::timeout(limit, reading).await;
+    read.unwrap_or_else(|_| {
+        shared.metrics.limit("request_timeout_secs");
+        let detail = format!("the request took more than {limit:?}");
+        Err(Problem::new("request_timeout", detail).help("send less at once, or faster"))
+    })
 }
 
 /// What a panic becomes.

@@ -9,9 +9,6 @@ use serde_json::{Map, Value, json};
 use super::problem::{CODES, Problem};
 use super::routes::{Route, routes};
 
-/// Problems any route may answer.
-const GENERAL: [&str; 4] = ["cross_site", "internal", "request_timeout", "stopping"];
-
 /// The document.
 pub fn document() -> Value {
     let mut settings = SchemaSettings::draft2020_12();
@@ -53,8 +50,8 @@ fn operation(route: &Route, generator: &mut schemars::SchemaGenerator) -> Value 
         answers.insert(status.to_string(), answer);
     }
     // Several codes may share a status: OpenAPI knows one answer a status, so it lists the codes.
-    for code in route.problems.iter().chain(&GENERAL) {
-        let Some((_, status, _)) = CODES.iter().find(|(known, ..)| known == code) else {
+    for code in route.codes() {
+        let Some((_, status, _)) = CODES.iter().find(|(known, ..)| *known == code) else {
             continue;
         };
         let entry = answers.entry(status.to_string()).or_insert_with(|| {

@@ -47,6 +47,11 @@ pub struct Problem {
     retry_after_secs: Option<NonZeroU32>,
 }
 
+/// The limit that turned a request away, as an extension of the answer:
+/// [`super::observe::observe`] counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitReached(pub &'static str);
+
 /// `urn:davy:problem:` and a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, schemars::JsonSchema)]
 #[schemars(transparent)]
@@ -87,7 +92,7 @@ pub struct PlacedProblem {
 }
 
 /// Every code with its status and title: the one table.
-pub const CODES: [(&str, u16, &str); 29] = [
+pub const CODES: [(&str, u16, &str); 30] = [
     ("malformed_json", 400, "the body is not JSON"),
     ("empty_body", 400, "the body is empty"),
     (
@@ -151,8 +156,21 @@ pub const CODES: [(&str, u16, &str); 29] = [
     ("too_many_streams", 429, "too many event streams are open"),
     ("internal", 500, "davy failed"),
     ("busy", 503, "davy is too busy"),
+    (
+        "outcome_unknown",
+        503,
+        "davy may have done it, but did not answer in time",
+    ),
     ("stopping", 503, "davy is stopping"),
     ("store_failed", 503, "the store failed"),
+];
+
+/// Codes behind which stands one limit, which nobody has counted where they are made: the engine and
+/// the codec count nothing.
+const LIMITS: [(&str, LimitReached); 3] = [
+    ("too_many_analyses", LimitReached("analyses")),
+    ("too_many_steps", LimitReached("steps")),
+    ("too_many_samples", LimitReached("samples_per_request")),
 ];
 
 // === impl Problem ===
@@ -205,12 +223,16 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry_after_secs = self.retry_after_secs;
+        let limit = LIMITS.iter().find(|(code, _)| *code == self.code);
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         let problem_json = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, problem_json);
         if let Some(secs) = retry_after_secs {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(secs.get()));
+        }
+        if let Some((_, limit)) = limit {
+            response.extensions_mut().insert(*limit);
         }
         response
     }
@@ -245,6 +267,7 @@ impl From<Unreadable> for Problem {
             UnreadableCode::MalformedJson => "malformed_json",
             UnreadableCode::TooManySamples => "too_many_samples",
             UnreadableCode::UnsupportedMediaType => "unsupported_media_type",
+            UnreadableCode::NoRoom => "busy",
         };
         Problem::new(code, unreadable.message).help(unreadable.help)
     }

@@ -20,6 +20,15 @@ use crate::store::Cursor;
 #[derive(Debug)]
 pub struct Parameters(BTreeMap<String, String>);
 
+/// Refuses parameters that are not in a route's table of names and meanings.
+///
+/// # Errors
+/// `invalid_parameter`.
+pub fn refuse_unknown(uri: &Uri, table: &[(&str, &str)]) -> Result<(), Problem> {
+    let known: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
+    Parameters::read(uri, &known).map(drop)
+}
+
 // === impl Parameters ===
 
 impl Parameters {

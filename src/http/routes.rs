@@ -36,7 +36,7 @@ pub struct Route {
     pub request: Option<(&'static [&'static str], MakeSchema)>,
     /// Status, content type and schema of each answer that is not a problem.
     pub answers: &'static [(u16, &'static str, MakeSchema)],
-    /// Codes of problems it may answer beside the general ones.
+    /// Codes of problems it may answer beside those of its like; all are in [`Route::codes`].
     pub problems: &'static [&'static str],
     /// Whether [`super::observe::time_limit`] applies.
     pub timed: bool,
@@ -65,7 +65,46 @@ fn sample(_: &mut SchemaGenerator) -> Schema {
 
 const JSON: &str = "application/json";
 const JSON_BODY: &[&str] = &[JSON];
-const READING: &[&str] = &["analysis_not_found"];
+const READING: &[&str] = &["analysis_not_found", "store_failed"];
+/// Problems any route may answer.
+const GENERAL: &[&str] = &["cross_site", "internal", "request_timeout", "stopping"];
+/// Problems of a route whose parameters are checked.
+const STRICT: &[&str] = &["invalid_parameter"];
+/// Problems of a route that takes a body and hands it to the engine.
+const HANDING_OVER: &[&str] = &[
+    "malformed_json",
+    "incomplete_body",
+    "invalid_encoding",
+    "body_too_large",
+    "unsupported_media_type",
+    "unsupported_encoding",
+    "busy",
+    "outcome_unknown",
+];
+
+// === impl Route ===
+
+impl Route {
+    /// Whether parameters it does not know are refused. Those who ask for health and metrics add
+    /// what they like.
+    pub fn is_strict(&self) -> bool {
+        self.path.starts_with("/v1/")
+    }
+
+    /// Codes of all problems it may answer.
+    pub fn codes(&self) -> Vec<&'static str> {
+        let when = |condition: bool, codes: &'static [&'static str]| {
+            if condition { codes } else { &[] }
+        };
+        let all = [
+            self.problems,
+            when(self.is_strict(), STRICT),
+            when(self.request.is_some(), HANDING_OVER),
+            GENERAL,
+        ];
+        all.concat()
+    }
+}
 
 /// All routes.
 pub fn routes() -> Vec<Route> {
@@ -101,7 +140,8 @@ fn start_analysis() -> Route {
             (200, JSON, schema::<AnalysisAnswer>),
         ],
         problems: &[
-            "malformed_json",
+            "empty_body",
+            "invalid_header",
             "invalid_request",
             "invalid_plan",
             "plan_not_found",
@@ -109,9 +149,9 @@ fn start_analysis() -> Route {
             "arm_variable_missing",
             "idempotency_mismatch",
             "too_many_analyses",
-            "unsupported_media_type",
+            "store_failed",
         ],
-        timed: true,
+        timed: false,
         handler: post(analyses::create),
     }
 }
@@ -140,7 +180,7 @@ fn list_analyses() -> Route {
         headers: &[],
         request: None,
         answers: &[(200, JSON, schema::<AnalysesAnswer>)],
-        problems: &["invalid_parameter"],
+        problems: &["store_failed"],
         timed: true,
         handler: get(analyses::list),
     }
@@ -176,9 +216,9 @@ fn cancel_analysis() -> Route {
             "analysis_not_found",
             "analysis_final",
             "invalid_request",
-            "malformed_json",
+            "store_failed",
         ],
-        timed: true,
+        timed: false,
         handler: post(analyses::cancel),
     }
 }
@@ -197,10 +237,11 @@ fn enter_step() -> Route {
             "analysis_not_found",
             "analysis_final",
             "too_many_steps",
+            "empty_body",
             "invalid_request",
-            "malformed_json",
+            "store_failed",
         ],
-        timed: true,
+        timed: false,
         handler: post(analyses::step),
     }
 }
@@ -240,7 +281,12 @@ fn watch_events() -> Route {
         headers: &[("Last-Event-ID", "begin after this event; wins over `after`")],
         request: None,
         answers: &[(200, "text/event-stream", text), (204, "", text)],
-        problems: &["analysis_not_found", "too_many_streams", "invalid_header"],
+        problems: &[
+            "analysis_not_found",
+            "too_many_streams",
+            "invalid_header",
+            "store_failed",
+        ],
         timed: false,
         handler: get(events::stream),
     }
@@ -272,18 +318,8 @@ fn send_samples() -> Route {
         headers: &[("Content-Encoding", "gzip or zstd")],
         request: Some((&["application/x-ndjson", JSON], sample)),
         answers: &[(200, JSON, schema::<SamplesAnswer>)],
-        problems: &[
-            "empty_body",
-            "malformed_json",
-            "incomplete_body",
-            "invalid_encoding",
-            "body_too_large",
-            "too_many_samples",
-            "unsupported_media_type",
-            "unsupported_encoding",
-            "busy",
-        ],
-        timed: true,
+        problems: &["empty_body", "too_many_samples"],
+        timed: false,
         handler: post(samples::take),
     }
 }

@@ -9,71 +9,32 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, header};
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Shared;
-use super::body::{self, Packing};
+use super::body::{self, BodyLimit, Packing};
+use super::budget::Reserved;
 use super::link::Answer;
+use super::observe::time_to_read;
 use super::problem::{BUSY_RETRY_SECS, Problem};
-use super::query::Parameters;
-use crate::codec::json::{Form, decode};
-use crate::codec::{Decoded, ItemRefusal};
+use crate::codec::json::{Form, decode_within};
+use crate::codec::{Decoded, ItemRefusal, REFUSALS_SPELLED_MAX, UnreadableCode};
 use crate::engine::{Ingested, Input};
 
 /// Refusals that an answer spells out; the others are counted only.
-pub const REFUSALS_SHOWN_MAX: usize = 100;
+pub const REFUSALS_SHOWN_MAX: usize = REFUSALS_SPELLED_MAX;
 /// Bodies above this are decoded off the threads that answer requests: it takes over a millisecond.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes that samples take in memory for each byte of their JSON, about: a line of 130 bytes becomes
-/// a sample of 350.
-const MEMORY_PER_JSON_BYTE: u64 = 3;
-
-/// Bytes a request keeps in memory: its body as it came, unpacked, and decoded.
-pub fn bytes_in_work(wire_bytes: u64, decoded_bytes: u64) -> u64 {
-    wire_bytes + decoded_bytes * (1 + MEMORY_PER_JSON_BYTE)
-}
-
-/// Room for the samples of all requests in work together, so that many large requests at once are
-/// answered with 503 and not with the end of the process.
-#[derive(Debug, Clone)]
-pub struct IngestBudget {
-    kibibytes: Arc<Semaphore>,
-}
-
-/// Room that is taken, until it is dropped.
-pub type Reserved = OwnedSemaphorePermit;
-
-impl IngestBudget {
-    /// Room for this many bytes.
-    pub fn new(bytes: u64) -> IngestBudget {
-        let kibibytes = usize::try_from(bytes.div_ceil(1024)).unwrap_or(usize::MAX);
-        let kibibytes = kibibytes.min(Semaphore::MAX_PERMITS);
-        IngestBudget {
-            kibibytes: Arc::new(Semaphore::new(kibibytes)),
-        }
-    }
-
-    /// Takes room; nobody waits for it.
-    pub fn reserve(&self, bytes: u64) -> Option<Reserved> {
-        let kibibytes = u32::try_from(bytes.div_ceil(1024)).ok()?;
-        self.kibibytes
-            .clone()
-            .try_acquire_many_owned(kibibytes)
-            .ok()
-    }
-}
-
-fn reserve(shared: &Shared, bytes: u64) -> Result<Reserved, Problem> {
-    shared.ingest.reserve(bytes).ok_or_else(|| {
-        shared.metrics.limit("ingest_bytes");
-        Problem::new("busy", "too many samples are in work")
-            .help("send the same request again after the stated time")
-            .retry_after(BUSY_RETRY_SECS)
-    })
-}
+/// Codes of refused samples behind which stands a limit, and its name.
+const LIMITS_OF_SAMPLES: [(&str, &str); 5] = [
+    ("too_many_labels", "label_count"),
+    ("labels_too_long", "label_bytes"),
+    ("too_many_values", "values_per_sample"),
+    ("tick_full", "tick_values"),
+    ("future", "future_skew_secs"),
+];
 
 /// What became of a request's samples.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
@@ -92,6 +53,24 @@ pub struct SamplesAnswer {
     pub refused: u64,
     /// The first refused items, each with its reason.
     pub refusals: Vec<RefusalShown>,
+    /// The first series that are unmatched or ambiguous, each with what is asked for instead.
+    pub unplaced: Vec<UnplacedShown>,
+}
+
+/// One series that is unmatched or ambiguous.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct UnplacedShown {
+    /// Number of its first item in the request, from 0.
+    pub index: usize,
+    /// Line of the request, from 1, where items have lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// `unmatched` or `ambiguous`.
+    pub outcome: &'static str,
+    /// Name and labels, shortened.
+    pub series: String,
+    /// What running analyses ask for instead.
+    pub message: String,
 }
 
 /// One refused item.
@@ -111,53 +90,76 @@ pub struct RefusalShown {
 /// The handler.
 pub async fn take(
     State(shared): State<Arc<Shared>>,
-    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<SamplesAnswer>, Problem> {
-    Parameters::read(&uri, &[])?;
-    let packing = Packing::of(&headers)?;
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let form = Form::of_content_type(content_type)?;
-    let bounds = &shared.bounds;
-    let wire_bytes = body::stated_length(&headers).unwrap_or(bounds.request_body_bytes_max);
-    let _wire = reserve(&shared, wire_bytes.min(bounds.request_body_bytes_max))?;
-    let packed = body::read(&shared, &headers, body, bounds.request_body_bytes_max).await?;
-    shared.metrics.ingest_wire_bytes.inc_by(packed.len() as u64);
-    let most = match packing {
-        Packing::Plain => packed.len() as u64,
-        Packing::Gzip | Packing::Zstd => bounds.decoded_body_bytes_max,
-    };
-    let unpacking = reserve(&shared, bytes_in_work(0, most))?;
-    let plain = body::unpack(&shared, packing, packed, bounds.decoded_body_bytes_max).await?;
-    let _decoded = match packing {
-        Packing::Plain => unpacking,
-        // Now that it is known, only what is needed.
-        Packing::Gzip | Packing::Zstd => {
-            drop(unpacking);
-            reserve(&shared, bytes_in_work(0, plain.len() as u64))?
-        }
-    };
-    shared
-        .metrics
-        .ingest_decoded_bytes
-        .inc_by(plain.len() as u64);
-    let mut decoded = decode_bytes(&shared, plain, form).await?;
+    let reading = prepare(&shared, &headers, body);
+    let (mut decoded, room) = time_to_read(&shared, reading).await?;
     let samples = std::mem::take(&mut decoded.samples);
     let ingested = if samples.is_empty() {
         Ingested::default()
     } else {
-        match shared.link.ask(Input::Samples(samples)).await? {
+        let input = Input::Samples(samples);
+        match shared.ask_with(input, Some(room)).await? {
             Answer::Ingested(ingested) => ingested,
             Answer::Refused(refusal) => return Err(refusal.into()),
             other => return Err(unexpected(&other)),
         }
     };
+    count_limits(&shared, &decoded, &ingested);
     let answer = summary(decoded, ingested);
     count(&shared, &answer);
     Ok(Json(answer))
+}
+
+/// Reads, unpacks and decodes a body; what it takes in memory comes with it.
+async fn prepare(
+    shared: &Arc<Shared>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Decoded, Reserved), Problem> {
+    let packing = Packing::of(headers)?;
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let form = Form::of_content_type(content_type)?;
+    let (metrics, bounds) = (&shared.metrics, &shared.bounds);
+    let mut room = shared.ingest.begin();
+    let mut grow = |bytes| {
+        let grown = room.grow_to(bytes);
+        grown.then_some(()).ok_or_else(|| too_much_in_work(shared))
+    };
+    let on_wire = BodyLimit {
+        bytes_max: bounds.request_body_bytes_max,
+        name: "request_body_bytes",
+        setting: Some("server.request_body_bytes_max"),
+    };
+    let packed = body::read(shared, headers, body, on_wire, &mut grow).await?;
+    let wire_bytes = packed.len() as u64;
+    metrics.ingest_wire_bytes.inc_by(wire_bytes);
+    let mut grow_beside = |bytes| grow(wire_bytes + bytes);
+    let unpacked = BodyLimit {
+        bytes_max: bounds.decoded_body_bytes_max,
+        name: "decoded_body_bytes",
+        setting: Some("server.decoded_body_bytes_max"),
+    };
+    let plain = body::unpack(shared, packing, packed, unpacked, &mut grow_beside).await?;
+    let plain_bytes = plain.len() as u64;
+    metrics.ingest_decoded_bytes.inc_by(plain_bytes);
+    // An unpacked body is still the one that came on the wire.
+    let packed_bytes = match packing {
+        Packing::Plain => 0,
+        Packing::Gzip | Packing::Zstd => wire_bytes,
+    };
+    grow(packed_bytes + plain_bytes)?;
+    decode_bytes(shared, plain, form, room).await
+}
+
+fn too_much_in_work(shared: &Shared) -> Problem {
+    shared.metrics.limit("ingest_bytes");
+    Problem::new("busy", "too many samples are in work")
+        .help("send the same request again after the stated time")
+        .retry_after(BUSY_RETRY_SECS)
 }
 
 /// An answer that does not belong to the question: a mistake in davy.
@@ -166,18 +168,52 @@ pub fn unexpected(answer: &Answer) -> Problem {
     Problem::new("internal", "this should not have happened")
 }
 
-async fn decode_bytes(shared: &Arc<Shared>, body: Bytes, form: Form) -> Result<Decoded, Problem> {
-    let decoded = if body.len() <= INLINE_BYTES_MAX {
-        decode(&body, form, &shared.bounds.codec)
-    } else {
-        let limits = shared.bounds.codec.clone();
-        let task = tokio::task::spawn_blocking(move || decode(&body, form, &limits));
-        task.await.map_err(|error| {
-            tracing::error!(%error, "decoding failed");
-            Problem::new("internal", "this should not have happened")
-        })?
-    };
-    Ok(decoded?)
+/// Decodes on this thread or beside it. The room goes along: a request that is given up while it
+/// is decoded takes its memory until that is done.
+async fn decode_bytes(
+    shared: &Arc<Shared>,
+    body: Bytes,
+    form: Form,
+    room: Reserved,
+) -> Result<(Decoded, Reserved), Problem> {
+    if body.len() <= INLINE_BYTES_MAX {
+        return decode_into(shared, &body, form, room);
+    }
+    let worker = shared.clone();
+    let task = tokio::task::spawn_blocking(move || decode_into(&worker, &body, form, room));
+    task.await.map_err(|error| {
+        tracing::error!(%error, "decoding failed");
+        Problem::new("internal", "this should not have happened")
+    })?
+}
+
+/// Decodes into room that grows with the samples; in the end it is that of the samples alone.
+fn decode_into(
+    shared: &Shared,
+    body: &Bytes,
+    form: Form,
+    mut room: Reserved,
+) -> Result<(Decoded, Reserved), Problem> {
+    let body_bytes = body.len() as u64;
+    let mut sample_bytes = 0;
+    let decoded = decode_within(body, form, &shared.bounds.codec, &mut |bytes| {
+        sample_bytes = bytes;
+        room.grow_to(body_bytes + bytes)
+    });
+    let most = shared.ingest.total_bytes();
+    match decoded {
+        Ok(decoded) => {
+            room.shrink_to(sample_bytes);
+            Ok((decoded, room))
+        }
+        Err(unreadable) if unreadable.code != UnreadableCode::NoRoom => Err(unreadable.into()),
+        Err(_) if body_bytes + sample_bytes > most => {
+            shared.metrics.limit("ingest_bytes");
+            let detail = format!("its samples take more memory than {most} bytes");
+            Err(Problem::new("body_too_large", detail).help("send fewer samples at once"))
+        }
+        Err(_) => Err(too_much_in_work(shared)),
+    }
 }
 
 /// Puts the codec's refusals and the engine's together, in the order of the request.
@@ -210,6 +246,17 @@ fn summary(decoded: Decoded, ingested: Ingested) -> SamplesAnswer {
             message: sample.message,
         }
     });
+    let unplaced = ingested.unplaced.into_iter().map(|series| {
+        let origin = origins.get(series.index);
+        UnplacedShown {
+            index: origin.map_or(series.index, |origin| origin.index),
+            line: origin.and_then(|origin| origin.line),
+            outcome: series.outcome,
+            series: series.series,
+            message: series.message,
+        }
+    });
+    let unplaced = unplaced.collect();
     let mut shown: Vec<RefusalShown> = by_codec.chain(by_engine).collect();
     shown.sort_by_key(|refusal| refusal.index);
     shown.truncate(REFUSALS_SHOWN_MAX);
@@ -221,6 +268,18 @@ fn summary(decoded: Decoded, ingested: Ingested) -> SamplesAnswer {
         duplicate: ingested.duplicate,
         refused,
         refusals: shown,
+        unplaced,
+    }
+}
+
+/// Counts the limits that turned single samples away.
+fn count_limits(shared: &Shared, decoded: &Decoded, ingested: &Ingested) {
+    let by_codec = decoded.refusals.iter().map(|refusal| refusal.code);
+    let by_engine = ingested.refused.iter().map(|refusal| refusal.code);
+    for code in by_codec.chain(by_engine) {
+        if let Some((_, limit)) = LIMITS_OF_SAMPLES.iter().find(|(known, _)| *known == code) {
+            shared.metrics.limit(limit);
+        }
     }
 }
 
@@ -238,26 +297,5 @@ fn count(shared: &Shared, answer: &SamplesAnswer) {
             .samples
             .with_label_values(&[outcome])
             .inc_by(number);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_budget_is_kept_to_the_kibibyte_and_room_comes_back() {
-        let budget = IngestBudget::new(10 * 1024);
-        let first = budget.reserve(9 * 1024 + 1).expect("ten are free");
-        assert!(
-            budget.reserve(1).is_none(),
-            "a part of a kibibyte is a whole one"
-        );
-        drop(first);
-        assert!(budget.reserve(10 * 1024).is_some());
-        assert!(
-            budget.reserve(10 * 1024 + 1).is_none(),
-            "more than there is"
-        );
     }
 }

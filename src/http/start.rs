@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Shared;
-use super::body::{self, Packing, REQUEST_BYTES_MAX};
+use super::body::{self, Packing, REQUEST_LIMIT};
+use super::observe::time_to_read;
 use super::problem::Problem;
 use crate::config::plan_file;
 use crate::engine::Start;
@@ -78,8 +79,12 @@ pub async fn read_json<T: DeserializeOwned>(
     empty: Option<T>,
 ) -> Result<T, Problem> {
     let packing = Packing::of(headers)?;
-    let packed = body::read(shared, headers, body, REQUEST_BYTES_MAX).await?;
-    let plain = body::unpack(shared, packing, packed, REQUEST_BYTES_MAX).await?;
+    let (most, mut unbudgeted) = (REQUEST_LIMIT, |_| Ok(()));
+    let reading = async {
+        let packed = body::read(shared, headers, body, most, &mut unbudgeted).await?;
+        body::unpack(shared, packing, packed, most, &mut unbudgeted).await
+    };
+    let plain = time_to_read(shared, reading).await?;
     if plain.trim_ascii().is_empty() {
         let problem = || Problem::new("empty_body", "the body is empty").help("send a JSON object");
         return empty.ok_or_else(problem);

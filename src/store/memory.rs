@@ -1,15 +1,16 @@
 //! Keeps everything in this process: fast, bounded, gone at the end.
 //!
 //! Owns the memory behind the traits of [`super`] and its bounds: events and recording bytes of
-//! each analysis, the outbox' length. How many analyses there are is the engine's to say, which
+//! each analysis, the deliveries that wait for each endpoint. How many analyses there are is the engine's to say, which
 //! forgets the oldest. It must not wait while it holds its lock.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Commit, Cursor, DEAD_LETTERS_MAX, DeadLetter, Delivery, EVENTS_KEPT_FINAL_MAX, EVENTS_KEPT_MAX,
-    EventsAfter, Filter, Outbox, PAGE_MAX, Page, Pending, Recording, Settlement, Store, Write,
+    Commit, Cursor, CutRecording, DEAD_LETTERS_MAX, DeadLetter, Delivery, EVENTS_KEPT_FINAL_MAX,
+    EVENTS_KEPT_MAX, EventsAfter, Filter, Losses, Outbox, PAGE_MAX, Page, Pending, Recording,
+    Settlement, Store, Write,
 };
 use crate::engine::{AnalysisView, Event};
 use crate::judge::verdict::Status;
@@ -22,7 +23,7 @@ pub struct Bounds {
     pub recording_bytes_max: u64,
     /// Bytes of all recordings together; past it the oldest final analyses lose theirs.
     pub recordings_bytes_max: u64,
-    /// Deliveries waiting, over all endpoints.
+    /// Deliveries waiting for one endpoint: an endpoint that is down fills its own room only.
     pub outbox_max: usize,
 }
 
@@ -38,9 +39,10 @@ struct Kept {
     rooms: HashMap<String, Room>,
     /// By start and id: the order of lists.
     order: BTreeMap<(i64, String), ()>,
-    outbox: BTreeMap<u64, Waiting>,
-    /// Delivery id to its place in the outbox.
-    places: HashMap<String, u64>,
+    /// By endpoint, in the order they came.
+    outbox: HashMap<String, BTreeMap<u64, Waiting>>,
+    /// Delivery id to its endpoint and its place there.
+    places: HashMap<String, (String, u64)>,
     next_place: u64,
     /// Bytes of all recordings.
     recordings_bytes: u64,
@@ -85,18 +87,18 @@ fn ready<'s, T: Send + 's>(value: T) -> Pending<'s, T> {
 }
 
 impl Store for MemoryStore {
-    fn commit(&self, commit: Commit) -> Pending<'_, Vec<DeadLetter>> {
+    fn commit(&self, commit: Commit) -> Pending<'_, Losses> {
         let mut kept = self.lock();
-        let mut refused = Vec::new();
+        let mut losses = Losses::default();
         // Views first: the first events and lines of an analysis need its room.
         let (views, others): (Vec<_>, Vec<_>) = commit
             .writes
             .into_iter()
             .partition(|write| matches!(write, Write::View(_)));
         for write in views.into_iter().chain(others) {
-            kept.write(write, &self.bounds, &mut refused);
+            kept.write(write, &self.bounds, &mut losses);
         }
-        ready(refused)
+        ready(losses)
     }
 
     fn analysis<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Arc<AnalysisView>>> {
@@ -152,7 +154,7 @@ impl Outbox for MemoryStore {
         let mut kept = self.lock();
         let mut claimed = Vec::new();
         for place in kept.heads(endpoint) {
-            let Some(waiting) = kept.outbox.get_mut(&place) else {
+            let Some(waiting) = kept.waiting(endpoint, place) else {
                 continue;
             };
             if claimed.len() < limit && waiting.delivery.due <= now && waiting.leased_until <= now {
@@ -170,20 +172,20 @@ impl Outbox for MemoryStore {
     }
 
     fn next_due<'s>(&'s self, endpoint: &'s str) -> Pending<'s, Option<Timestamp>> {
-        let kept = self.lock();
-        let heads = kept
-            .heads(endpoint)
-            .into_iter()
-            .filter_map(|place| kept.outbox.get(&place));
-        let due = heads
-            .map(|waiting| waiting.delivery.due.max(waiting.leased_until))
-            .min();
+        let mut kept = self.lock();
+        let mut due: Option<Timestamp> = None;
+        for place in kept.heads(endpoint) {
+            if let Some(waiting) = kept.waiting(endpoint, place) {
+                let next = waiting.delivery.due.max(waiting.leased_until);
+                due = Some(due.map_or(next, |earliest| earliest.min(next)));
+            }
+        }
         drop(kept);
         ready(due)
     }
 
     fn depth(&self) -> Pending<'_, usize> {
-        ready(self.lock().outbox.len())
+        ready(self.lock().places.len())
     }
 
     fn dead_letters(&self, limit: usize) -> Pending<'_, Vec<DeadLetter>> {
@@ -194,7 +196,7 @@ impl Outbox for MemoryStore {
 // === impl Kept ===
 
 impl Kept {
-    fn write(&mut self, write: Write, bounds: &Bounds, refused: &mut Vec<DeadLetter>) {
+    fn write(&mut self, write: Write, bounds: &Bounds, losses: &mut Losses) {
         match write {
             Write::View(view) => self.replace_view(*view),
             Write::Event(event) => {
@@ -203,29 +205,21 @@ impl Kept {
                 }
             }
             Write::Record { analysis, line } => {
+                let mut cut = |analysis: String, limit| {
+                    losses.cut.push(CutRecording { analysis, limit });
+                };
                 if let Some(room) = self.rooms.get_mut(&analysis) {
+                    let whole = !room.truncated;
                     self.recordings_bytes += room.record(line, bounds.recording_bytes_max);
+                    if whole && room.truncated {
+                        cut(analysis.clone(), "recording_bytes");
+                    }
                 }
                 if self.recordings_bytes > bounds.recordings_bytes_max {
-                    self.drop_recording(&analysis);
+                    cut(self.drop_recording(&analysis), "recordings_bytes");
                 }
             }
-            Write::Deliver(delivery) => {
-                if self.outbox.len() >= bounds.outbox_max {
-                    let error = "the outbox is full".to_string();
-                    let letter = dead_letter(&delivery, error, delivery.at);
-                    refused.push(letter.clone());
-                    self.bury(letter);
-                } else if !self.places.contains_key(&delivery.id) {
-                    self.places.insert(delivery.id.clone(), self.next_place);
-                    let waiting = Waiting {
-                        delivery,
-                        leased_until: Timestamp(i64::MIN),
-                    };
-                    self.outbox.insert(self.next_place, waiting);
-                    self.next_place += 1;
-                }
-            }
+            Write::Deliver(delivery) => self.deliver(delivery, bounds.outbox_max, losses),
             Write::Forget(analysis) => {
                 if let Some(room) = self.rooms.remove(&analysis) {
                     self.recordings_bytes -= room.recording_bytes;
@@ -248,8 +242,8 @@ impl Kept {
     }
 
     /// Makes room: the oldest final analysis that has a recording loses it; where none is final,
-    /// the one that was just written to.
-    fn drop_recording(&mut self, last_written: &str) {
+    /// the one that was just written to. Its id.
+    fn drop_recording(&mut self, last_written: &str) -> String {
         let final_with_lines = |id: &&String| {
             let room = self.rooms.get(*id);
             room.is_some_and(|room| room.view.status == Status::Final && !room.lines.is_empty())
@@ -267,6 +261,7 @@ impl Kept {
             room.recording_bytes = 0;
             room.truncated = true;
         }
+        chosen
     }
 
     fn page(&self, filter: &Filter, cursor: Option<&Cursor>, limit: usize) -> Page {
@@ -302,13 +297,40 @@ impl Kept {
         page
     }
 
+    /// Puts a delivery into its endpoint's room; the same one twice is one.
+    fn deliver(&mut self, delivery: Delivery, most: usize, losses: &mut Losses) {
+        if self.places.contains_key(&delivery.id) {
+            return;
+        }
+        let room = self.outbox.entry(delivery.endpoint.clone()).or_default();
+        if room.len() >= most {
+            let error = format!("{most} deliveries wait for this endpoint already");
+            let letter = dead_letter(&delivery, error, delivery.at);
+            losses.refused.push(letter.clone());
+            self.bury(letter);
+            return;
+        }
+        let place = self.next_place;
+        self.next_place += 1;
+        let (id, endpoint) = (delivery.id.clone(), delivery.endpoint.clone());
+        self.places.insert(id, (endpoint, place));
+        let waiting = Waiting {
+            delivery,
+            leased_until: Timestamp(i64::MIN),
+        };
+        room.insert(place, waiting);
+    }
+
+    fn waiting(&mut self, endpoint: &str, place: u64) -> Option<&mut Waiting> {
+        self.outbox.get_mut(endpoint)?.get_mut(&place)
+    }
+
     /// The oldest waiting delivery of each analysis to this endpoint.
     fn heads(&self, endpoint: &str) -> Vec<u64> {
         let mut seen = std::collections::HashSet::new();
         let mut heads = Vec::new();
-        for (place, waiting) in &self.outbox {
-            let delivery = &waiting.delivery;
-            if delivery.endpoint == endpoint && seen.insert(delivery.analysis.as_str()) {
+        for (place, waiting) in self.outbox.get(endpoint).into_iter().flatten() {
+            if seen.insert(waiting.delivery.analysis.as_str()) {
                 heads.push(*place);
             }
         }
@@ -316,11 +338,11 @@ impl Kept {
     }
 
     fn settle(&mut self, id: &str, settlement: Settlement) {
-        let Some(place) = self.places.get(id).copied() else {
+        let Some((endpoint, place)) = self.places.get(id).cloned() else {
             return;
         };
         if let Settlement::Retry { due } = settlement {
-            if let Some(waiting) = self.outbox.get_mut(&place) {
+            if let Some(waiting) = self.waiting(&endpoint, place) {
                 waiting.delivery.attempts += 1;
                 waiting.delivery.due = due;
                 waiting.leased_until = Timestamp(i64::MIN);
@@ -328,7 +350,8 @@ impl Kept {
             return;
         }
         self.places.remove(id);
-        let settled = self.outbox.remove(&place);
+        let room = self.outbox.get_mut(&endpoint);
+        let settled = room.and_then(|room| room.remove(&place));
         if let (Some(mut waiting), Settlement::Dead { error, at }) = (settled, settlement) {
             waiting.delivery.attempts += 1;
             self.bury(dead_letter(&waiting.delivery, error, at));

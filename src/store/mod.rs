@@ -176,12 +176,29 @@ pub struct DeadLetter {
     pub at: i64,
 }
 
+/// What a commit found no room for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Losses {
+    /// Deliveries that their endpoint's outbox had no room for; they are among the dead letters.
+    pub refused: Vec<DeadLetter>,
+    /// Recordings that are not whole from now on.
+    pub cut: Vec<CutRecording>,
+}
+
+/// A recording that has just been cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutRecording {
+    /// Id of the analysis.
+    pub analysis: String,
+    /// The limit: `recording_bytes` of one, or `recordings_bytes` of all.
+    pub limit: &'static str,
+}
+
 /// What readers and the engine's loop ask of a store.
 pub trait Store: Send + Sync {
     /// Writes everything, or nothing; events and lines may stand before the view of a new
-    /// analysis. Returns the deliveries that found no room in the outbox;
-    /// they are among the dead letters.
-    fn commit(&self, commit: Commit) -> Pending<'_, Vec<DeadLetter>>;
+    /// analysis. Returns what found no room.
+    fn commit(&self, commit: Commit) -> Pending<'_, Losses>;
     /// One analysis.
     fn analysis<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Arc<AnalysisView>>>;
     /// Analyses, newest first, after `cursor`, at most `limit` (to [`PAGE_MAX`]).

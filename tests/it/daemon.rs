@@ -136,15 +136,18 @@ impl TestDaemon {
     }
 }
 
-/// Sends a request: status and JSON, null where the body is none.
+/// Sends a request: status and JSON, null where the body is none. What the OpenAPI document does
+/// not say of the operation fails the test.
 pub async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
-    let response = request.send().await.expect("an answer");
+    let (client, request) = request.build_split();
+    let request = request.expect("a request");
+    let (method, path) = (request.method().clone(), request.url().path().to_string());
+    let response = client.execute(request).await.expect("an answer");
     let status = response.status().as_u16();
     let bytes = response.bytes().await.expect("a body");
-    (
-        status,
-        serde_json::from_slice(&bytes).unwrap_or(Value::Null),
-    )
+    let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    crate::openapi::assert_described(method.as_str(), &path, status, &body);
+    (status, body)
 }
 
 /// A line of NDJSON for one value.

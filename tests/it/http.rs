@@ -127,6 +127,9 @@ async fn every_mistake_is_a_problem_with_a_code() {
         ),
         ("/v1/analyses/%ff".into(), 400, "invalid_parameter"),
         ("/v1/plans/wlak".into(), 404, "plan_not_found"),
+        ("/v1/plans/walk?x=1".into(), 400, "invalid_parameter"),
+        (format!("{one}/verdict?wait=-1s"), 400, "invalid_parameter"),
+        (format!("{one}/verdict?gate=foo"), 400, "invalid_parameter"),
         ("/v1/analyses?plans=walk".into(), 400, "invalid_parameter"),
         (
             "/v1/analyses?verdict=maybe".into(),

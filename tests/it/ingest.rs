@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::daemon::{TestDaemon, answer, value_line};
 
-async fn gzip(plain: &[u8]) -> Vec<u8> {
+pub async fn gzip(plain: &[u8]) -> Vec<u8> {
     let mut encoder = GzipEncoder::new(Vec::new());
     encoder.write_all(plain).await.expect("memory");
     encoder.shutdown().await.expect("memory");
@@ -86,6 +86,11 @@ async fn each_bad_sample_is_refused_by_itself_with_its_line() {
     assert_eq!(answer["accepted"], 3);
     assert_eq!(answer["unmatched"], 1);
     assert_eq!(answer["refused"], 9);
+    let why = &answer["unplaced"][0];
+    assert_eq!(
+        (&why["line"], &why["outcome"], &why["series"]),
+        (&json!(13), &json!("unmatched"), &json!("other"))
+    );
     daemon.stop().await;
 }
 

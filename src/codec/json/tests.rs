@@ -1,6 +1,8 @@
 //! Tests of the JSON forms: every refusal by its code, and what survives beside it.
 
 use super::*;
+use crate::codec::REFUSALS_SPELLED_MAX;
+use crate::codec::bounded::{LabelsWithin, NumbersUpTo};
 use crate::model::{Arm, Reading, Sample};
 use proptest::prelude::*;
 
@@ -175,7 +177,7 @@ fn every_refusal_has_its_code() {
         (r#""values":[{"bad":1,"total":2}]"#, "wrong_type", "object"),
         (r#""value":1,"values":[1]"#, "two_values", "not both"),
         (r#""labels":{}"#, "missing_key", "`value`"),
-        (r#""values":[]"#, "bad_value_count", "1 to 10000"),
+        (r#""values":[]"#, "no_values", "1 to 10000"),
         (r#""value":1,"weight":0"#, "bad_weight", "from 1 up"),
         (r#""value":1,"weight":1.5"#, "not_whole", "1.5"),
         (r#""value":1,"weight":-1"#, "not_whole", "-1"),
@@ -218,6 +220,43 @@ fn every_refusal_has_its_code() {
         (r#""value":1,"unit":"""#, "bad_identifier", "`unit`"),
         (r#""value":1,"labels":{"a":1}"#, "wrong_type", "string"),
         (r#""value":1,"#, "malformed_json", "column"),
+    ];
+    for (fields, code, says) in table {
+        let (found, message) = one(fields).expect_err(fields);
+        assert_eq!(found, code, "{fields}: {message}");
+        assert!(message.contains(says), "{fields}: {message}");
+    }
+}
+
+#[test]
+fn refused_numbers_are_shown_as_they_came_with_what_may_come() {
+    let table = [
+        (
+            r#""value":1,"weight":0.5"#,
+            "not_whole",
+            "`weight` is 0.5; give a whole number from 1 to 1099511627776",
+        ),
+        (
+            r#""value":{"bad":0,"total":9007199254740993}"#,
+            "not_whole",
+            "`total` is 9007199254740993; give a whole number from 0 to 1099511627776",
+        ),
+        (
+            r#""value":{"bad":0,"total":1e300}"#,
+            "not_whole",
+            "`total` is 1e300;",
+        ),
+        (r#""value":{"bad":null,"total":1}"#, "not_whole", "missing"),
+        (
+            r#""values":[1,"x",2],"weights":[1,1,1]"#,
+            "not_a_number",
+            "x",
+        ),
+        (
+            r#""values":[1,1,1],"weights":[1,"x",1]"#,
+            "not_a_number",
+            "x",
+        ),
     ];
     for (fields, code, says) in table {
         let (found, message) = one(fields).expect_err(fields);
@@ -290,7 +329,7 @@ fn limits_hold_at_the_limit_and_one_past_it() {
             .map(|r| r.code)
     };
     assert_eq!(code("\"values\":[1,2,3]"), None);
-    assert_eq!(code("\"values\":[1,2,3,4]"), Some("bad_value_count"));
+    assert_eq!(code("\"values\":[1,2,3,4]"), Some("too_many_values"));
     assert_eq!(code("\"value\":1,\"labels\":{\"aa\":\"bb\"}"), None);
     assert_eq!(
         code("\"value\":1,\"labels\":{\"aa\":\"bbb\"}"),
@@ -300,6 +339,62 @@ fn limits_hold_at_the_limit_and_one_past_it() {
         code("\"value\":1,\"labels\":{\"a\":\"b\",\"c\":\"\"}"),
         Some("too_many_labels")
     );
+}
+
+#[test]
+fn what_is_far_past_a_limit_is_counted_and_not_kept() {
+    let deserialize = |text: &str| {
+        let mut reader = serde_json::Deserializer::from_str(text);
+        serde::de::DeserializeSeed::deserialize(NumbersUpTo(3), &mut reader).expect("a list")
+    };
+    let numbers = deserialize(&format!("[{}1]", "1,".repeat(100_000)));
+    assert_eq!((numbers.kept.len(), numbers.count), (3, 100_001));
+    let numbers = deserialize("[1,\"x\",\"y\",\"z\"]");
+    assert_eq!((numbers.kept.len(), numbers.count), (2, 4));
+    let limits = Limits {
+        label_count_max: 3,
+        label_bytes_max: 4,
+        ..Limits::default()
+    };
+    let labels = |text: &str| {
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let seed = LabelsWithin(&limits);
+        let found = serde::de::DeserializeSeed::deserialize(seed, &mut reader).expect("labels");
+        (found.kept.len(), found.count, found.too_long)
+    };
+    let many: Vec<String> = (0..1_000).map(|n| format!("\"{n}\":\"\"")).collect();
+    assert_eq!(
+        labels(&format!("{{{}}}", many.join(","))),
+        (3, 1_000, false)
+    );
+    assert_eq!(labels(r#"{"a":"b","c":"dddddddd","e":"f"}"#), (1, 3, true));
+    assert_eq!(labels("null"), (0, 0, false));
+}
+
+#[test]
+fn a_refusal_does_not_repeat_what_is_long() {
+    let long = "x".repeat(1 << 16);
+    let item = |rest: String| format!("[{{\"ts\":1764000000000,\"metric\":\"m\",{rest}}}]");
+    for (rest, code) in [
+        (format!("\"value\":1,\"{long}\":1"), "unknown_key"),
+        (format!("\"value\":{{\"{long}\":1}}"), "unknown_key"),
+        (format!("\"value\":1,\"labels\":\"{long}\""), "wrong_type"),
+        (format!("\"value\":\"{long}\""), "not_a_number"),
+    ] {
+        let decoded = sniff(&item(rest)).expect("well formed");
+        let refusal = &decoded.refusals[0];
+        assert_eq!(refusal.code, code);
+        assert!(refusal.message.len() < 400, "{code}: {}", refusal.message);
+    }
+    let items = vec!["1"; REFUSALS_SPELLED_MAX + 1].join(",");
+    let decoded = sniff(&format!("[{items}]")).expect("well formed");
+    assert!(
+        !decoded.refusals[REFUSALS_SPELLED_MAX - 1]
+            .message
+            .is_empty()
+    );
+    let last = &decoded.refusals[REFUSALS_SPELLED_MAX];
+    assert_eq!((last.code, last.message.as_str()), ("not_an_object", ""));
 }
 
 #[test]

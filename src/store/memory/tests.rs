@@ -50,6 +50,16 @@ async fn commit(store: &MemoryStore, writes: Vec<Write>) -> Vec<DeadLetter> {
         .commit(Commit { writes })
         .await
         .expect("memory does not fail")
+        .refused
+}
+
+/// Analyses whose recordings a commit cuts, and by which limit.
+async fn cut(store: &MemoryStore, writes: Vec<Write>) -> Vec<(String, &'static str)> {
+    let losses = store.commit(Commit { writes }).await;
+    let cut = losses.expect("memory does not fail").cut;
+    cut.into_iter()
+        .map(|cut| (cut.analysis, cut.limit))
+        .collect()
 }
 
 fn delivery(id: &str, analysis: &str, endpoint: &str) -> Delivery {
@@ -187,7 +197,8 @@ async fn a_recording_is_cut_at_its_bound_and_says_so() {
         (2, None),
         "at the bound"
     );
-    commit(&store, vec![line(""), line("x")]).await;
+    let lost = cut(&store, vec![line(""), line("x")]).await;
+    assert_eq!(lost, [("an_1".to_string(), "recording_bytes")], "once");
     let recording = store
         .recording("an_1")
         .await
@@ -263,6 +274,12 @@ async fn a_full_outbox_buries_what_comes_and_a_repetition_changes_nothing() {
     );
     let refused = commit(&store, vec![Write::Deliver(delivery("2", "y", "e"))]).await;
     assert_eq!(refused[0].id, "2");
+    assert_eq!(
+        refused[0].error,
+        "1 deliveries wait for this endpoint already"
+    );
+    let again = commit(&store, vec![Write::Deliver(delivery("1", "x", "e"))]).await;
+    assert!(again.is_empty(), "it waits already");
     assert_eq!(store.dead_letters(10).await.expect("works"), refused);
     assert_eq!(store.depth().await.expect("works"), 1);
     store
@@ -279,6 +296,20 @@ async fn a_full_outbox_buries_what_comes_and_a_repetition_changes_nothing() {
         store.next_due("e").await.expect("works"),
         Some(Timestamp(7))
     );
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_down_leaves_the_others_their_room() {
+    let store = store(0, 2);
+    for id in ["1", "2", "3"] {
+        commit(&store, vec![Write::Deliver(delivery(id, id, "down"))]).await;
+    }
+    let refused = commit(&store, vec![Write::Deliver(delivery("4", "x", "up"))]).await;
+    assert!(refused.is_empty(), "{refused:?}");
+    let claimed = store.claim("up", Timestamp(1), Timestamp(9), 10).await;
+    let ids: Vec<String> = claimed.expect("works").into_iter().map(|d| d.id).collect();
+    assert_eq!(ids, ["4"]);
+    assert_eq!(store.depth().await.expect("works"), 3);
 }
 
 #[tokio::test]
@@ -306,7 +337,8 @@ async fn past_the_bound_of_all_recordings_the_oldest_final_one_goes_first() {
         (recording.lines.len(), recording.truncated_at_bytes)
     };
     assert_eq!(kept("an_2").await, (1, None), "twelve bytes are the bound");
-    commit(&store, vec![line("an_1")]).await;
+    let lost = cut(&store, vec![line("an_1")]).await;
+    assert_eq!(lost, [("an_2".to_string(), "recordings_bytes")]);
     assert_eq!(kept("an_2").await, (0, Some(0)));
     assert_eq!(
         (kept("an_1").await, kept("an_3").await),

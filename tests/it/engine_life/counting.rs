@@ -1,6 +1,6 @@
 //! What becomes of each sample: every one is counted once, and a bad one loses no other.
 
-use davy::engine::Ingested;
+use davy::engine::{Ingested, UNPLACED_SHOWN_MAX};
 use davy::model::{Arm, Labels, Reading, Sample};
 
 use crate::machine::{Machine, at, plan, sample, start, values};
@@ -89,6 +89,66 @@ fn every_sample_is_counted_once_and_a_bad_one_loses_no_other() {
         (0, 4, 1)
     );
     assert_eq!(received.newest, Some(at(12.0).millis()));
+}
+
+#[test]
+fn series_that_reach_nobody_are_told_what_is_asked_for() {
+    let mut machine = machine();
+    let batch = vec![
+        labelled("duration", &[("app", "cart")]),
+        labelled("duration", &[("app", "cart")]),
+        labelled("latency", &[("app", "cart"), ("new", "yes")]),
+        labelled("nothing", &[]),
+        labelled("load", &[("app", "cart"), ("old", "yes"), ("new", "yes")]),
+    ];
+    let answer = machine.send(batch);
+    assert_eq!((answer.unmatched, answer.ambiguous), (4, 1));
+    let told: Vec<_> = answer
+        .unplaced
+        .iter()
+        .map(|u| (u.index, u.outcome, u.series.as_str()))
+        .collect();
+    let expected = [
+        (0, "unmatched", "duration{app=\"cart\"}"),
+        (2, "unmatched", "latency{app=\"cart\",new=\"yes\"}"),
+        (3, "unmatched", "nothing"),
+        (4, "ambiguous", "load{app=\"cart\",new=\"yes\",old=\"yes\"}"),
+    ];
+    assert_eq!(told, expected);
+    for (said, must) in answer.unplaced.iter().zip([
+        "neither of its arms does; baseline: {app=\"cart\",old=\"yes\"}; canary: {app=\"cart\",new=\"yes\"}",
+        "no metric for this series; its metrics ask for duration, errors, load, restarts",
+        "no running analysis asks for it; x (plan \"tested\"), for one",
+        "both arms of x (plan \"tested\") ask for it",
+    ]) {
+        assert!(said.message.contains(must), "{}", said.message);
+    }
+    let view = machine.state.analysis("x").expect("it runs").view();
+    assert_eq!((view.ambiguous, view.unmatched), (1, 4));
+    // Once it gets what it asked for, what others send is not its business.
+    machine.send(vec![
+        labelled("load", &[("app", "cart"), ("new", "yes")]),
+        labelled("nothing", &[]),
+    ]);
+    let view = machine.state.analysis("x").expect("it runs").view();
+    assert_eq!((view.ambiguous, view.unmatched), (1, 4));
+}
+
+#[test]
+fn a_stream_of_strange_series_is_explained_up_to_a_limit() {
+    let mut none = Machine::new();
+    let strange = |number: usize| labelled(&format!("m{number}"), &[]);
+    let answer = none.send((0..20).map(strange).collect());
+    assert_eq!(answer.unmatched, 20);
+    assert_eq!(answer.unplaced.len(), UNPLACED_SHOWN_MAX);
+    assert!(answer.unplaced[0].message.contains("no analysis runs"));
+    let addressed = MATCHED
+        .lines()
+        .filter(|line| !line.starts_with("arms"))
+        .map(|line| line.replace("kind: ", "from: values, kind: ") + "\n");
+    let mut addressed = Machine::running("x", &plan(&addressed.collect::<String>()));
+    let answer = addressed.silently(12.0).send(vec![strange(0)]);
+    assert!(answer.unplaced[0].message.contains("give \"analysis\""));
 }
 
 #[test]
