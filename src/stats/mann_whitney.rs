@@ -77,7 +77,7 @@ pub fn mann_whitney(
     if canary.is_empty() || baseline.is_empty() {
         return None;
     }
-    let two_u = rank::two_u(canary, baseline, map);
+    let (two_u, ties) = rank::two_u_and_tie_sum(canary, baseline, map);
     let pairs = i128::from(canary.total()).saturating_mul(i128::from(baseline.total()));
     let small = canary.total() <= EXACT_LEN_MAX && baseline.total() <= EXACT_LEN_MAX;
     let exact = match choice {
@@ -95,7 +95,6 @@ pub fn mann_whitney(
             null.p_less(two_u),
         ),
         None => {
-            let ties = rank::tie_sum(canary, baseline, map);
             let sd = standard_deviation(canary.total(), baseline.total(), ties);
             normal_tails(two_u - pairs, sd, continuity)
         }
