@@ -144,15 +144,7 @@ pub fn write_text(found: &Comparison, args: &CompareArgs, out: &mut dyn Write) -
         table.add_row(["ratio", &header, &interval(ratio)]);
     }
     writeln!(out, "{}\n", table.trim_fmt())?;
-    writeln!(out, "{}: {}", word(found.verdict), sentence(found, args))
-}
-
-fn word(verdict: Outcome) -> &'static str {
-    match verdict {
-        Outcome::Pass => "pass",
-        Outcome::Fail => "fail",
-        Outcome::Inconclusive => "inconclusive",
-    }
+    writeln!(out, "{}: {}", found.verdict.as_str(), sentence(found, args))
 }
 
 fn sentence(found: &Comparison, args: &CompareArgs) -> String {
