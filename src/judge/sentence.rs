@@ -366,7 +366,7 @@ fn needed(needs: Option<&Needs>) -> String {
                 span(*seconds)
             )
         }
-        _ => String::new(),
+        _ => "; how much more it takes cannot be told yet".to_owned(),
     }
 }
 
