@@ -299,8 +299,8 @@ mod tests {
         assert!(problem_of("a: !!str 1\n").2.contains("tags"));
         assert_eq!(problem_of("a: 1\nb: 2\na: 3\n").0, 3);
         assert!(problem_of("a: 1\na: 3\n").2.contains("written twice"));
-        let (line, column, text) = problem_of("a:\n  \tb: 1\n");
-        assert_eq!((line, column), (2, 3));
+        let (line, column, text) = problem_of("a:\n\tb: 1\n");
+        assert_eq!((line, column), (2, 1));
         assert!(text.contains("tabs"), "{text}");
         assert!(problem_of("limit: > 100\nb: 1\n").2.contains("quote"));
         assert!(problem_of("").2.contains("empty"));
