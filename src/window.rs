@@ -208,6 +208,14 @@ impl Window {
         settled.plus(self.idle_after())
     }
 
+    /// Clock time at which the tick of the newest sample closes, whatever its watermark; `None`
+    /// without a sample.
+    pub fn all_closed_at(&self) -> Option<Timestamp> {
+        let index = self.newest?.since(self.origin) / self.tick;
+        let settled = self.end_of(index as usize).plus(self.lateness);
+        Some(settled.plus(self.idle_after()))
+    }
+
     /// Closes the oldest open tick, whether or not it is due.
     pub fn close(&mut self) -> ClosedTick {
         let index = self.next;

@@ -110,6 +110,9 @@ fn examine_file(path: &Path, plan_origins: &mut BTreeMap<String, PathBuf>, repor
                     Vec::new(),
                 )
             })
+    } else if !path.exists() {
+        let message = "there is no such file or folder";
+        Err(Problem::of_file(&name, ProblemCode::Unreadable, message).into())
     } else {
         let message = "the name does not say what it is";
         let problem = Problem::of_file(&name, ProblemCode::Unreadable, message);

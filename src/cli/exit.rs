@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::model::Outcome;
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -16,6 +18,17 @@ pub enum Exit {
     Error = 3,
     /// The command line itself was wrong (sysexits' `EX_USAGE`).
     Usage = 64,
+}
+
+impl Exit {
+    /// The code of a verdict, for commands with `--exit-code`.
+    pub fn of(verdict: Outcome) -> Exit {
+        match verdict {
+            Outcome::Pass => Exit::Pass,
+            Outcome::Fail => Exit::Fail,
+            Outcome::Inconclusive => Exit::Inconclusive,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {

@@ -40,9 +40,17 @@ pub fn run(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     runtime.block_on(fetch(args, out))
 }
 
+/// The daemon's address; one without a scheme is told how to be written.
+fn address(server: &str) -> anyhow::Result<reqwest::Url> {
+    match reqwest::Url::parse(server) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
+        _ if server.contains("://") => bail!("--server {server:?} is no http address"),
+        _ => bail!("--server {server:?} is no address; write http://{server}"),
+    }
+}
+
 async fn fetch(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let mut url = reqwest::Url::parse(&args.server)
-        .with_context(|| format!("--server {:?} is no address", args.server))?;
+    let mut url = address(&args.server)?;
     match url.path_segments_mut() {
         Ok(mut path) => {
             path.pop_if_empty()
@@ -77,4 +85,20 @@ async fn fetch(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
         bail!("the recording is cut after {bytes} bytes; raise limits.recording_bytes_max");
     }
     Ok(Exit::Pass)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_a_scheme_is_told_how_to_be_written() {
+        assert!(address("http://127.0.0.1:1").is_ok());
+        for server in ["127.0.0.1:1", "localhost:8088", "davy"] {
+            let told = address(server).expect_err("no scheme").to_string();
+            assert!(told.ends_with(&format!("write http://{server}")), "{told}");
+        }
+        let told = address("ftp://h").expect_err("not http").to_string();
+        assert!(told.contains("no http address"), "{told}");
+    }
 }

@@ -25,7 +25,11 @@ use exit::Exit;
 /// Tells a deployment controller, while a canary runs, whether it is worse than its baseline.
 #[derive(Debug, Parser)]
 #[command(name = "davy", version, max_term_width = 100, propagate_version = true)]
-#[command(after_help = "exit codes: 0 pass or done, 1 fail, 2 inconclusive, 3 error, 64 usage")]
+#[command(
+    after_help = "exit codes: 0 done, 3 error, 64 usage. A verdict gives one only where --exit-code \
+                  asks for it (compare, replay): 0 pass, 1 fail, 2 inconclusive. simulate and \
+                  backtest --splits exit with 1 where too many verdicts were wrong"
+)]
 pub struct CommandLine {
     /// What to do.
     #[command(subcommand)]

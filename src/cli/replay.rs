@@ -1,7 +1,10 @@
 //! `davy replay`: judge a recorded interval under a plan, look by look.
 //!
 //! Owns the drive of the machine over a file: a CSV of samples or a recording exported from a
-//! daemon. It is one of the drivers of `engine::apply`; nothing is judged here.
+//! daemon. It is one of the drivers of `engine::apply`; nothing is judged here. Next: `recorded`,
+//! what is told of a daemon's recording besides its looks.
+
+mod recorded;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -15,8 +18,9 @@ use crate::cli::OutputForm;
 use crate::cli::exit::Exit;
 use crate::codec::csv::{self, CsvProblem, Row};
 use crate::config::plan_file;
-use crate::engine::{self, Effect, Event, EventKind, Input, Limits, Start, State, recording};
-use crate::model::{Address, Change, Labels, Millis, Reading, Sample, Timestamp};
+use crate::config::problem::{nearest, one_of};
+use crate::engine::{self, Effect, Event, EventKind, Input, Limits, Start, State};
+use crate::model::{Address, Change, Labels, Millis, Outcome, Reading, Sample, Timestamp};
 use crate::plan::Plan;
 
 /// Arguments of `davy replay`.
@@ -30,6 +34,9 @@ pub struct ReplayArgs {
     /// Form of the output: a line a look, for people or as JSON.
     #[arg(long, value_enum, default_value_t = OutputForm::Text)]
     pub output: OutputForm,
+    /// Exit 0 on a final pass, 1 on a final fail, 2 otherwise; without it, 0 whatever the verdict.
+    #[arg(long)]
+    pub exit_code: bool,
 }
 
 /// Runs the command.
@@ -41,15 +48,22 @@ pub fn run(args: &ReplayArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let bytes = std::fs::read(&args.file)
         .with_context(|| format!("cannot read {}", args.file.display()))?;
     let mut failed = Ok(());
+    let mut verdict = Outcome::Inconclusive;
     let mut show = |event: &Event| {
+        if event.body.is_final {
+            verdict = event.body.verdict;
+        }
         if failed.is_ok() {
             failed = write_look(args.output, event, out);
         }
     };
+    let mut ending = None;
     if bytes.first() == Some(&b'{') {
         let text = std::str::from_utf8(&bytes).context("the recording is not UTF-8")?;
-        recording::play(text.lines(), plan, |effects| each_look(&effects, &mut show))
+        let told = recorded::play(text, plan, |effects| each_look(effects, &mut show))
             .with_context(|| args.file.display().to_string())?;
+        told.warn(&args.file);
+        ending = told.ending;
     } else {
         let Some(plan) = plan else {
             bail!("a CSV recording needs a plan: name one with --plan FILE");
@@ -60,7 +74,15 @@ pub fn run(args: &ReplayArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
         left_out.warn(&args.file);
     }
     failed?;
-    Ok(Exit::Pass)
+    match ending {
+        Some(ending) if args.output == OutputForm::Text => writeln!(out, "{ending}")?,
+        Some(ending) => eprintln!("davy: warning: {}: {ending}", args.file.display()),
+        None => {}
+    }
+    Ok(match args.exit_code {
+        true => Exit::of(verdict),
+        false => Exit::Pass,
+    })
 }
 
 /// Reads and checks a plan file; all its problems are in the error.
@@ -105,6 +127,10 @@ pub fn warn_of_rows(path: &Path, problems: &[CsvProblem]) {
 pub struct LeftOut {
     /// Rows whose numbers mean nothing for their metric's kind.
     pub rows: Vec<CsvProblem>,
+    /// Rows of metrics that the plan does not have, by name.
+    pub unknown_metrics: BTreeMap<String, u64>,
+    /// Names of the plan's metrics, to guess what was meant.
+    known_metrics: Vec<String>,
     /// Samples that the machine refused, by code: how many, and the first one's message.
     pub refused: BTreeMap<&'static str, (u64, String)>,
 }
@@ -122,13 +148,13 @@ pub fn replay_rows(
         ..Limits::default()
     };
     let mut state = State::new(limits);
-    let (samples, problems) = samples_of(plan, rows, &id)?;
-    let mut left_out = LeftOut {
-        rows: problems,
-        refused: BTreeMap::new(),
-    };
+    let mut left_out = LeftOut::default();
+    let samples = samples_of(plan, rows, &id, &mut left_out)?;
     let Some(origin) = samples.iter().map(|sample| sample.ts).min() else {
-        bail!("the recording holds no sample");
+        match left_out.about_metrics() {
+            Some(why) => bail!("the recording holds no sample for this plan: {why}"),
+            None => bail!("the recording holds no sample"),
+        }
     };
     let start = Start {
         id,
@@ -138,7 +164,14 @@ pub fn replay_rows(
         idempotency_key: None,
         request_digest: String::new(),
     };
-    on_effects(&engine::apply(&mut state, Input::Start(start), origin));
+    let effects = engine::apply(&mut state, Input::Start(start), origin);
+    if let Some(Effect::Refused(refusal)) = effects.first() {
+        bail!(
+            "the plan cannot be started on this recording: {}",
+            refusal.message
+        );
+    }
+    on_effects(&effects);
     for batch in by_tick(samples, origin, plan.tick) {
         let Some(now) = batch.last().map(|sample| sample.ts) else {
             continue;
@@ -172,9 +205,30 @@ impl LeftOut {
         }
     }
 
+    /// The sentence about rows of metrics that the plan does not have.
+    pub fn about_metrics(&self) -> Option<String> {
+        let name = self.unknown_metrics.keys().next()?;
+        let count: u64 = self.unknown_metrics.values().sum();
+        let others = match self.unknown_metrics.len() - 1 {
+            0 => String::new(),
+            others => format!(" and {others} more"),
+        };
+        let known = self.known_metrics.iter().map(String::as_str);
+        let help = match nearest(name, known.clone()) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None => format!("it has {}", one_of(known)),
+        };
+        Some(format!(
+            "{count} rows left out: the plan has no metric {name:?}{others}; {help}"
+        ))
+    }
+
     /// Says on standard error what was left out.
     pub fn warn(&self, path: &Path) {
         warn_of_rows(path, &self.rows);
+        if let Some(why) = self.about_metrics() {
+            eprintln!("davy: warning: {}: {why}", path.display());
+        }
         for (code, (count, message)) in &self.refused {
             let path = path.display();
             eprintln!("davy: warning: {path}: {count} samples left out ({code}): {message}");
@@ -191,7 +245,7 @@ fn replayed_change() -> Change {
         id: text(),
         revision: text(),
         owner: text(),
-        service: None,
+        service: text(),
         environment: text(),
         region: text(),
         links: BTreeMap::new(),
@@ -202,18 +256,15 @@ fn samples_of(
     plan: &Plan,
     rows: &[Row],
     id: &str,
-) -> anyhow::Result<(Vec<Sample>, Vec<CsvProblem>)> {
-    let (mut samples, mut problems) = (Vec::with_capacity(rows.len()), Vec::new());
+    left_out: &mut LeftOut,
+) -> anyhow::Result<Vec<Sample>> {
+    let metric_of = metrics_of_rows(plan, rows);
+    let mut samples = Vec::with_capacity(rows.len());
     for row in rows {
-        let metric = match (&row.metric, plan.metrics.as_slice()) {
-            (Some(name), metrics) if metrics.iter().any(|metric| metric.name == *name) => {
-                plan.metric_index(name).unwrap_or(0)
-            }
-            (_, [_]) => 0,
-            (Some(_), _) => continue,
-            (None, _) => {
-                bail!("the plan has several metrics, but the file has no column \"metric\"")
-            }
+        let Some(metric) = metric_of(row)? else {
+            let name = row.metric.clone().unwrap_or_default();
+            *left_out.unknown_metrics.entry(name).or_default() += 1;
+            continue;
         };
         let metric = &plan.metrics[metric];
         let Some(secs) = row.secs else {
@@ -225,7 +276,7 @@ fn samples_of(
         let reading = match row.reading(metric.kind) {
             Ok(reading) => reading,
             Err(problem) => {
-                problems.push(problem);
+                left_out.rows.push(problem);
                 continue;
             }
         };
@@ -243,8 +294,32 @@ fn samples_of(
             }),
         });
     }
+    if !left_out.unknown_metrics.is_empty() {
+        let names = plan.metrics.iter().map(|metric| metric.name.clone());
+        left_out.known_metrics = names.collect();
+    }
     samples.sort_by_key(|sample| sample.ts);
-    Ok((samples, problems))
+    Ok(samples)
+}
+
+/// The plan's metric of a row; `None` where the plan does not have it. Where plan and file have
+/// one metric each, they mean the same one, whatever its names.
+fn metrics_of_rows<'p>(
+    plan: &'p Plan,
+    rows: &[Row],
+) -> impl Fn(&Row) -> anyhow::Result<Option<usize>> + 'p {
+    let mut names = rows.iter().filter_map(|row| row.metric.as_deref());
+    let first = names.next();
+    let is_one = plan.metrics.len() == 1 && names.all(|name| Some(name) == first);
+    move |row| match &row.metric {
+        _ if is_one => Ok(Some(0)),
+        Some(name) => Ok(plan.metric_index(name)),
+        None if plan.metrics.len() == 1 => Ok(Some(0)),
+        None => bail!(
+            "line {} names no metric, and the plan has several: add a column \"metric\"",
+            row.line
+        ),
+    }
 }
 
 /// The empty reading of a kind: a missing sample is counted, and says nothing.

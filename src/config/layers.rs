@@ -14,7 +14,7 @@ use super::daemon::{Config, json_schema};
 use super::node::{Kind, Node, Place};
 use super::problem::{Problem, ProblemCode, Problems, Severity};
 use super::reader::{Field, Reader};
-use super::{coherence, toml_tree};
+use super::{coherence, plans, toml_tree};
 
 /// Every default, and their documentation.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
@@ -58,6 +58,13 @@ impl Sources {
                 .map(Path::new)
                 .find(|path| path.exists())
         };
+        if let Some(path) = file.filter(|path| plans::is_plan_file(path)) {
+            let message = "the configuration is TOML, and this is named like a plan";
+            let name = path.display().to_string();
+            let problem = Problem::of_file(&name, ProblemCode::Unreadable, message);
+            let help = "name a .toml file; plans are read from the folder plans.directory";
+            return Err(problem.with_help(help).into());
+        }
         let files = match file.or_else(usual) {
             Some(path) => vec![(path.display().to_string(), read_file(path)?)],
             None => Vec::new(),
@@ -110,7 +117,10 @@ impl Config {
         }
         let mut flags = Vec::new();
         for text in &sources.overrides {
-            let Some((path, value)) = text.split_once('=') else {
+            let pair = text
+                .split_once('=')
+                .filter(|(path, _)| !path.trim().is_empty());
+            let Some((path, value)) = pair else {
                 let message = format!("`{text}` is not key=value");
                 let problem = Problem::of_file(FLAGS_NAME, ProblemCode::Syntax, message);
                 problems.push(problem.with_help("write --set server.port=9000"));

@@ -14,6 +14,8 @@ use crate::plan::Plan;
 pub const PLAN_FILES_MAX: usize = 1_000;
 /// How plan files end.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
+/// How JSON Schemas end, such as those that `davy schema` prints.
+const SCHEMA_ENDING: &str = ".schema.json";
 
 /// The plans of a folder.
 #[derive(Debug, Clone, Default)]
@@ -61,7 +63,7 @@ pub fn load_directory(directory: &Path) -> Result<Loaded, Problems> {
 }
 
 /// The plan files of a folder, sorted. Hidden files are left out: editors and mounted
-/// configuration maps keep theirs there.
+/// configuration maps keep theirs there. So are JSON Schemas (`*.schema.json`).
 ///
 /// # Errors
 /// The folder cannot be read, or holds more than [`PLAN_FILES_MAX`].
@@ -77,10 +79,9 @@ pub fn plan_files(directory: &Path) -> Result<Vec<PathBuf>, Problems> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        let hidden = path
-            .file_name()
-            .is_some_and(|n| n.to_string_lossy().starts_with('.'));
-        if is_plan_file(&path) && !hidden && path.is_file() {
+        let other = path.file_name().map(|n| n.to_string_lossy());
+        let other = other.is_some_and(|n| n.starts_with('.') || n.ends_with(SCHEMA_ENDING));
+        if is_plan_file(&path) && !other && path.is_file() {
             files.push(path);
         }
         if files.len() > PLAN_FILES_MAX {

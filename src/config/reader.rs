@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use super::node::{Key, Kind, Node, Place};
 use super::problem::{Problem, ProblemCode, Severity, nearest, one_of};
-use super::quantity;
+use super::quantity::{self, Amount};
 use crate::model::Millis;
 
 /// Collects the problems of one text.
@@ -81,6 +81,11 @@ impl<'n> Table<'n> {
 }
 
 impl<'n> Field<'n> {
+    /// Where the value stands, and its path.
+    pub fn at(&self) -> (Place, &str) {
+        (self.node.place, &self.path)
+    }
+
     /// The whole text.
     pub fn root(node: &'n Node) -> Field<'n> {
         Field {
@@ -159,7 +164,7 @@ impl<'t> Reader<'t> {
     /// names of the writer's choice.
     pub fn table<'n>(&mut self, field: &Field<'n>, known: Option<&[&str]>) -> Option<Table<'n>> {
         let Kind::Map(entries) = &field.node.kind else {
-            self.wrong_type(field, "a mapping of keys to values");
+            self.wrong_type(field, "a mapping of keys to values", "");
             return None;
         };
         let table = Table {
@@ -213,7 +218,7 @@ impl<'t> Reader<'t> {
     /// The items of a list.
     pub fn list<'n>(&mut self, field: &Field<'n>) -> Option<Vec<Field<'n>>> {
         let Kind::List(items) = &field.node.kind else {
-            self.wrong_type(field, "a list");
+            self.wrong_type(field, "a list", "");
             return None;
         };
         let item = |(index, node)| Field {
@@ -227,7 +232,7 @@ impl<'t> Reader<'t> {
     pub fn text<'n>(&mut self, field: &Field<'n>) -> Option<&'n str> {
         let text = field.scalar();
         if text.is_none() {
-            self.wrong_type(field, "a text");
+            self.wrong_type(field, "a text", "");
         }
         text
     }
@@ -243,7 +248,15 @@ impl<'t> Reader<'t> {
                 text,
                 quoted: false,
             } if text == "false" => return Some(false),
-            _ => self.wrong_type(field, "true or false"),
+            Kind::Scalar { text, .. } => {
+                let help = match text.to_lowercase().as_str() {
+                    "yes" | "on" | "y" | "true" | "1" => "write true",
+                    "no" | "off" | "n" | "false" | "0" => "write false",
+                    _ => "",
+                };
+                self.wrong_type(field, "true or false", help);
+            }
+            _ => self.wrong_type(field, "true or false", ""),
         }
         None
     }
@@ -266,7 +279,12 @@ impl<'t> Reader<'t> {
     /// A finite number within a range, both ends included.
     pub fn number(&mut self, field: &Field<'_>, range: RangeInclusive<f64>) -> Option<f64> {
         let Some(number) = field.scalar().and_then(quantity::number) else {
-            self.wrong_type(field, "a number");
+            let percent = field.scalar().and_then(quantity::amount);
+            let help = match percent {
+                Some(Amount::Percent(share)) => format!("write {share}"),
+                _ => format!("a number alone, {} to {}", range.start(), range.end()),
+            };
+            self.wrong_type(field, "a number", help);
             return None;
         };
         if !range.contains(&number) {
@@ -285,7 +303,7 @@ impl<'t> Reader<'t> {
     pub fn whole(&mut self, field: &Field<'_>, range: RangeInclusive<u64>) -> Option<u64> {
         let help = format!("a whole number, {} to {}", range.start(), range.end());
         let Some(number) = field.scalar().and_then(quantity::number) else {
-            self.wrong_type(field, "a whole number");
+            self.wrong_type(field, "a whole number", help);
             return None;
         };
         let whole = field.scalar().and_then(|text| text.parse::<u64>().ok());
@@ -313,12 +331,12 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn wrong_type(&mut self, field: &Field<'_>, due: &str) {
+    fn wrong_type(&mut self, field: &Field<'_>, due: &str, help: impl Into<String>) {
         // Said already, with the key.
         if field.node.is_null() {
             return;
         }
         let message = format!("expected {due}, found {}", field.node.what());
-        self.refuse(field, ProblemCode::WrongType, message, "");
+        self.refuse(field, ProblemCode::WrongType, message, help);
     }
 }

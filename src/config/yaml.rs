@@ -12,14 +12,16 @@ use super::problem::{Problem, ProblemCode};
 /// Parses one document. Syntax errors end the reading; a key written twice does not, so that the
 /// rest can be checked too: the first value counts and the problem is added to `problems`.
 pub fn parse(file: &str, text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder = Builder {
         file,
+        text,
         problems,
         stack: Vec::new(),
         root: None,
         documents: 0,
     };
-    let mut parser = Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
+    let mut parser = Parser::new_from_str(text);
     loop {
         match parser.next_event() {
             None | Some(Ok((Event::StreamEnd, _))) => break,
@@ -49,6 +51,7 @@ pub fn parse(file: &str, text: &str, problems: &mut Vec<Problem>) -> Option<Node
 
 struct Builder<'t> {
     file: &'t str,
+    text: &'t str,
     problems: &'t mut Vec<Problem>,
     stack: Vec<Open>,
     root: Option<Node>,
@@ -152,12 +155,24 @@ impl Builder<'_> {
 
     fn refuse_extras(&self, place: Place, anchor: usize, tag: bool) -> Result<(), Box<Problem>> {
         if anchor > 0 {
-            return Err(self.refuse_anchor(place));
+            return Err(self.refuse_anchor(self.anchor_before(place)));
         }
         if tag {
             return Err(self.refuse(place, "tags (!..) are not supported", "remove the tag"));
         }
         Ok(())
+    }
+
+    /// The parser gives the place of what an anchor names; the anchor itself stands before it.
+    fn anchor_before(&self, named: Place) -> Place {
+        let index = named.line.saturating_sub(1);
+        let line = self.text.lines().nth(index).unwrap_or_default();
+        let before = line.chars().take(named.column.saturating_sub(1));
+        let signs = before.enumerate().filter(|(_, sign)| *sign == '&');
+        signs.last().map_or(named, |(at, _)| Place {
+            line: named.line,
+            column: at + 1,
+        })
     }
 
     fn refuse_anchor(&self, place: Place) -> Box<Problem> {
@@ -190,8 +205,12 @@ fn syntax_problem(file: &str, text: &str, error: &ScanError) -> Problem {
         line: marker.line(),
         column: marker.col() + 1,
     };
-    let message = format!("not valid YAML: {}", error.info());
-    let problem = located(file, place, ProblemCode::Syntax, message);
+    let form = match file.ends_with(".json") {
+        true => "JSON",
+        false => "YAML",
+    };
+    let message = format!("not valid {form}: {}", error.info());
+    let mut problem = located(file, place, ProblemCode::Syntax, message);
     // The parser often stops on the line after the slip.
     let index = place.line.saturating_sub(1);
     let around = [
@@ -206,7 +225,15 @@ fn syntax_problem(file: &str, text: &str, error: &ScanError) -> Problem {
     if any(&starts_block) {
         return problem.with_help("quote a value that begins with >: limit: \"> 100\"");
     }
-    if any(&|line| line.trim_start_matches(' ').starts_with('\t')) {
+    let is_tabbed = |line: &str| line.trim_start_matches(' ').starts_with('\t');
+    if any(&is_tabbed) {
+        for at in [Some(index), index.checked_sub(1)].into_iter().flatten() {
+            let line = text.lines().nth(at).filter(|line| is_tabbed(line));
+            if let Some(tab) = line.and_then(|line| line.find('\t')) {
+                (problem.line, problem.column) = (at + 1, tab + 1);
+                break;
+            }
+        }
         return problem.with_help("indent with spaces; YAML does not allow tabs");
     }
     if any(&|line| line.contains("{{") || line.contains("%") || line.contains('@')) {
@@ -267,12 +294,14 @@ mod tests {
         assert_eq!((line, column), (2, 1));
         assert!(text.contains("second document"), "{text}");
         let (line, column, text) = problem_of("a: &x 1\nb: *x\n");
-        assert_eq!((line, column), (1, 7));
+        assert_eq!((line, column), (1, 4));
         assert!(text.contains("anchors"), "{text}");
         assert!(problem_of("a: !!str 1\n").2.contains("tags"));
         assert_eq!(problem_of("a: 1\nb: 2\na: 3\n").0, 3);
         assert!(problem_of("a: 1\na: 3\n").2.contains("written twice"));
-        assert!(problem_of("a:\n\tb: 1\n").2.contains("tabs"));
+        let (line, column, text) = problem_of("a:\n\tb: 1\n");
+        assert_eq!((line, column), (2, 1));
+        assert!(text.contains("tabs"), "{text}");
         assert!(problem_of("limit: > 100\nb: 1\n").2.contains("quote"));
         assert!(problem_of("").2.contains("empty"));
         assert!(problem_of("# only a comment\n").2.contains("empty"));

@@ -112,6 +112,11 @@ impl Analysis {
         self.ended.is_some()
     }
 
+    /// Clock time at which every tick that holds a sample is closed; `None` without a sample.
+    pub(super) fn all_closed_at(&self) -> Option<Timestamp> {
+        self.window.all_closed_at()
+    }
+
     /// The plan it runs on.
     pub fn plan(&self) -> &Plan {
         &self.plan

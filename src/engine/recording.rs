@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::messages::{Effect, Input, Start};
-use super::{Limits, State, apply};
+use super::messages::{Effect, Input, Refusal, RefusalCode, Start};
+use super::{Analysis, Limits, State, apply};
 use crate::judge::ENGINE_REVISION;
 use crate::model::{Address, Arm, Change, Labels, Reading, Reason, Sample, Timestamp};
 use crate::plan::Plan;
@@ -77,7 +77,7 @@ pub(super) struct Batch {
 #[derive(Debug, thiserror::Error)]
 pub enum PlayError {
     /// A line is not of the form.
-    #[error("line {line}: not a line of a davy recording: {source}")]
+    #[error("line {line}: not a line of a davy recording, which may be cut off")]
     Line {
         /// Number of the line, from 1.
         line: usize,
@@ -101,6 +101,19 @@ pub enum PlayError {
         /// Hash in the header.
         stated: String,
     },
+    /// The plan cannot be started on this recording.
+    #[error("the plan cannot be started on this recording: {}{}", .0.message, way_out(.0))]
+    NotStarted(Refusal),
+}
+
+/// What a recording came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Played {
+    /// Whether the verdict was final by the end of the recording.
+    pub is_final: bool,
+    /// Whether the plan tells the arms or the metrics apart otherwise than the recording's own
+    /// did. Recorded samples are told apart already, so this changes nothing.
+    pub has_other_selectors: bool,
 }
 
 // === impl Batch ===
@@ -207,12 +220,13 @@ fn read_header(first: Option<&str>) -> Result<Header, PlayError> {
 }
 
 /// Plays a recording into an empty machine, handing over the effects of every line. With `plan`,
-/// the recording is judged under that plan instead of its own.
+/// the recording is judged under that plan instead of its own; where that plan is not through by
+/// the last line, the ticks that hold recorded samples are closed and looked at too.
 pub fn play<'l>(
     lines: impl IntoIterator<Item = &'l str>,
     plan: Option<Arc<Plan>>,
     mut on_effects: impl FnMut(Vec<Effect>),
-) -> Result<String, PlayError> {
+) -> Result<Played, PlayError> {
     let mut lines = lines.into_iter().enumerate();
     let header = read_header(lines.next().map(|(_, line)| line))?;
     let id = header.analysis;
@@ -225,6 +239,10 @@ pub fn play<'l>(
         ..Limits::default()
     };
     let mut state = State::new(limits);
+    let is_own = plan.is_none();
+    let has_other_selectors = plan
+        .as_deref()
+        .is_some_and(|plan| selects_otherwise(plan, &header.plan));
     let start = Start {
         id: id.clone(),
         plan: plan.unwrap_or_else(|| Arc::new(header.plan)),
@@ -233,40 +251,76 @@ pub fn play<'l>(
         idempotency_key: None,
         request_digest: String::new(),
     };
-    on_effects(apply(&mut state, Input::Start(start), header.started_at));
+    let effects = apply(&mut state, Input::Start(start), header.started_at);
+    if let Some(refusal) = refused(&effects) {
+        return Err(PlayError::NotStarted(refusal));
+    }
+    on_effects(effects);
+    let mut last_at = header.started_at;
     for (index, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
         let entry: Entry = serde_json::from_str(line).map_err(|source| PlayError::Line {
             line: index + 1,
             source,
         })?;
-        let effects = match entry {
-            Entry::Samples { at, samples } => {
-                let samples = samples
-                    .into_iter()
-                    .map(|sample| sample.addressed(&id))
-                    .collect();
-                apply(&mut state, Input::Samples(samples), at)
-            }
-            Entry::Clock { at } => apply(&mut state, Input::Tick, at),
-            Entry::Step { at, name, weight } => apply(
-                &mut state,
-                Input::Step {
-                    analysis: id.clone(),
-                    name,
-                    weight,
-                },
-                at,
-            ),
-            Entry::End {
-                at,
-                reason,
-                actor,
-                why,
-            } => state.play_end(&id, reason, actor, why, at),
-        };
-        on_effects(effects);
+        last_at = last_at.max(entry.at());
+        on_effects(state.play_entry(&id, entry));
     }
-    Ok(id)
+    let is_final = |state: &State| state.analysis(&id).is_some_and(Analysis::is_final);
+    if !is_own && !is_final(&state) {
+        let all_closed = state.analysis(&id).and_then(Analysis::all_closed_at);
+        if let Some(at) = all_closed {
+            on_effects(apply(&mut state, Input::Tick, at.max(last_at)));
+        }
+    }
+    Ok(Played {
+        is_final: is_final(&state),
+        has_other_selectors,
+    })
+}
+
+fn refused(effects: &[Effect]) -> Option<Refusal> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Refused(refusal) => Some(refusal.clone()),
+        _ => None,
+    })
+}
+
+/// Whether two plans tell arms or metrics of one name apart in different ways.
+fn selects_otherwise(plan: &Plan, recorded: &Plan) -> bool {
+    let differs = |metric: &crate::plan::Metric| {
+        let same_name = |other: &&crate::plan::Metric| other.name == metric.name;
+        let other = recorded.metrics.iter().find(same_name);
+        other.is_some_and(|other| other.source != metric.source)
+    };
+    plan.arms != recorded.arms || plan.metrics.iter().any(differs)
+}
+
+/// What to do about a plan that a recording refuses: the arms' variables and the change were given
+/// when the analysis was started, and a replay cannot give others.
+fn way_out(refusal: &Refusal) -> &'static str {
+    match refusal.code {
+        RefusalCode::ArmVariableMissing => {
+            "; recorded samples are told apart already, so leave `arms` out of the plan"
+        }
+        RefusalCode::ChangeIncomplete => {
+            "; the change was described when the analysis was started, so leave `change` out of \
+             the plan"
+        }
+        _ => "",
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    fn at(&self) -> Timestamp {
+        match self {
+            Entry::Samples { at, .. }
+            | Entry::Clock { at }
+            | Entry::Step { at, .. }
+            | Entry::End { at, .. } => *at,
+        }
+    }
 }
 
 // === impl Recorded ===
@@ -292,6 +346,31 @@ impl Recorded {
 // === impl State ===
 
 impl State {
+    fn play_entry(&mut self, id: &str, entry: Entry) -> Vec<Effect> {
+        match entry {
+            Entry::Samples { at, samples } => {
+                let addressed = samples.into_iter().map(|sample| sample.addressed(id));
+                apply(self, Input::Samples(addressed.collect()), at)
+            }
+            Entry::Clock { at } => apply(self, Input::Tick, at),
+            Entry::Step { at, name, weight } => {
+                let analysis = id.to_owned();
+                let step = Input::Step {
+                    analysis,
+                    name,
+                    weight,
+                };
+                apply(self, step, at)
+            }
+            Entry::End {
+                at,
+                reason,
+                actor,
+                why,
+            } => self.play_end(id, reason, actor, why, at),
+        }
+    }
+
     /// A recorded end: superseding and abandoning come from outside the recording.
     fn play_end(
         &mut self,

@@ -100,7 +100,8 @@ pub async fn plans(State(shared): State<Arc<Shared>>) -> Json<PlansAnswer> {
     })
 }
 
-/// `GET /v1/plans/{name}`: the plan with its defaults filled in, as it is hashed.
+/// `GET /v1/plans/{name}`: the plan with its defaults filled in, as it is hashed. That is no plan
+/// file's form; docs/api.md says so.
 pub async fn plan(
     State(shared): State<Arc<Shared>>,
     Named(name): Named,

@@ -19,6 +19,9 @@ use crate::model::Reason;
 use crate::plan::{MetricKind, Tolerance, Worse};
 use crate::window::Cell;
 
+/// How many times the shown part the other must be before it is shown instead.
+const LEAD_TO_CHANGE: f64 = 1.25;
+
 /// The check of one ratio or rate.
 #[derive(Debug)]
 pub struct CountCheck {
@@ -32,6 +35,21 @@ pub struct CountCheck {
     units: [Units; 2],
     clustered: bool,
     inconsistent_ticks: usize,
+    shown: Shown,
+}
+
+/// Which part of a two-part tolerance findings show, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Undecided,
+    /// The part that is larger at the baseline's level.
+    ByLevel {
+        absolute: bool,
+    },
+    /// The part that a pass rested on.
+    ByPass {
+        absolute: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -84,6 +102,7 @@ impl CountCheck {
             units: [0, 1].map(|_| Units::of_metric(setting.metric)),
             clustered: setting.metric.cluster.is_some(),
             inconsistent_ticks: 0,
+            shown: Shown::Undecided,
         }
     }
 
@@ -155,6 +174,7 @@ impl CountCheck {
         evidence.fail = looks.iter().any(|look| look.fail);
         evidence.pass = looks.iter().all(|look| look.pass) && !evidence.fail;
         if setting.detail == Detail::Full {
+            self.choose_shown(&looks);
             self.describe(&mut evidence, setting, &looks, adjust);
         }
         evidence
@@ -203,7 +223,7 @@ impl CountCheck {
         let absolute = side.absolute.as_ref().zip(look.absolute);
         let absolute = absolute.map(|(part, look)| self.absolute_part(setting, part, &look, side));
         let (decides, other) = match (relative, absolute) {
-            (Some(relative), Some(absolute)) if self.absolute_decides(look) => {
+            (Some(relative), Some(absolute)) if self.shown.is_absolute() => {
                 (absolute, Some(relative))
             }
             (Some(relative), absolute) => (relative, absolute),
@@ -225,17 +245,28 @@ impl CountCheck {
             .filter(|_| !evidence.fail && !evidence.pass);
     }
 
-    /// Degradation is what goes beyond the larger of the two parts: that one decides, unless a
-    /// pass rests on the other.
-    fn absolute_decides(&self, look: &PartsLook) -> bool {
-        if look.pass && look.relative_passes != look.absolute_passes {
-            return look.absolute_passes;
-        }
+    /// Degradation is what goes beyond the larger of the two parts, so that one is shown, unless a
+    /// pass rests on the other alone. From look to look it stays, as long as neither speaks clearly
+    /// for the other: numbers on two scales by turns cannot be followed.
+    fn choose_shown(&mut self, looks: &[PartsLook]) {
         let (Some(relative), Some(absolute)) = (self.tolerance.relative, self.tolerance.absolute)
         else {
-            return self.tolerance.relative.is_none();
+            return;
         };
-        relative * self.run.rate(0, self.kind) < absolute
+        let at = looks.iter().position(|look| look.fail).unwrap_or(0);
+        let Some(look) = looks.get(at) else { return };
+        let lead = relative * self.run.rate(0, self.kind) / absolute;
+        self.shown = match self.shown {
+            _ if look.pass && look.relative_passes != look.absolute_passes => Shown::ByPass {
+                absolute: look.absolute_passes,
+            },
+            Shown::ByLevel { absolute: true } if lead < LEAD_TO_CHANGE => self.shown,
+            Shown::ByLevel { absolute: false } if lead > 1.0 / LEAD_TO_CHANGE => self.shown,
+            Shown::ByPass { .. } => self.shown,
+            _ => Shown::ByLevel {
+                absolute: lead < 1.0,
+            },
+        };
     }
 
     fn relative_part(
@@ -350,6 +381,17 @@ struct PartsLook {
     absolute_passes: bool,
     ahead: Ahead,
     absolute: Option<AbsoluteLook>,
+}
+
+// === impl Shown ===
+
+impl Shown {
+    fn is_absolute(self) -> bool {
+        match self {
+            Shown::Undecided => false,
+            Shown::ByLevel { absolute } | Shown::ByPass { absolute } => absolute,
+        }
+    }
 }
 
 // === impl OneSide ===

@@ -92,6 +92,12 @@ pub fn of_sides(looks: &[Look], ticks: usize, setting: &Setting<'_>) -> Option<f
         .ticks()
 }
 
+/// Ticks until a test has begun that waits for `wanted` values and has seen some in `ticks` ticks;
+/// `None` where it has begun, or none came. The tick that completes them is not tested yet.
+pub fn warm_up(seen: f64, wanted: f64, ticks: usize) -> Option<f64> {
+    (seen > 0.0 && seen < wanted).then(|| 1.0 + (wanted - seen) * ticks as f64 / seen)
+}
+
 /// Ticks until a score that stands at `z` standard deviations after `ticks` meets `bound(look)`,
 /// shrunk towards "as long again as so far"; at least one.
 pub fn ticks_until(z: f64, ticks: usize, bound: impl Fn(usize) -> f64) -> Option<f64> {
@@ -206,6 +212,13 @@ mod tests {
             (1.0..2.0).contains(&met),
             "a bound that is met takes one more look"
         );
+    }
+
+    #[test]
+    fn a_warm_up_lasts_until_its_values_are_there() {
+        assert_eq!(warm_up(50.0, 200.0, 5), Some(16.0));
+        assert_eq!(warm_up(200.0, 200.0, 5), None);
+        assert_eq!(warm_up(0.0, 200.0, 5), None);
     }
 
     #[test]

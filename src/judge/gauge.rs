@@ -171,6 +171,8 @@ impl GaugeCheck {
         let boundary =
             crate::judge::rank::shown_boundary(speaking, &self.tolerance, evidence.scale);
         evidence.tolerance = Some(boundary);
+        let missing_points = self.sides[at].missing_points();
+        evidence.needs_ticks = missing_points;
         let Some((estimate, interval)) = self.shown(at, &looks[at], evidence) else {
             return;
         };
@@ -189,11 +191,8 @@ impl GaugeCheck {
             } else {
                 special::normal_quantile(1.0 - setting.plan.beta)
             };
-            evidence.needs_ticks = self.sides[at].missing_points().or(check::ticks_to_reach(
-                -look.z_whole,
-                bound,
-                self.ticks,
-            ));
+            evidence.needs_ticks =
+                missing_points.or(check::ticks_to_reach(-look.z_whole, bound, self.ticks));
         }
     }
 
@@ -363,7 +362,10 @@ impl PairedSide {
     fn missing_points(&self) -> Option<f64> {
         let present = self.numbers.iter().flatten().count();
         let first = self.kind.first_look();
-        (present < first).then(|| (first - present) as f64)
+        // Without a single one nothing says when there will be more.
+        (1..first)
+            .contains(&present)
+            .then(|| (first - present) as f64)
     }
 }
 

@@ -10,18 +10,22 @@ use crate::plan::{LimitSide, MetricKind, Question, ThresholdForm, Worse};
 /// One sentence about a finding.
 pub fn of_finding(setting: &Setting<'_>, finding: &Finding) -> String {
     let subject = subject(setting);
+    let head = match finding.scale {
+        Scale::OddsRatio => format!("the odds of {subject} of the canary are"),
+        _ => format!("{subject} of the canary is"),
+    };
     let mut text = match finding.reason {
         _ if finding.scale == Scale::BurnRate && finding.estimate.is_some() => {
             burning(setting, finding)
         }
         Reason::Degraded => format!(
-            "{subject} of the canary is {}, beyond the tolerance of {}, over the last {}",
+            "{head} {}, beyond the tolerance of {}, over the last {}",
             measured(setting, finding),
             tolerance(setting, Some(finding)),
             span(finding.window_secs),
         ),
         Reason::WithinTolerance => format!(
-            "{subject} of the canary is {}, shown to be within the tolerance of {}",
+            "{head} {}, shown to be within the tolerance of {}",
             measured(setting, finding),
             tolerance(setting, None),
         ),
@@ -32,7 +36,7 @@ pub fn of_finding(setting: &Setting<'_>, finding: &Finding) -> String {
             breach_of(setting),
         ),
         Reason::LimitBreached => format!(
-            "{subject} of the canary is {}, shown to break {} over the last {}",
+            "{head} {}, shown to break {} over the last {}",
             measured(setting, finding),
             limit(setting),
             span(finding.window_secs),
@@ -44,12 +48,12 @@ pub fn of_finding(setting: &Setting<'_>, finding: &Finding) -> String {
             breach_of(setting),
         ),
         Reason::WithinLimit => format!(
-            "{subject} of the canary is {}, shown to keep {}",
+            "{head} {}, shown to keep {}",
             measured(setting, finding),
             limit(setting),
         ),
         Reason::NeedsSamples | Reason::NeedsTime => format!(
-            "{subject} of the canary is {} so far, which shows neither a degradation nor its absence{}",
+            "{head} {} so far, which shows neither a degradation nor its absence{}",
             measured(setting, finding),
             needed(finding.needs.as_ref()),
         ),
@@ -200,12 +204,8 @@ fn measured(setting: &Setting<'_>, finding: &Finding) -> String {
         [None, None] => String::new(),
     };
     match finding.scale {
-        Scale::Ratio => format!(
+        Scale::Ratio | Scale::OddsRatio => format!(
             "{} the baseline's{interval}",
-            value(setting, finding, estimate)
-        ),
-        Scale::OddsRatio => format!(
-            "{} the baseline's odds{interval}",
             value(setting, finding, estimate)
         ),
         Scale::Difference => {
@@ -366,7 +366,7 @@ fn needed(needs: Option<&Needs>) -> String {
                 span(*seconds)
             )
         }
-        _ => String::new(),
+        _ => "; how much more it takes cannot be told yet".to_owned(),
     }
 }
 

@@ -257,7 +257,11 @@ impl TailCheck {
             adjust,
             evidence.window,
         );
-        evidence.needs_ticks = forecast::of_sides(looks, ticks, setting);
+        evidence.needs_ticks = forecast::of_sides(looks, ticks, setting).or_else(|| {
+            let level = self.sides.iter().fold(0.0, |most, one| one.level.max(most));
+            let wanted = WARM_UP_BEYOND / (1.0 - level);
+            forecast::warm_up(self.reference[0].total() as f64, wanted, ticks)
+        });
     }
 }
 

@@ -134,6 +134,40 @@ fn every_case_is_explained_when_asked() {
 }
 
 #[test]
+fn a_manifest_with_an_unknown_word_or_without_cases_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let manifest = folder.path().join("manifest.json");
+    let refusal = |text: String| {
+        std::fs::write(&manifest, text).expect("a file");
+        let path = manifest.to_str().expect("a path in UTF-8");
+        let line = Line::parse_from(["backtest", "--manifest", path]);
+        let mut out = Vec::new();
+        let error = backtest::run(&line.args, &mut out).expect_err("it is refused");
+        assert!(out.is_empty());
+        format!("{error:#}")
+    };
+    let case = |kind: &str| {
+        serde_json::json!({ "cases": [{
+            "case": "one", "file": "one.csv", "truth": "healthy", "metric_kind": kind,
+            "direction": "higher_is_worse",
+        }] })
+    };
+    let told = refusal(case("latncy").to_string());
+    assert!(
+        told.contains("metric_kind `latncy` is not known; did you mean `latency`?"),
+        "{told}"
+    );
+    assert!(told.contains("error_ratio_pct or error_ratio"), "{told}");
+    let told = refusal(case("latency").to_string());
+    assert!(
+        told.contains("cannot read"),
+        "a known word is taken: {told}"
+    );
+    let told = refusal("{\"cases\": []}".to_owned());
+    assert!(told.contains("the manifest has no cases"), "{told}");
+}
+
+#[test]
 fn the_bounds_on_real_recordings_hold() {
     let Some(manifest) = support::shared_file("corpus/manifest.dev.json") else {
         return;

@@ -247,7 +247,24 @@ fn text_ends_with_a_sentence() {
         "fail: the canary is worse than the baseline by more than 5 %."
     );
     assert!(last(&text(&["low", "holes"])).ends_with("values of the canary are missing."));
-    assert!(text(&["low", "high"]).contains("22.5 [6, 39]"));
+    let shown = text(&["low", "high"]);
+    assert!(shown.contains("22.5 [6, 39]"));
+    // Each p stands beside the hypothesis that it speaks against.
+    let p_beside = |label: &str| -> f64 {
+        let line = shown
+            .lines()
+            .find(|line| line.contains(label))
+            .expect(label);
+        line.split_whitespace()
+            .last()
+            .expect("a p")
+            .parse()
+            .expect("a number")
+    };
+    assert!(
+        p_beside("if worse by at most") < p_beside("if worse by at least"),
+        "{shown}"
+    );
     assert!(last(&text(&["low", "low"])).starts_with("inconclusive: "));
     assert!(files.path("low").exists());
 }

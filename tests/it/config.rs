@@ -120,7 +120,7 @@ fn mistakes_in_a_file_are_located_all_at_once() {
             "davy.toml:2:1 server.prot: unknown key `prot` | did you mean `port`?",
             "davy.toml:3:8 server.port: 99999 is not allowed here | a whole number, 0 to 65535",
             "davy.toml:4:19 server.connections_max: expected a whole number, found a text | remove the quotes",
-            "davy.toml:5:25 server.allow_unauthenticated: expected true or false, found a text | ",
+            "davy.toml:5:25 server.allow_unauthenticated: expected true or false, found a text | write true",
             "davy.toml:7:2 sever: unknown key `sever` | did you mean `server`?",
             "davy.toml:11:10 log.format: `xml` is not text or json | ",
             "davy.toml:12:10 log.filter: expected a text, found a number | put it in quotes",
@@ -140,15 +140,16 @@ fn syntax_errors_are_located() {
 #[test]
 fn mistakes_in_the_environment_and_flags_name_their_source() {
     let environment = [("DAVY_SERVER__PROT", "1"), ("DAVY_SERVER__PORT", "eighty")];
-    let overrides = ["limits.analyses_max=0", "port", "webhooks=x", "a.b=c"];
+    let overrides = ["limits.analyses_max=0", "port", "=", "webhooks=x", "a.b=c"];
     assert_eq!(
         told(&sources("", &environment, &overrides)),
         [
+            "--set:0:0 : `=` is not key=value | write --set server.port=9000",
             "--set:0:0 : `port` is not key=value | write --set server.port=9000",
             "--set a.b=c:0:0 a.b: unknown key `a` | known keys here: limits, log, plans, server, webhook, webhooks",
             "--set limits.analyses_max=0:0:0 limits.analyses_max: 0 is not allowed here | a whole number, 1 to 1000000",
             "--set webhooks=x:0:0 webhooks: a list cannot be given here | write it in a file",
-            "environment DAVY_SERVER__PORT:0:0 server.port: expected a whole number, found a text | ",
+            "environment DAVY_SERVER__PORT:0:0 server.port: expected a whole number, found a text | a whole number, 0 to 65535",
             "environment DAVY_SERVER__PROT:0:0 server.prot: unknown key `server.prot` | did you mean `server.port`?",
         ]
     );
@@ -292,6 +293,40 @@ fn the_named_file_must_be_there() {
             .contains("absent.toml: error: cannot read"),
         "{problems}"
     );
+}
+
+#[test]
+fn a_plan_is_no_configuration_and_is_told_so_once() {
+    let plan = project_root().join("config/plans/checkout.yaml");
+    let problems = Sources::gather(Some(&plan), BTreeMap::new(), Vec::new()).unwrap_err();
+    let told = problems.to_string();
+    assert_eq!(problems.items.len(), 1, "{told}");
+    assert!(told.contains("the configuration is TOML"), "{told}");
+    assert!(told.contains("plans.directory"), "{told}");
+}
+
+#[test]
+fn schemas_are_no_plans_and_what_is_not_there_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("plan.schema.json"),
+        schema::text(SchemaOf::Plan),
+    )
+    .unwrap();
+    let plan = project_root().join("config/plans/checkout.yaml");
+    std::fs::copy(plan, folder.path().join("checkout.yaml")).unwrap();
+    let broken = folder.path().join("broken.json");
+    std::fs::write(&broken, "{\"version\": \"davy/v1\",, }").unwrap();
+    let paths = [folder.path().to_owned()];
+    let (_, text) = checked(&paths, OutputForm::Text);
+    assert!(
+        text.contains("checkout.yaml: ok") && !text.contains("schema"),
+        "{text}"
+    );
+    assert!(text.contains("not valid JSON"), "{text}");
+    let (exit, text) = checked(&[folder.path().join("absent")], OutputForm::Text);
+    assert_eq!(exit, Exit::Error);
+    assert!(text.contains("there is no such file or folder"), "{text}");
 }
 
 #[test]

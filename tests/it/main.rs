@@ -25,6 +25,7 @@ mod plans;
 mod replay;
 mod replay_csv;
 mod replay_increments;
+mod replay_told;
 mod shutdown;
 mod side;
 mod simulate;

@@ -138,3 +138,32 @@ fn a_traffic_section_is_read_strictly() {
         assert!(text.contains(said), "{section}: {text}");
     }
 }
+
+#[test]
+fn a_simulation_of_nothing_is_refused_on_the_command_line() {
+    let davy = |arguments: &[&str]| {
+        let mut davy = std::process::Command::new(env!("CARGO_BIN_EXE_davy"));
+        let output = davy.arg("simulate").args(arguments).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), text)
+    };
+    for nothing in [
+        ["--replicates", "0"],
+        ["--looks", "0"],
+        ["--looks", "1025"],
+        ["--paths", "0"],
+    ] {
+        let (code, told) = davy(&nothing);
+        assert_eq!(code, Some(64), "{nothing:?}: {told}");
+        assert!(told.contains(nothing[0]), "{told}");
+    }
+    let (code, told) = davy(&["--only", "nosuch"]);
+    assert_eq!(code, Some(64), "{told}");
+    assert!(
+        told.contains("names no cell") && told.contains("gauge AR"),
+        "{told}"
+    );
+    let (code, told) = davy(&["--looks", "7"]);
+    assert_eq!(code, Some(64), "{told}");
+    assert!(told.contains("there are ") && told.contains("60"), "{told}");
+}

@@ -31,6 +31,30 @@ fn only_bash_blocks_are_run() {
     assert_eq!(bash_blocks(markdown), ["yes\n  too\n"]);
 }
 
+#[test]
+fn the_plan_in_the_readme_is_the_one_in_the_repository_shortened() {
+    let read = |path: &str| std::fs::read_to_string(project_root().join(path)).expect(path);
+    let readme = read("README.md");
+    let shown = readme.split("```yaml\n").nth(1).expect("a plan");
+    let shown = shown.split("```").next().expect("its end");
+    // Comments may be others, lines may be left out, but none may be added or moved.
+    let meaning = |line: &str| -> String {
+        let bare = line.split(" #").next().unwrap_or_default();
+        bare.trim_end().to_owned()
+    };
+    let whole = read("config/plans/checkout.yaml");
+    let mut rest = whole.lines().map(meaning);
+    for line in shown.lines().map(meaning).filter(|line| !line.is_empty()) {
+        assert!(
+            rest.any(|written| written == line),
+            "{line:?} is not there, or not in this order"
+        );
+    }
+    let parsed = davy::config::plan_file::parse_plan("README.md", shown);
+    let parsed = parsed.unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(parsed.plan.name, "checkout");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_of_the_walkthrough_works() {
     let daemon = TestDaemon::start().await;

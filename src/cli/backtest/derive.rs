@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Case, Direction, length_secs};
+use super::{Case, Direction, MetricWord, length_secs};
 use crate::codec::csv::Row;
 use crate::model::{Arm, Millis};
 use crate::plan::{
@@ -71,9 +71,9 @@ pub(super) fn derive(case: &Case, rows: Vec<Row>) -> Derived {
 
 /// Availability is judged as its complement in percent, a success ratio as its failures.
 fn turned(case: &Case, mut rows: Vec<Row>, lower: bool) -> (Vec<Row>, bool) {
-    let complement = match case.metric_kind.as_str() {
-        "availability_pct" => Some(100.0),
-        "error_ratio" if lower => Some(1.0),
+    let complement = match case.metric_kind {
+        MetricWord::AvailabilityPercent => Some(100.0),
+        MetricWord::ErrorRatio if lower => Some(1.0),
         _ => None,
     };
     let Some(whole) = complement else {
@@ -89,7 +89,7 @@ fn shape(case: &Case, rows: &[Row], lower: bool) -> Shape {
     let is_series = matches!(case.stratum.as_str(), "agg_series" | "count")
         && !case.traits.iter().any(|name| name == "raw");
     let arms = Arm::BOTH.map(|arm| ArmShape::of(rows, arm));
-    let is_ratio = case.metric_kind == "error_ratio";
+    let is_ratio = case.metric_kind == MetricWord::ErrorRatio;
     let repeats = |arm: &ArmShape| (arm.units as f64) < CLUSTERED_SHARE * arm.rows as f64;
     let fewest_units = arms[0].units.min(arms[1].units);
     let clustered = if is_ratio {
@@ -119,7 +119,7 @@ fn shape(case: &Case, rows: &[Row], lower: bool) -> Shape {
     Shape {
         kind,
         worse: if lower { Worse::Lower } else { Worse::Higher },
-        tolerance: tolerance_for(&case.metric_kind),
+        tolerance: tolerance_for(case.metric_kind),
         clustered,
         looks,
         tail,
@@ -151,14 +151,14 @@ impl ArmShape {
     }
 }
 
-fn tolerance_for(metric_kind: &str) -> Tolerance {
-    let (relative, absolute) = match metric_kind {
-        "cpu" | "bytes" => (Some(0.20), None),
-        "count" => (Some(0.20), Some(1.0)),
-        "availability_pct" => (None, Some(0.5)),
-        "error_ratio_pct" => (Some(0.20), Some(0.1)),
-        "error_ratio" => (Some(0.20), Some(0.01)),
-        _ => (Some(0.10), None),
+fn tolerance_for(kind: MetricWord) -> Tolerance {
+    let (relative, absolute) = match kind {
+        MetricWord::Scale => (Some(0.10), None),
+        MetricWord::Resource => (Some(0.20), None),
+        MetricWord::Count => (Some(0.20), Some(1.0)),
+        MetricWord::AvailabilityPercent => (None, Some(0.5)),
+        MetricWord::ErrorPercent => (Some(0.20), Some(0.1)),
+        MetricWord::ErrorRatio => (Some(0.20), Some(0.01)),
     };
     Tolerance { relative, absolute }
 }

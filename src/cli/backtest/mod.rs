@@ -1,22 +1,22 @@
 //! `davy backtest`: judge a manifest of labelled recordings, and count what came out.
 //!
-//! Owns the manifest's form and the drive over its cases, on every core. Without a plan, each
-//! case gets the one that `derive` makes of its kind and size. The second form, `--splits`, needs
-//! no labels: it is `splits`' own. Next: `derive`, `report`.
+//! Owns the drive over the cases, on every core. Without a plan, each case gets the one that
+//! `derive` makes of its kind and size. The second form, `--splits`, needs no labels: it is
+//! `splits`' own. Next: `manifest`, `derive`, `report`.
 
 mod derive;
+mod manifest;
 mod report;
 pub mod splits;
 
-use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::cli::exit::Exit;
 use crate::cli::replay;
@@ -26,6 +26,7 @@ use crate::engine::{Effect, EventKind};
 use crate::judge::verdict::VerdictBody;
 use crate::model::{Outcome, Reason};
 use crate::plan::Plan;
+use manifest::{Case, Direction, MetricWord, Truth};
 
 /// Arguments of `davy backtest`.
 #[derive(Debug, Args)]
@@ -50,64 +51,6 @@ pub struct BacktestArgs {
     /// Form of the output.
     #[arg(long, value_enum, default_value_t = OutputForm::Text)]
     pub output: OutputForm,
-}
-
-#[derive(Debug, Deserialize)]
-struct Manifest {
-    cases: Vec<Case>,
-}
-
-/// One labelled case.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Case {
-    case: String,
-    file: PathBuf,
-    truth: Truth,
-    metric_kind: String,
-    direction: Direction,
-    #[serde(default)]
-    stratum: String,
-    #[serde(default)]
-    traits: Vec<String>,
-    #[serde(default)]
-    subtype: Option<String>,
-    #[serde(default)]
-    tier: Option<String>,
-    #[serde(default = "yes")]
-    scored: bool,
-    #[serde(default = "yes")]
-    concurrent: bool,
-    #[serde(default)]
-    acceptable_verdicts: Vec<Outcome>,
-}
-
-/// What is known of a case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Truth {
-    Healthy,
-    Degraded,
-}
-
-impl fmt::Display for Truth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Truth::Healthy => "healthy",
-            Truth::Degraded => "degraded",
-        })
-    }
-}
-
-/// Which direction of a case's metric is worse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Direction {
-    HigherIsWorse,
-    LowerIsWorse,
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// One case's result.
@@ -150,8 +93,14 @@ pub fn run(args: &BacktestArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let path = path.context("name labelled cases with --manifest FILE")?;
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let manifest: Manifest = serde_json::from_str(&text)
+    let cases = manifest::read(&text)
         .with_context(|| format!("{} is not a manifest of cases", path.display()))?;
+    if cases.is_empty() {
+        bail!(
+            "{}: the manifest has no cases, so there is nothing to judge",
+            path.display()
+        );
+    }
     let plan = args
         .plan
         .as_deref()
@@ -159,7 +108,7 @@ pub fn run(args: &BacktestArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
         .transpose()?
         .map(Arc::new);
     let folder = path.parent().unwrap_or(Path::new("."));
-    let judged = judge_all(&manifest.cases, folder, plan.as_ref())?;
+    let judged = judge_all(&cases, folder, plan.as_ref())?;
     match args.output {
         OutputForm::Json => report::json(&judged, out)?,
         OutputForm::Text => report::text(&judged, args.explain, out)?,
@@ -271,22 +220,6 @@ pub(super) fn length_secs(rows: &[Row]) -> f64 {
         (low.min(secs), high.max(secs))
     });
     (high - low).max(0.0)
-}
-
-// === impl Case ===
-
-impl Case {
-    /// Whether a verdict is acceptable: as the manifest says, or else whatever is not wrong.
-    fn accepts(&self, verdict: Outcome) -> bool {
-        if !self.acceptable_verdicts.is_empty() {
-            return self.acceptable_verdicts.contains(&verdict);
-        }
-        let wrong = match self.truth {
-            Truth::Healthy => Outcome::Fail,
-            Truth::Degraded => Outcome::Pass,
-        };
-        verdict != wrong
-    }
 }
 
 // === impl CheckSummary ===

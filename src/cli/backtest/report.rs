@@ -103,7 +103,7 @@ fn one_case(case: &Judged, explain: bool, out: &mut dyn Write) -> anyhow::Result
         "{} ({}{label}{unscored}): {}, {}{not_acceptable}",
         case.case,
         case.truth,
-        word(case.verdict),
+        case.verdict.as_str(),
         case.reason.as_str()
     )?;
     for check in case.checks.iter().filter(|_| explain) {
@@ -114,14 +114,6 @@ fn one_case(case: &Judged, explain: bool, out: &mut dyn Write) -> anyhow::Result
         writeln!(out, "    {}", case.message)?;
     }
     Ok(())
-}
-
-fn word(verdict: Outcome) -> &'static str {
-    match verdict {
-        Outcome::Pass => "pass",
-        Outcome::Fail => "fail",
-        Outcome::Inconclusive => "inconclusive",
-    }
 }
 
 fn summary(judged: &[Judged]) -> Summary {

@@ -188,10 +188,9 @@ pub fn run(args: &CompareArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
         OutputForm::Json => report::write_json(&comparison, args, out)?,
         OutputForm::Text => report::write_text(&comparison, args, out)?,
     }
-    Ok(match (args.exit_code, comparison.verdict) {
-        (false, _) | (true, Outcome::Pass) => Exit::Pass,
-        (true, Outcome::Fail) => Exit::Fail,
-        (true, Outcome::Inconclusive) => Exit::Inconclusive,
+    Ok(match args.exit_code {
+        true => Exit::of(comparison.verdict),
+        false => Exit::Pass,
     })
 }
 

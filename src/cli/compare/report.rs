@@ -115,7 +115,7 @@ pub fn write_text(found: &Comparison, args: &CompareArgs, out: &mut dyn Write) -
         };
         table.add_row([
             "p",
-            &format!("two-sided, {method}"),
+            &format!("if there is no difference, two-sided, {method}"),
             &probability(test.p_two_sided),
         ]);
     }
@@ -125,14 +125,15 @@ pub fn write_text(found: &Comparison, args: &CompareArgs, out: &mut dyn Write) -
             WorseDirection::Lower => (test.p_less, test.p_greater),
         };
         let allowance = allowance(args.tolerance);
+        // A small p speaks against the hypothesis it stands beside.
         table.add_row([
             "",
-            &format!("worse by more than {allowance}"),
+            &format!("if worse by at most {allowance} (small: worse by more)"),
             &probability(beyond),
         ]);
         table.add_row([
             "",
-            &format!("worse by less than {allowance}"),
+            &format!("if worse by at least {allowance} (small: worse by less)"),
             &probability(within),
         ]);
     }
@@ -144,15 +145,7 @@ pub fn write_text(found: &Comparison, args: &CompareArgs, out: &mut dyn Write) -
         table.add_row(["ratio", &header, &interval(ratio)]);
     }
     writeln!(out, "{}\n", table.trim_fmt())?;
-    writeln!(out, "{}: {}", word(found.verdict), sentence(found, args))
-}
-
-fn word(verdict: Outcome) -> &'static str {
-    match verdict {
-        Outcome::Pass => "pass",
-        Outcome::Fail => "fail",
-        Outcome::Inconclusive => "inconclusive",
-    }
+    writeln!(out, "{}: {}", found.verdict.as_str(), sentence(found, args))
 }
 
 fn sentence(found: &Comparison, args: &CompareArgs) -> String {

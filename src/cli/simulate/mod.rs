@@ -22,12 +22,18 @@ use clap::Args;
 
 use crate::cli::OutputForm;
 use crate::cli::exit::Exit;
+use crate::plan::LOOKS_MAX;
 use effect::Effect;
 
 /// Repetitions of a suite's cell, unless told.
 const SUITE_REPLICATES: u64 = 10_000;
 /// Repetitions of an effect of a plan, unless told: rates to about one per cent.
 const PLAN_REPLICATES: u64 = 1_000;
+
+/// Fewest null paths: with fewer a threshold at 5 % would rest on less than five of them.
+const PATHS_MIN: usize = 100;
+/// Most null paths, of which each takes memory.
+const PATHS_MAX: usize = 1_000_000;
 
 /// Arguments of `davy simulate`.
 #[derive(Debug, Clone, Default, Args)]
@@ -53,17 +59,17 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "FILE", requires = "plan")]
     pub svg: Option<PathBuf>,
     /// Repetitions: of each effect (default 1,000), of each cell of the suite (default 10,000).
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub replicates: Option<u64>,
     /// Only cells of the suite with these planned looks.
-    #[arg(long, value_delimiter = ',', conflicts_with = "plan")]
+    #[arg(long, value_delimiter = ',', conflicts_with = "plan", value_parser = looks)]
     pub looks: Vec<usize>,
     /// Only cells of the suite whose name contains this text.
-    #[arg(long, default_value = "", conflicts_with = "plan")]
+    #[arg(long, default_value = "", conflicts_with = "plan", long_help = names_help())]
     pub only: String,
     /// Null paths behind each test's thresholds; the daemon takes 20,000. The error rates are
     /// unbiased for any number.
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 2_000, value_parser = paths)]
     pub paths: usize,
     /// Seed of everything drawn.
     #[arg(long, default_value_t = 1)]
@@ -71,6 +77,28 @@ pub struct SimulateArgs {
     /// Form of the output.
     #[arg(long, value_enum, default_value_t = OutputForm::Text)]
     pub output: OutputForm,
+}
+
+/// A number of planned looks, as a plan may have.
+fn looks(text: &str) -> Result<usize, String> {
+    within(text, 1, LOOKS_MAX as usize)
+}
+
+/// A number of null paths.
+fn paths(text: &str) -> Result<usize, String> {
+    within(text, PATHS_MIN, PATHS_MAX)
+}
+
+fn within(text: &str, least: usize, most: usize) -> Result<usize, String> {
+    let number = text.parse::<usize>().ok();
+    let number = number.filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("a whole number, {least} to {most}"))
+}
+
+fn names_help() -> String {
+    let names: Vec<String> = cells::all().into_iter().map(|cell| cell.name).collect();
+    let names = names.join("\n  ");
+    format!("Only cells of the suite whose name contains this text. They are:\n  {names}")
 }
 
 /// Runs the command.

@@ -16,6 +16,7 @@ use super::effect::Effect;
 use super::run::{self, Effort, World};
 use crate::cli::exit::Exit;
 use crate::cli::{OutputForm, progress};
+use crate::config::problem::one_of;
 use crate::stats::law::Lattice;
 
 /// Level of the test that a cell's count does not contradict its bound, over all cells.
@@ -54,6 +55,10 @@ pub struct CellResult {
 /// # Errors
 /// The report cannot be written.
 pub(super) fn run(args: &SimulateArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    if chosen(args).is_empty() {
+        eprintln!("davy: error: {}", none_meant(args));
+        return Ok(Exit::Usage);
+    }
     let mut failed = Ok(());
     let json = args.output == OutputForm::Json;
     let results = calibration(args, |result| {
@@ -63,9 +68,6 @@ pub(super) fn run(args: &SimulateArgs, out: &mut dyn Write) -> anyhow::Result<Ex
         }
     })?;
     failed?;
-    if results.is_empty() {
-        anyhow::bail!("no cell of the suite is meant by --only and --looks");
-    }
     let mean = mean(&results);
     if json {
         let holds = holds(&results);
@@ -81,6 +83,41 @@ pub(super) fn run(args: &SimulateArgs, out: &mut dyn Write) -> anyhow::Result<Ex
     })
 }
 
+/// The cells that were asked for, at the lengths that were.
+fn chosen(args: &SimulateArgs) -> Vec<(Cell, usize)> {
+    cells::all()
+        .into_iter()
+        .filter(|cell| cell.name.contains(&args.only))
+        .flat_map(|cell| cell.looks.iter().map(move |&looks| (cell.clone(), looks)))
+        .filter(|(_, looks)| args.looks.is_empty() || args.looks.contains(looks))
+        .collect()
+}
+
+/// What there is, where nothing of it was meant.
+fn none_meant(args: &SimulateArgs) -> String {
+    let cells = cells::all();
+    let list = |words: Vec<String>| words.join("\n  ");
+    if !cells.iter().any(|cell| cell.name.contains(&args.only)) {
+        let names = list(cells.into_iter().map(|cell| cell.name).collect());
+        return format!(
+            "--only {:?} names no cell of the suite; there are\n  {names}",
+            args.only
+        );
+    }
+    let mut looks: Vec<usize> = cells.iter().flat_map(|cell| cell.looks).copied().collect();
+    looks.sort_unstable();
+    looks.dedup();
+    let looks = one_of(
+        looks
+            .iter()
+            .map(usize::to_string)
+            .collect::<Vec<_>>()
+            .iter()
+            .map(|l| &**l),
+    );
+    format!("no cell named by --only has these --looks; there are {looks}")
+}
+
 /// Runs the chosen cells of the suite.
 ///
 /// # Errors
@@ -89,12 +126,7 @@ pub fn calibration(
     args: &SimulateArgs,
     mut on_result: impl FnMut(&CellResult),
 ) -> anyhow::Result<Vec<CellResult>> {
-    let chosen: Vec<(Cell, usize)> = cells::all()
-        .into_iter()
-        .filter(|cell| cell.name.contains(&args.only))
-        .flat_map(|cell| cell.looks.iter().map(move |&looks| (cell.clone(), looks)))
-        .filter(|(_, looks)| args.looks.is_empty() || args.looks.contains(looks))
-        .collect();
+    let chosen = chosen(args);
     let counts = 2 * chosen.len();
     let mut results = Vec::with_capacity(chosen.len());
     for (cell, looks) in &chosen {

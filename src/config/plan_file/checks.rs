@@ -14,6 +14,9 @@ use crate::plan::{
 
 /// Samples per arm before a pass, where a check is silent.
 pub const MIN_SAMPLES_DEFAULT: u64 = 50;
+/// The same for a gauge, whose samples are points and mostly one a tick: at the usual tick of 15 s
+/// these are five minutes, which is the usual bake time, where 50 would be twelve and a half.
+pub const MIN_POINTS_DEFAULT: u64 = 20;
 /// Largest weight of a check, and 1 over the smallest.
 const WEIGHT_MAX: f64 = 1_000.0;
 /// Most units a check can ask for.
@@ -88,7 +91,7 @@ struct Common {
     name: Option<String>,
     gating: bool,
     weight: f64,
-    min_samples: u64,
+    min_samples: Option<u64>,
     require_units: u32,
 }
 
@@ -116,7 +119,7 @@ impl Common {
             name,
             gating: gating.unwrap_or(true),
             weight: weight.unwrap_or(1.0),
-            min_samples: min_samples.unwrap_or(MIN_SAMPLES_DEFAULT),
+            min_samples,
             // UNITS_MAX fits.
             require_units: require_units.map_or(1, |units| units as u32),
         })
@@ -157,7 +160,10 @@ fn check(
         question,
         gating: common.gating,
         weight: common.weight,
-        min_samples: common.min_samples,
+        min_samples: common.min_samples.unwrap_or(match written.metric.kind {
+            MetricKind::Gauge => MIN_POINTS_DEFAULT,
+            _ => MIN_SAMPLES_DEFAULT,
+        }),
         require_units: common.require_units,
     })
 }

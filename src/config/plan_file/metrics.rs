@@ -4,7 +4,7 @@
 //! use today, rather than as unknown words. Next: `checks`.
 
 use super::{ProblemCode, Severity, name};
-use crate::config::problem::nearest;
+use crate::config::problem::{nearest, one_of};
 use crate::config::quantity;
 use crate::config::reader::{Field, Reader, Table};
 use crate::plan::{
@@ -86,6 +86,27 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<Written> {
     found
 }
 
+/// One of [`KINDS`]; words of other systems are told which of them is meant.
+fn kind(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<MetricKind> {
+    let help = match field.scalar()? {
+        "histogram" | "summary" | "timer" | "duration" | "distribution" => {
+            "write kind: latency, and send the values themselves"
+        }
+        "counter" => "write kind: rate, and send each interval's increase",
+        "percentage" | "percent" | "errors" | "error_ratio" => {
+            "write kind: ratio, and send {\"bad\", \"total\"}"
+        }
+        _ => return reader.word(field, &KINDS),
+    };
+    let message = format!(
+        "`{}` is not {}",
+        field.scalar()?,
+        one_of(KINDS.map(|(word, _)| word))
+    );
+    reader.bad(field, message, help);
+    None
+}
+
 fn metric(reader: &mut Reader<'_>, name: String, field: &Field<'_>) -> Written {
     let mut written = Written {
         metric: Metric {
@@ -122,7 +143,7 @@ fn metric(reader: &mut Reader<'_>, name: String, field: &Field<'_>) -> Written {
     let help = "kind: latency, ratio, rate or gauge";
     let kind = reader
         .required(&table, "kind", help)
-        .and_then(|field| reader.word(&field, &KINDS));
+        .and_then(|field| kind(reader, &field));
     written.metric.value_unit = table.get("value_unit").and_then(|f| value_unit(reader, &f));
     written.metric.cluster = table
         .get("cluster")

@@ -258,7 +258,7 @@ struct Check {
     weight: Option<f64>,
     /// Whether it decides. Default true.
     gating: Option<bool>,
-    /// Samples per arm before a pass. Default 50.
+    /// Samples per arm before a pass; of a gauge points. Default 50, for a gauge 20.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     min_samples: Option<u64>,
     /// Units per arm before any verdict of this check. Default 1.

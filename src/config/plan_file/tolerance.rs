@@ -130,6 +130,9 @@ fn part(reader: &mut Reader<'_>, field: &Field<'_>, metric: &Metric) -> Option<P
         }
         Amount::Plain(value, unit) => {
             check_unit(reader, field, metric, unit)?;
+            if unit.is_none() {
+                warn_of_bare(reader, field, metric, value);
+            }
             Part::Absolute(value)
         }
     };
@@ -147,6 +150,27 @@ fn part(reader: &mut Reader<'_>, field: &Field<'_>, metric: &Metric) -> Option<P
         Part::Relative(value) => Part::Relative(value.abs()),
         Part::Absolute(value) => Part::Absolute(value.abs()),
     })
+}
+
+/// A number alone is in the metric's unit, where a share was perhaps meant: below one it is nearly
+/// always, and with a unit at hand it need not be left to guess.
+fn warn_of_bare(reader: &mut Reader<'_>, field: &Field<'_>, metric: &Metric, value: f64) {
+    let percent = (value.abs() < 1.0).then(|| format!("write {}%", value.abs() * 100.0));
+    let (unit, help) = match (&metric.value_unit, percent) {
+        (Some(unit), Some(percent)) => (
+            unit.as_str(),
+            format!("{percent} for a share of the baseline, or {value}{unit}"),
+        ),
+        (Some(unit), None) => (unit.as_str(), format!("write {value}{unit}")),
+        (None, Some(percent)) => ("", format!("{percent} for a share of the baseline")),
+        (None, None) => return,
+    };
+    let what = match unit {
+        "" => format!("{value} in the metric's own unit"),
+        unit => format!("{value} {unit}"),
+    };
+    let message = format!("`{value}` is {what}, not a share");
+    reader.warn(field.at(), message, help);
 }
 
 fn check_relative(
@@ -211,6 +235,12 @@ pub(super) fn limit(reader: &mut Reader<'_>, field: &Field<'_>, metric: &Metric)
         (_, Some(unit)) => format!("write \"< 800{unit}\" or \"> 100{unit}\""),
         (_, None) => "write \"< 800\" or \"> 100\"".to_owned(),
     };
+    if let Some((written, strict)) = with_equals(text) {
+        let rest = text.trim_start().trim_start_matches(written).trim_start();
+        let help = format!("write `{strict}`: \"{strict} {rest}\"");
+        reader.bad(field, format!("`{written}` is not known"), help);
+        return None;
+    }
     let Some((side, rest)) = quantity::limit(text) else {
         let message = format!("`{text}` does not begin with < or >");
         reader.bad(field, message, format!("the side that is good; {example}"));
@@ -262,6 +292,15 @@ pub(super) fn limit(reader: &mut Reader<'_>, field: &Field<'_>, metric: &Metric)
         side,
         value: value + 0.0,
     })
+}
+
+/// A comparison that allows equality, with the one that davy knows.
+fn with_equals(text: &str) -> Option<(&'static str, &'static str)> {
+    let known = [("<=", "<"), (">=", ">"), ("≤", "<"), ("≥", ">")];
+    let text = text.trim_start();
+    known
+        .into_iter()
+        .find(|(written, _)| text.starts_with(written))
 }
 
 /// Reads `p99`, `p99.9`: for kind `latency` only.

@@ -89,7 +89,17 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "stop_on_pass: false",
         "stop_on_pass: no",
-        "8:15 stop_on_pass: expected true or false, found a text | ",
+        "8:15 stop_on_pass: expected true or false, found a text | write false",
+    ),
+    (
+        "stop_on_pass: false",
+        "stop_on_pass: yes",
+        "8:15 stop_on_pass: expected true or false, found a text | write true",
+    ),
+    (
+        "alpha: 0.01",
+        "alpha: 5%",
+        "9:8 alpha: expected a number, found a text | write 0.05",
     ),
     (
         "alpha: 0.01",
@@ -99,7 +109,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "alpha: 0.01",
         "alpha: five",
-        "9:8 alpha: expected a number, found a text | ",
+        "9:8 alpha: expected a number, found a text | a number alone, 0.0001 to 0.4999",
     ),
     (
         "on_inconclusive: promote",
@@ -130,6 +140,31 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "kind: latency",
         "kind: latncy",
         "20:11 metrics.latency_ms.kind: `latncy` is not latency, ratio, rate or gauge | did you mean `latency`?",
+    ),
+    (
+        "kind: latency",
+        "kind: histogram",
+        "20:11 metrics.latency_ms.kind: `histogram` is not latency, ratio, rate or gauge | write kind: latency, and send the values themselves",
+    ),
+    (
+        "tolerance: 5%",
+        "tolerance: 0.25",
+        "39:16 checks[0].tolerance: `0.25` is 0.25 ms, not a share | write 25% for a share of the baseline, or 0.25ms",
+    ),
+    (
+        "tolerance: 20ms",
+        "tolerance: 20",
+        "45:16 checks[1].tolerance: `20` is 20 ms, not a share | write 20ms",
+    ),
+    (
+        "  - compare: restarts\n",
+        "  - compare: restarts\n    tolerance: 0.2\n",
+        "58:16 checks[5].tolerance: `0.2` is 0.2 in the metric's own unit, not a share | write 20% for a share of the baseline",
+    ),
+    (
+        "limit: \"< 800ms\"",
+        "limit: \"<= 800ms\"",
+        "54:12 checks[4].limit: `<=` is not known | write `<`: \"< 800ms\"",
     ),
     (
         "lifetime: tick",
@@ -214,7 +249,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "limit: \"< 1%\"",
         "limit: \"<= 1%\"",
-        "50:12 checks[3].limit: `<= 1%` does not begin with < or > | the side that is good; write \"< 1%\"",
+        "50:12 checks[3].limit: `<=` is not known | write `<`: \"< 1%\"",
     ),
     (
         "limit: \"< 1%\"",
