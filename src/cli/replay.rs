@@ -14,7 +14,7 @@ use clap::Args;
 use crate::cli::OutputForm;
 use crate::cli::exit::Exit;
 use crate::codec::csv::{self, CsvProblem, Row};
-use crate::config::plan_file;
+use crate::config::plans;
 use crate::engine::{self, Effect, Event, EventKind, Input, Limits, Start, State, recording};
 use crate::model::{Address, Change, Labels, Millis, Reading, Sample, Timestamp};
 use crate::plan::Plan;
@@ -65,9 +65,7 @@ pub fn run(args: &ReplayArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
 
 /// Reads and checks a plan file; all its problems are in the error.
 pub fn read_plan(path: &Path) -> anyhow::Result<Plan> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    match plan_file::parse_plan(&path.display().to_string(), &text) {
+    match plans::read_plan(path) {
         Ok(parsed) => Ok(parsed.plan),
         Err(problems) => bail!("{problems}"),
     }

@@ -22,6 +22,7 @@ mod breach;
 mod burn_rate;
 mod counts;
 mod cut;
+mod dispersion;
 mod forecast;
 mod gauge;
 mod measure;

@@ -304,7 +304,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "dispersion: iid",
         "dispersion: calibrated",
-        "60:17 checks[6].dispersion: dispersion: calibrated is not available in this version | use envelope (the default), or iid where ticks are known to be independent",
+        "60:17 checks[6].dispersion: there is no calibration beside this plan | run davy calibrate --plan PLAN RECORDING, or write a number: dispersion: {sd: 0.1}",
     ),
     (
         "kind: gauge\n",
