@@ -196,7 +196,11 @@ fn replayed_change() -> Change {
     }
 }
 
-fn samples_of(
+/// The samples of a recording's rows, in the order of their times, and rows that mean nothing.
+///
+/// # Errors
+/// A file without the columns that the plan needs.
+pub fn samples_of(
     plan: &Plan,
     rows: &[Row],
     id: &str,

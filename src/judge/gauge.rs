@@ -134,6 +134,11 @@ impl GaugeCheck {
         }
     }
 
+    /// Each tick's paired number in the first direction; `None` for a tick without one.
+    pub fn numbers(&self) -> &[Option<f64>] {
+        self.sides.first().map_or(&[], |side| &side.numbers)
+    }
+
     /// Looks at the run so far.
     pub fn find(&mut self, setting: &Setting<'_>, at: &mut LookAt<'_>) -> Evidence {
         if let Some([baseline, canary]) = &self.single {

@@ -7,6 +7,7 @@
 //! for the sequential test that all checks share, and one file for each kind of check.
 
 pub mod assumptions;
+pub mod calibrate;
 pub mod check;
 pub mod grid;
 pub mod scratch;
