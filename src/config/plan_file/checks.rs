@@ -151,6 +151,7 @@ fn check(
         None => written.metric.name.clone(),
     };
     let common = common?;
+    refuse_idle_units(reader, &table, &written.metric, &common);
     let name = common.name.unwrap_or_else(default_name);
     let question = match asked {
         Asked::Compare => {
@@ -212,6 +213,30 @@ fn refuse_strange_keys(reader: &mut Reader<'_>, table: &Table<'_>, asked: Asked)
             reader.refuse(&field, ProblemCode::Conflict, message, help);
         }
     }
+}
+
+/// Asking for units where nothing counts them would keep a check from ever deciding, or do nothing.
+fn refuse_idle_units(reader: &mut Reader<'_>, table: &Table<'_>, metric: &Metric, common: &Common) {
+    let Some(field) = table
+        .get("require_units")
+        .filter(|_| common.require_units > 1)
+    else {
+        return;
+    };
+    let is_alarm = ["breach", "burn_rate"]
+        .iter()
+        .any(|key| table.get(key).is_some());
+    let (message, help) = if is_alarm {
+        ("an alarm rule does not count units", "remove it")
+    } else if metric.cluster.is_none() {
+        (
+            "the metric has no units that could be counted",
+            "add cluster: {by: pod, lifetime: run} to the metric, or remove it",
+        )
+    } else {
+        return;
+    };
+    reader.refuse(&field, ProblemCode::Conflict, message, help);
 }
 
 fn metric_index(reader: &mut Reader<'_>, field: &Field<'_>, metrics: &[Written]) -> Option<usize> {
