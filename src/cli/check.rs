@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::cli::OutputForm;
 use crate::cli::exit::Exit;
-use crate::config::plan_file::parse_plan;
+use crate::config::plan_file::calibration::{is_calibration, parse_calibration};
 use crate::config::{Problem, ProblemCode, Problems, Severity, layers, plans};
 
 /// Arguments of `davy check`.
@@ -110,6 +110,18 @@ fn examine_file(path: &Path, plan_origins: &mut BTreeMap<String, PathBuf>, repor
                     Vec::new(),
                 )
             })
+    } else if is_calibration(path) {
+        plans::read_text(path)
+            .and_then(|text| parse_calibration(&name, &text))
+            .map(|calibration| {
+                let sound = Sound {
+                    file: name.clone(),
+                    plan: Some(calibration.plan),
+                    hash: None,
+                    looks: None,
+                };
+                (sound, Vec::new())
+            })
     } else if !path.exists() {
         let message = "there is no such file or folder";
         Err(Problem::of_file(&name, ProblemCode::Unreadable, message).into())
@@ -134,8 +146,7 @@ fn examine_plan(
     name: &str,
     plan_origins: &mut BTreeMap<String, PathBuf>,
 ) -> Result<(Sound, Vec<Problem>), Problems> {
-    let text = plans::read_text(path)?;
-    let parsed = parse_plan(name, &text)?;
+    let parsed = plans::read_plan(path)?;
     // The same file named twice is no second plan.
     if let Some(other) = plan_origins
         .get(&parsed.plan.name)

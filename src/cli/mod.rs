@@ -4,6 +4,7 @@
 //! its work; exit codes are in [`exit`].
 
 pub mod backtest;
+pub mod calibrate;
 pub mod check;
 pub mod compare;
 pub mod completions;
@@ -56,6 +57,8 @@ pub enum Command {
     Replay(replay::ReplayArgs),
     /// Judge labelled deployments under a plan, and count mistakes
     Backtest(backtest::BacktestArgs),
+    /// Measure how far a plan's checks vary where nothing is wrong, for dispersion: calibrated
+    Calibrate(calibrate::CalibrateArgs),
     /// Measure how often a verdict is wrong, on streams whose truth is known
     Simulate(Box<simulate::SimulateArgs>),
     /// Fetch the recording of an analysis from a daemon
@@ -88,6 +91,7 @@ pub fn run(command: Command, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Compare(args) => compare::run(&args, out),
         Command::Replay(args) => replay::run(&args, out),
         Command::Backtest(args) => backtest::run(&args, out),
+        Command::Calibrate(args) => calibrate::run(&args, out),
         Command::Simulate(args) => simulate::run(&args, out),
         Command::Export(args) => export::run(&args, out),
         Command::Completions(args) => completions::run(&args, out),

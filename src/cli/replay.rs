@@ -17,7 +17,7 @@ use clap::Args;
 use crate::cli::OutputForm;
 use crate::cli::exit::Exit;
 use crate::codec::csv::{self, CsvProblem, Row};
-use crate::config::plan_file;
+use crate::config::plans;
 use crate::config::problem::{nearest, one_of};
 use crate::engine::{self, Effect, Event, EventKind, Input, Limits, Start, State};
 use crate::model::{Address, Change, Labels, Millis, Outcome, Reading, Sample, Timestamp};
@@ -87,9 +87,7 @@ pub fn run(args: &ReplayArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
 
 /// Reads and checks a plan file; all its problems are in the error.
 pub fn read_plan(path: &Path) -> anyhow::Result<Plan> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    match plan_file::parse_plan(&path.display().to_string(), &text) {
+    match plans::read_plan(path) {
         Ok(parsed) => Ok(parsed.plan),
         Err(problems) => bail!("{problems}"),
     }
@@ -252,7 +250,11 @@ fn replayed_change() -> Change {
     }
 }
 
-fn samples_of(
+/// The samples of a recording's rows, in the order of their times, and rows that mean nothing.
+///
+/// # Errors
+/// A file without the columns that the plan needs.
+pub fn samples_of(
     plan: &Plan,
     rows: &[Row],
     id: &str,

@@ -6,12 +6,16 @@
 
 mod after;
 mod burn_rate;
+pub mod calibration;
 mod checks;
+mod dispersion;
 mod doubts;
 mod metrics;
 pub mod schema;
 mod tolerance;
 pub mod traffic;
+
+pub use dispersion::Measured;
 
 use super::node::Node;
 use super::problem::{Problem, ProblemCode, Problems, Severity};
@@ -76,11 +80,24 @@ pub struct Parsed {
     pub warnings: Vec<Problem>,
 }
 
-/// Parses a plan file, YAML or JSON. `source_name` names it in problems.
+/// Parses a plan, YAML or JSON, that has no calibration beside it. `source_name` names it in
+/// problems.
 ///
 /// # Errors
 /// Every problem of the text at once, sorted by place, warnings among them.
 pub fn parse_plan(source_name: &str, text: &str) -> Result<Parsed, Problems> {
+    parse_plan_with(source_name, text, Measured::Nowhere)
+}
+
+/// As [`parse_plan`], with what `dispersion: calibrated` stands for.
+///
+/// # Errors
+/// As [`parse_plan`].
+pub fn parse_plan_with(
+    source_name: &str,
+    text: &str,
+    measured: Measured<'_>,
+) -> Result<Parsed, Problems> {
     let mut reader = Reader::new(source_name);
     let parsed = if text.len() > PLAN_BYTES_MAX {
         let message = format!("the plan is longer than {PLAN_BYTES_MAX} bytes");
@@ -92,7 +109,7 @@ pub fn parse_plan(source_name: &str, text: &str) -> Result<Parsed, Problems> {
         None
     } else {
         yaml::parse(source_name, text, &mut reader.problems)
-            .and_then(|root| plan_of(&mut reader, &root))
+            .and_then(|root| plan_of(&mut reader, &root, measured))
     };
     finish(parsed, reader, Some(text))
 }
@@ -106,7 +123,7 @@ pub fn parse_plan_value(value: &serde_json::Value) -> Result<Parsed, Problems> {
     let source_name = "inline plan";
     let mut reader = Reader::new(source_name);
     let parsed = match Node::from_json(value) {
-        Ok(root) => plan_of(&mut reader, &root),
+        Ok(root) => plan_of(&mut reader, &root, Measured::Nowhere),
         Err(problem) => {
             reader.problems.push(Problem {
                 file: source_name.to_owned(),
@@ -149,7 +166,7 @@ fn has_error(problems: &Problems) -> bool {
 }
 
 /// Reads every section even where one is wrong; `None` only where nothing could be built.
-fn plan_of(reader: &mut Reader<'_>, root: &Node) -> Option<Plan> {
+fn plan_of(reader: &mut Reader<'_>, root: &Node, measured: Measured<'_>) -> Option<Plan> {
     let table = reader.table(&Field::root(root), Some(PLAN_KEYS))?;
     version(reader, &table);
     let name = reader
@@ -160,7 +177,7 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node) -> Option<Plan> {
         .and_then(|field| description(reader, &field));
     let times = Times::read(reader, &table);
     let metrics = metrics::read(reader, &table);
-    let checks = checks::read(reader, &table, &metrics, times.as_ref());
+    let checks = checks::read(reader, &table, &metrics, times.as_ref(), measured);
     let extend = after::extend(reader, &table, &metrics, times.as_ref());
     let watch = after::watch(reader, &table, &metrics, &checks, times.as_ref());
     let arms = table.get("arms").and_then(|field| arms(reader, &field));

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::plan_file::{PLAN_BYTES_MAX, parse_plan};
+use super::plan_file::calibration::{self, parse_calibration};
+use super::plan_file::{Measured, PLAN_BYTES_MAX, Parsed, parse_plan_with};
 use super::problem::{Problem, ProblemCode, Problems};
 use crate::plan::Plan;
 
@@ -36,7 +37,7 @@ pub fn load_directory(directory: &Path) -> Result<Loaded, Problems> {
     let mut origins: BTreeMap<String, String> = BTreeMap::new();
     for path in plan_files(directory)? {
         let name = path.display().to_string();
-        let parsed = match read_text(&path).and_then(|text| parse_plan(&name, &text)) {
+        let parsed = match read_plan(&path) {
             Ok(parsed) => parsed,
             Err(found) => {
                 problems.extend(found.items);
@@ -97,6 +98,40 @@ pub fn plan_files(directory: &Path) -> Result<Vec<PathBuf>, Problems> {
 pub fn is_plan_file(path: &Path) -> bool {
     path.extension()
         .is_some_and(|extension| EXTENSIONS.iter().any(|known| extension == *known))
+        && !calibration::is_calibration(path)
+}
+
+/// Reads a plan file, with the calibration beside it where there is one.
+///
+/// # Errors
+/// Every problem of the plan, or of its calibration.
+pub fn read_plan(path: &Path) -> Result<Parsed, Problems> {
+    let text = read_text(path)?;
+    let beside = calibration::path_beside(path);
+    let calibration = if beside.is_file() {
+        let text = read_text(&beside)?;
+        Some(parse_calibration(&beside.display().to_string(), &text)?)
+    } else {
+        None
+    };
+    let measured = calibration
+        .as_ref()
+        .map_or(Measured::Nowhere, Measured::Beside);
+    let parsed = parse_plan_with(&path.display().to_string(), &text, measured)?;
+    match calibration {
+        Some(calibration) if calibration.plan != parsed.plan.name => {
+            let message = format!(
+                "this is the calibration of the plan `{}`, beside the plan `{}`",
+                calibration.plan, parsed.plan.name
+            );
+            let name = beside.display().to_string();
+            let problem = Problem::of_file(&name, ProblemCode::Conflict, message);
+            Err(problem
+                .with_help("remove it, or run davy calibrate again")
+                .into())
+        }
+        _ => Ok(parsed),
+    }
 }
 
 /// Reads a plan file's text, without taking in more than one byte over the limit.

@@ -323,6 +323,27 @@ impl Entry {
     }
 }
 
+/// The samples of a recording, in the order they were taken, addressed to their arms.
+///
+/// # Errors
+/// As [`play`].
+pub fn samples<'l>(lines: impl IntoIterator<Item = &'l str>) -> Result<Vec<Sample>, PlayError> {
+    let mut lines = lines.into_iter().enumerate();
+    let header = read_header(lines.next().map(|(_, line)| line))?;
+    let mut all = Vec::new();
+    for (index, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
+        let entry = serde_json::from_str(line).map_err(|source| PlayError::Line {
+            line: index + 1,
+            source,
+        })?;
+        if let Entry::Samples { samples, .. } = entry {
+            let addressed = |sample: Recorded| sample.addressed(&header.analysis);
+            all.extend(samples.into_iter().map(addressed));
+        }
+    }
+    Ok(all)
+}
+
 // === impl Recorded ===
 
 impl Recorded {

@@ -19,8 +19,13 @@ pub fn of_plan(plan: &Plan) -> Vec<String> {
                 if metric.kind == MetricKind::Gauge =>
             {
                 match dispersion {
+                    Dispersion::Sd(sd) => format!(
+                        "{}: a tick's number has a long-run standard deviation of {sd:.4}, \
+                         as calibrated",
+                        check.name
+                    ),
                     Dispersion::Iid => format!("{}: ticks are independent", check.name),
-                    Dispersion::Envelope => {
+                    Dispersion::Envelope | Dispersion::Factor(_) => {
                         format!(
                             "{}: first-order autocorrelation of ticks up to 0.8",
                             check.name
@@ -38,7 +43,20 @@ pub fn of_plan(plan: &Plan) -> Vec<String> {
                     check.name, cluster.by
                 )
             }
-            (_, None) => format!("{}: samples of a tick are independent", check.name),
+            (
+                Question::Compare {
+                    dispersion: Dispersion::Factor(_),
+                    ..
+                },
+                None,
+            ) => format!(
+                "{}: samples vary no more over time than calibrated",
+                check.name
+            ),
+            (_, None) => format!(
+                "{}: samples are independent and alike within a tick (not calibrated)",
+                check.name
+            ),
         };
         assumes.insert(text);
         let is_compare = matches!(check.question, Question::Compare { .. });

@@ -8,6 +8,7 @@
 
 use crate::judge::absolute::{AbsoluteLook, AbsolutePart};
 use crate::judge::check::{self, Detail, Evidence, LookAt, MISSING_SHARE_MAX, Setting};
+use crate::judge::dispersion::Weakening;
 use crate::judge::forecast::Ahead;
 use crate::judge::grid::Grid;
 use crate::judge::rank;
@@ -163,10 +164,12 @@ impl CountCheck {
             return evidence;
         }
         evidence.units = units::of_the_run(setting.metric, self.units.each_ref().map(Units::len));
-        let Some(adjust) = self.adjust(setting.check.require_units) else {
+        let Some(between) = self.adjust(setting.check.require_units) else {
             evidence.wanting = Some(Reason::NeedsUnits);
             return evidence;
         };
+        let weakening = Weakening::new(setting, between, 1.0);
+        let adjust = weakening.adjust();
         let mut looks = Vec::new();
         for side in &mut self.sides {
             looks.push(side.look(adjust, at));
@@ -175,6 +178,7 @@ impl CountCheck {
         evidence.pass = looks.iter().all(|look| look.pass) && !evidence.fail;
         if setting.detail == Detail::Full {
             self.choose_shown(&looks);
+            weakening.record(&mut evidence.factors);
             self.describe(&mut evidence, setting, &looks, adjust);
         }
         evidence
@@ -208,11 +212,6 @@ impl CountCheck {
         looks: &[PartsLook],
         adjust: Adjust,
     ) {
-        if adjust.factor > 1.0 {
-            evidence
-                .factors
-                .insert(units::factor_name(setting.metric).to_owned(), adjust.factor);
-        }
         let at = looks.iter().position(|look| look.fail).unwrap_or(0);
         let (Some(look), Some(side)) = (looks.get(at), self.sides.get(at)) else {
             return;

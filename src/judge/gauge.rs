@@ -9,7 +9,7 @@
 use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
 use crate::judge::scratch::{Claim, Scratch};
 use crate::judge::series;
-use crate::judge::side::Spending;
+use crate::judge::side::{Adjust, Side, Spending};
 use crate::judge::verdict::Scale;
 use crate::model::Reason;
 use crate::plan::{Dispersion, Tolerance, Worse};
@@ -47,10 +47,20 @@ pub struct PairedSide {
     pass: Spending,
     /// Positive is worse; ticks without a number are `None`.
     numbers: Vec<Option<f64>>,
+    /// The test of numbers whose long-run deviation is known, in place of the studentised one.
+    known: Option<Box<Known>>,
     failed: bool,
     claims: [Option<Claim>; 2],
     /// Bounds at the latest tick that each claim's paths have taken.
     bounds: [f64; 2],
+}
+
+/// Numbers against their calibrated deviation: sums over ticks are roughly Gaussian with the
+/// long-run variance, and so are their increments over the windows that matter.
+#[derive(Debug)]
+struct Known {
+    side: Side,
+    variance: f64,
 }
 
 /// One look at paired numbers.
@@ -120,8 +130,13 @@ impl GaugeCheck {
                 _ => Ok(None),
             };
             self.negative |= number.is_err();
-            side.numbers.push(number.unwrap_or(None));
+            side.push(number.unwrap_or(None));
         }
+    }
+
+    /// Each tick's paired number in the first direction; `None` for a tick without one.
+    pub fn numbers(&self) -> &[Option<f64>] {
+        self.sides.first().map_or(&[], |side| &side.numbers)
     }
 
     /// Looks at the run so far.
@@ -242,7 +257,14 @@ impl PairedSide {
     ) -> PairedSide {
         let kind = match dispersion {
             Dispersion::Iid => Kind::Independent,
-            Dispersion::Envelope => Kind::Envelope,
+            _ => Kind::Envelope,
+        };
+        let known = match dispersion {
+            Dispersion::Sd(sd) => Some(Box::new(Known {
+                side: Side::new(seed, fail, pass),
+                variance: sd * sd,
+            })),
+            _ => None,
         };
         PairedSide {
             seed,
@@ -250,6 +272,7 @@ impl PairedSide {
             fail,
             pass,
             numbers: Vec::new(),
+            known,
             failed: false,
             claims: [None, None],
             bounds: [f64::INFINITY; 2],
@@ -259,10 +282,27 @@ impl PairedSide {
     /// Adds a tick: positive is worse, `None` when the tick has no number.
     pub fn push(&mut self, number: Option<f64>) {
         self.numbers.push(number);
+        if let Some(known) = self.known.as_deref_mut() {
+            match number {
+                Some(number) => known.side.push_gaussian(number, known.variance),
+                None => known.side.push_empty(),
+            }
+        }
     }
 
     /// Looks at the numbers so far. Once a fail is shown it stays shown.
     pub fn look(&mut self, scratch: &mut Scratch) -> PairedLook {
+        if let Some(known) = self.known.as_deref_mut() {
+            let look = known.side.look(Adjust::NONE, scratch);
+            return PairedLook {
+                fail: look.fail,
+                pass: look.pass && !look.fail,
+                peak: look.peak,
+                z_whole: look.z_whole,
+                fail_bound: look.fail_bound,
+                pass_bound: look.pass_bound,
+            };
+        }
         let present: Vec<f64> = self.numbers.iter().flatten().copied().collect();
         if let Some(value) = constant(&present) {
             return self.look_at_constant(value, present.len());
@@ -343,16 +383,20 @@ impl PairedSide {
     /// takes it.
     pub fn moments(&self, window: usize) -> Option<(f64, f64)> {
         let present: Vec<f64> = self.numbers.iter().flatten().copied().collect();
+        let start = self.numbers.len() - window.min(self.numbers.len());
+        let within: Vec<f64> = self.numbers[start..].iter().flatten().copied().collect();
+        let mean = within.iter().sum::<f64>() / within.len() as f64;
+        if let Some(known) = &self.known {
+            let error = (known.variance / within.len() as f64).sqrt();
+            return (!within.is_empty()).then_some((mean, error));
+        }
         if let Some(value) = constant(&present) {
             return Some((value, 0.0));
         }
         let whole = self.kind.whole(&present)?;
-        let start = self.numbers.len() - window.min(self.numbers.len());
-        let within: Vec<f64> = self.numbers[start..].iter().flatten().copied().collect();
         if within.is_empty() || whole == 0.0 {
             return None;
         }
-        let mean = within.iter().sum::<f64>() / within.len() as f64;
         let run_mean = present.iter().sum::<f64>() / present.len() as f64;
         // whole = run_mean / error of the run; a window's error grows with the root of its share.
         let share = present.len() as f64 / within.len() as f64;
@@ -361,7 +405,10 @@ impl PairedSide {
 
     fn missing_points(&self) -> Option<f64> {
         let present = self.numbers.iter().flatten().count();
-        let first = self.kind.first_look();
+        let first = match self.known {
+            Some(_) => 1,
+            None => self.kind.first_look(),
+        };
         // Without a single one nothing says when there will be more.
         (1..first)
             .contains(&present)

@@ -7,6 +7,7 @@
 //! for the sequential test that all checks share, and one file for each kind of check.
 
 pub mod assumptions;
+pub mod calibrate;
 pub mod check;
 pub mod grid;
 pub mod scratch;
@@ -22,6 +23,7 @@ mod breach;
 mod burn_rate;
 mod counts;
 mod cut;
+mod dispersion;
 mod forecast;
 mod gauge;
 mod measure;

@@ -7,6 +7,7 @@
 //! A plan with a single look gets the exact permutation test instead. Next: `tail`.
 
 use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
+use crate::judge::dispersion::{self, Weakening};
 use crate::judge::forecast;
 use crate::judge::grid::Grid;
 use crate::judge::recorded::{Pair, Placed, Recorded};
@@ -133,14 +134,14 @@ impl RankCheck {
             setting.metric,
             self.sides[0].units.each_ref().map(Units::len),
         );
-        let (mut looks, mut adjusts) = (Vec::new(), Vec::new());
+        let (mut looks, mut weakenings) = (Vec::new(), Vec::new());
         for side in &mut self.sides {
-            let Some(adjust) = side.adjust(self.clustered, setting.check.require_units) else {
+            let Some(weakening) = side.weakening(self.clustered, setting) else {
                 evidence.wanting = Some(Reason::NeedsUnits);
                 return evidence;
             };
-            looks.push(side.look(adjust, self.clustered, setting, at));
-            adjusts.push(adjust);
+            looks.push(side.look(weakening.adjust(), self.clustered, setting, at));
+            weakenings.push(weakening);
         }
         evidence.fail = looks.iter().any(|look| look.fail);
         let speaking = check::speaking(self.worse, looks.iter().map(|look| look.fail));
@@ -148,7 +149,7 @@ impl RankCheck {
         evidence.tolerance = Some(boundary);
         evidence.pass = looks.iter().all(|look| look.pass);
         if setting.detail == Detail::Full {
-            self.describe(&mut evidence, setting, &looks, &adjusts);
+            self.describe(&mut evidence, setting, &looks, &weakenings);
         }
         evidence
     }
@@ -163,21 +164,11 @@ impl RankCheck {
         evidence: &mut Evidence,
         setting: &Setting<'_>,
         looks: &[Look],
-        adjusts: &[Adjust],
+        weakenings: &[Weakening],
     ) {
-        let factor = adjusts
-            .iter()
-            .map(|adjust| adjust.factor)
-            .fold(1.0, f64::max);
-        if factor > 1.0 {
-            let shapes = self.sides.iter().map(OneSide::shape_factor);
-            let shape = shapes.fold(1.0, f64::max);
-            let name = if factor > shape {
-                units::factor_name(setting.metric)
-            } else {
-                "shape"
-            };
-            evidence.factors.insert(name.to_owned(), factor);
+        let most = Weakening::most(weakenings);
+        if let Some(most) = most {
+            most.record(&mut evidence.factors);
         }
         if let Some(step) = self.recorded.step() {
             evidence.factors.insert(check::RESOLUTION.to_owned(), step);
@@ -191,10 +182,7 @@ impl RankCheck {
         };
         if !self.infinite {
             evidence.estimate = self.grid.estimate(evidence.window);
-            let adjust = Adjust {
-                factor,
-                df: adjusts[0].df,
-            };
+            let adjust = most.map_or(Adjust::NONE, Weakening::adjust);
             evidence.interval = self.grid.interval_of(
                 self.worse,
                 looks,
@@ -252,22 +240,16 @@ impl OneSide {
         }
     }
 
-    /// The dispersion to allow for, the larger of units' and shape's; `None` when a clustered arm
-    /// has too few units.
-    fn adjust(&self, clustered: bool, required: u32) -> Option<Adjust> {
-        if !clustered {
-            return Some(Adjust {
-                factor: self.shape_factor(),
-                df: f64::INFINITY,
-            });
-        }
-        let nulls = self.shape.each_ref().map(Placement::null_of_mean);
-        let arms = [(&self.units[0], nulls[0]), (&self.units[1], nulls[1])];
-        let between = units::adjust(&arms, required)?;
-        Some(Adjust {
-            factor: between.factor.max(self.shape_factor()),
-            df: between.df,
-        })
+    /// The dispersion to allow for; `None` when a clustered arm has too few units.
+    fn weakening(&self, clustered: bool, setting: &Setting<'_>) -> Option<Weakening> {
+        let between = if clustered {
+            let nulls = self.shape.each_ref().map(Placement::null_of_mean);
+            let arms = [(&self.units[0], nulls[0]), (&self.units[1], nulls[1])];
+            units::adjust(&arms, setting.check.require_units)?
+        } else {
+            Adjust::NONE
+        };
+        Some(Weakening::new(setting, between, self.shape_factor()))
     }
 
     /// Placement variance over its null value, at least 1: the rank score's variance where the
@@ -292,7 +274,9 @@ impl OneSide {
         let look = self.side.look(adjust, at.scratch);
         match self.single {
             // One look spends everything at once, and small samples deserve the exact law.
-            Some(single) if !clustered => {
+            Some(single)
+                if !clustered && dispersion::calibrated(&setting.check.question) <= 1.0 =>
+            {
                 let alpha = setting.fail_spending(1.0 / self.directions(setting)).level;
                 let beta = setting.plan.beta;
                 let fail = single.p_worse <= alpha;

@@ -10,6 +10,7 @@
 
 use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
 use crate::judge::cut::Cut;
+use crate::judge::dispersion::Weakening;
 use crate::judge::forecast;
 use crate::judge::grid::Grid;
 use crate::judge::rank;
@@ -185,14 +186,15 @@ impl TailCheck {
             setting.metric,
             self.sides[0].units.each_ref().map(Units::len),
         );
-        let (mut looks, mut adjusts) = (Vec::new(), Vec::new());
+        let (mut looks, mut weakenings) = (Vec::new(), Vec::new());
         for side in &mut self.sides {
-            let Some(adjust) = side.adjust(self.clustered, setting.check.require_units) else {
+            let Some(between) = side.adjust(self.clustered, setting.check.require_units) else {
                 evidence.wanting = Some(Reason::NeedsUnits);
                 return evidence;
             };
-            looks.push(side.side.look(adjust, at.scratch));
-            adjusts.push(adjust);
+            let weakening = Weakening::new(setting, between, 1.0);
+            looks.push(side.side.look(weakening.adjust(), at.scratch));
+            weakenings.push(weakening);
         }
         evidence.fail = looks.iter().any(|look| look.fail);
         let speaking = check::speaking(self.worse, looks.iter().map(|look| look.fail));
@@ -200,7 +202,7 @@ impl TailCheck {
         evidence.tolerance = Some(boundary);
         evidence.pass = looks.iter().all(|look| look.pass);
         if setting.detail == Detail::Full {
-            self.describe(&mut evidence, setting, &looks, &adjusts);
+            self.describe(&mut evidence, setting, &looks, &weakenings);
         }
         evidence
     }
@@ -215,15 +217,11 @@ impl TailCheck {
         evidence: &mut Evidence,
         setting: &Setting<'_>,
         looks: &[Look],
-        adjusts: &[Adjust],
+        weakenings: &[Weakening],
     ) {
-        let factor = adjusts
-            .iter()
-            .map(|adjust| adjust.factor)
-            .fold(1.0, f64::max);
-        if factor > 1.0 {
-            let name = units::factor_name(setting.metric);
-            evidence.factors.insert(name.to_owned(), factor);
+        let most = Weakening::most(weakenings);
+        if let Some(most) = most {
+            most.record(&mut evidence.factors);
         }
         if let Some(step) = self.recorded.step() {
             evidence.factors.insert(check::RESOLUTION.to_owned(), step);
@@ -246,10 +244,7 @@ impl TailCheck {
             }
             _ => None,
         };
-        let adjust = Adjust {
-            factor,
-            df: adjusts[0].df,
-        };
+        let adjust = most.map_or(Adjust::NONE, Weakening::adjust);
         evidence.interval = self.grid.interval_of(
             self.worse,
             looks,

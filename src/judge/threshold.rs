@@ -39,7 +39,7 @@ pub struct ThresholdCheck {
 #[derive(Debug)]
 enum Test {
     Count(Box<Side>),
-    Mean(PairedSide),
+    Mean(Box<PairedSide>),
 }
 
 // === impl ThresholdCheck ===
@@ -57,7 +57,7 @@ impl ThresholdCheck {
         let seed = setting.seed(plan_hash, "limit");
         let kind = setting.metric.kind;
         let test = if kind == MetricKind::Gauge && dispersion != Dispersion::Iid {
-            Test::Mean(PairedSide::new(seed, dispersion, fail, pass))
+            Test::Mean(Box::new(PairedSide::new(seed, dispersion, fail, pass)))
         } else {
             Test::Count(Box::new(Side::new(seed, fail, pass)))
         };

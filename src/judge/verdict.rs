@@ -100,7 +100,7 @@ pub struct Finding {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub units: Option<PerArm<u64>>,
     /// Every factor that weakened the evidence, by name: `design_effect` (units of a tick),
-    /// `between_unit` (units of the run), `shape`, `autocorrelation`.
+    /// `between_unit` (units of the run), `dispersion`, `shape`, `autocorrelation`.
     pub factors: BTreeMap<String, f64>,
 }
 

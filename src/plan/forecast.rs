@@ -69,12 +69,13 @@ pub fn forecast(plan: &Plan, traffic: &Traffic, check: &Check) -> Option<Forecas
                 }
                 (Shape::Level { level, sd, ar }, _) => {
                     let room = Room::of_values(&tolerance, level, lower)?;
-                    let ar = match dispersion {
-                        Dispersion::Envelope => ar.max(ENVELOPE_AR),
-                        _ => ar,
+                    let long_run = |ar: f64| 2.0 * sd * sd * (1.0 + ar) / (1.0 - ar);
+                    let variance = match dispersion {
+                        Dispersion::Envelope => long_run(ar.max(ENVELOPE_AR)),
+                        Dispersion::Sd(sd) if tolerance.relative.is_some() => sd * sd,
+                        _ => long_run(ar),
                     };
-                    let looks = plan.looks() as f64;
-                    room.evidence(2.0 * sd * sd * (1.0 + ar) / (1.0 - ar) / looks)
+                    room.evidence(variance / plan.looks() as f64)
                 }
             }
         }
@@ -90,6 +91,17 @@ pub fn forecast(plan: &Plan, traffic: &Traffic, check: &Check) -> Option<Forecas
             }
         }
         Question::Threshold { .. } => return None,
+    };
+    let factor = match check.question {
+        Question::Compare {
+            dispersion: Dispersion::Factor(factor),
+            ..
+        } => factor,
+        _ => 1.0,
+    };
+    let evidence = Evidence {
+        variance: evidence.variance * factor,
+        ..evidence
     };
     let alpha = plan.alpha_of(check);
     let needs = |distance: f64, looking: f64, risk: f64| {

@@ -4,7 +4,7 @@
 //! fewer than what a file is held to: that a tolerance is odd is no reason to refuse a recording.
 
 use super::{
-    CHECKS_MAX, Check, LOOKS_MAX, METRICS_MAX, MetricKind, Plan, Question, Resolution,
+    CHECKS_MAX, Check, Dispersion, LOOKS_MAX, METRICS_MAX, MetricKind, Plan, Question, Resolution,
     ThresholdForm, Tolerance, WATCH_TICKS_MAX, Worse,
 };
 
@@ -93,8 +93,13 @@ fn check_of(plan: &Plan, check: &Check) -> Result<(), String> {
         Question::Compare {
             worse,
             tolerance: Tolerance { relative, absolute },
+            dispersion,
             ..
         } => {
+            hold(
+                dispersion.fits(plan.metrics[check.metric].kind),
+                "the dispersion is out of range or not for this kind",
+            )?;
             let parts = [*relative, *absolute];
             hold(
                 parts.iter().any(Option::is_some),
@@ -111,7 +116,14 @@ fn check_of(plan: &Plan, check: &Check) -> Result<(), String> {
                 "the tolerance is out of range",
             )
         }
-        Question::Threshold { limit, form, .. } => {
+        Question::Threshold {
+            limit,
+            form,
+            dispersion,
+            ..
+        } => {
+            let worded = matches!(dispersion, Dispersion::Iid | Dispersion::Envelope);
+            hold(worded, "a limit has no calibrated dispersion")?;
             hold(limit.value.is_finite(), "the limit is not finite")?;
             match form {
                 ThresholdForm::Exact => Ok(()),

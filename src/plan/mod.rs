@@ -4,6 +4,7 @@
 //! must not know how a plan is written (YAML, places in a file): that is `config::plan_file`,
 //! which is the only way from text to a [`Plan`]. Next: `judge`, which reads a plan's checks.
 
+pub mod dispersion;
 pub mod forecast;
 mod invariants;
 pub mod recording;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::model::Millis;
+pub use dispersion::Dispersion;
 pub use selector::{Selector, SelectorTemplate};
 
 /// Looks from the start to the horizon: bounds the memory of simulated null paths (64 MiB).
@@ -255,7 +257,7 @@ pub enum Question {
         worse: Worse,
         /// How much worse is acceptable.
         tolerance: Tolerance,
-        /// How dependence between ticks of a gauge is allowed for.
+        /// How dependence beyond a cluster's is allowed for.
         dispersion: Dispersion,
     },
     /// The canary against an absolute limit.
@@ -335,16 +337,6 @@ pub struct Tolerance {
     pub relative: Option<f64>,
     /// Absolute part in the metric's unit (a fraction for ratios: 0.001 is 0.1pp).
     pub absolute: Option<f64>,
-}
-
-/// How dependence between ticks of a gauge is allowed for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Dispersion {
-    /// Ticks are taken as independent, because the plan says so.
-    Iid,
-    /// Thresholds for the worst first-order autocorrelation up to 0.8.
-    Envelope,
 }
 
 /// A limit that must hold, such as `< 800`.

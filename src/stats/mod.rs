@@ -11,6 +11,7 @@
 //! | [`lan_demets`], [`spending`] | is the whole run within a bound, at every look | Gaussian increments |
 //! | [`count_dp`], [`count_law`], [`law`] | the same for counts, exactly | the law of each tick's count |
 //! | [`ar_paths`], [`persistence`] | the same for one number a tick | first-order autocorrelation up to 0.8 |
+//! | [`dispersion`] | how much sums over many ticks vary | a stationary stretch, long against its correlation |
 //! | [`mixture`], [`normal_mixture`] | bounds without a horizon | Bernoulli, Poisson or sub-Gaussian increments |
 //! | [`tilts`] | the same for any known law, and changes at any time | the law of each tick's score |
 
@@ -18,6 +19,7 @@ pub mod ar_paths;
 pub mod censored;
 pub mod count_dp;
 pub mod count_law;
+pub mod dispersion;
 pub mod exact;
 pub mod hodges_lehmann;
 pub mod lan_demets;

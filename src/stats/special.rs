@@ -149,6 +149,14 @@ pub fn student_t_sf(t: f64, df: f64) -> f64 {
     if t >= 0.0 { tail } else { 1.0 - tail }
 }
 
+/// Quantile of the chi-squared distribution by the cube-root transformation (Wilson and Hilferty
+/// 1931): from 9 degrees of freedom on within 1 % of the exact one, near the middle within 0.3 %.
+pub fn chi_squared_quantile(p: f64, df: f64) -> f64 {
+    let spread = 2.0 / (9.0 * df);
+    let root = (1.0 - spread + normal_quantile(p) * spread.sqrt()).max(0.0);
+    df * root * root * root
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +171,23 @@ mod tests {
         }
         assert!((normal_quantile(0.975) - 1.959_963_984_540_054).abs() < 1e-14);
         assert_eq!(normal_quantile(0.5), 0.0);
+    }
+
+    #[test]
+    fn chi_squared_quantiles_are_near_statrs() {
+        use statrs::distribution::{ChiSquared, ContinuousCDF};
+        for df in [9.0, 20.0, 47.0, 300.0] {
+            for p in [0.05, 0.2, 0.5, 0.9] {
+                let exact = ChiSquared::new(df).unwrap().inverse_cdf(p);
+                let found = chi_squared_quantile(p, df);
+                assert!(
+                    (found / exact - 1.0).abs() < 0.01,
+                    "{df} {p}: {found} {exact}"
+                );
+                let close = (found / exact - 1.0).abs() < 0.003;
+                assert!(close || p != 0.2, "{df} {p}: {found} {exact}");
+            }
+        }
     }
 
     #[test]

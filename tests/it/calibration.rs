@@ -41,6 +41,13 @@ fn errors_of_either_kind_stay_within_their_probability() {
 }
 
 #[test]
+fn a_calibrated_gauge_is_held_to_its_own_history() {
+    for result in suite(60, 100, "gauge AR(.8), calibrated") {
+        assert!(result.holds, "{result:?}");
+    }
+}
+
+#[test]
 fn sixty_looks_are_no_worse_than_ten() {
     for result in suite(60, 100, "log-normal 50/50, tolerance") {
         assert!(result.holds, "{result:?}");

@@ -4,6 +4,7 @@
 
 mod architecture;
 mod backtest;
+mod calibrate;
 mod calibration;
 mod compare;
 mod config;

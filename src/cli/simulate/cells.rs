@@ -4,7 +4,8 @@
 //! with its own traffic, whose canary will be put exactly on the boundary. It must not know how
 //! cells are run: that is `suite`'s.
 
-use crate::config::plan_file::parse_plan;
+use super::draw::Quirk;
+use crate::config::plan_file::{Measured, parse_plan_with};
 use crate::plan::Plan;
 
 /// Error probability of a cell, on either side.
@@ -16,6 +17,9 @@ const LOOKS: &[usize] = &[10, 60, 300];
 /// One length is enough where only the number of checks, or the pairing, is at stake.
 const LOOKS_60: &[usize] = &[60];
 
+/// Ticks of the history that a calibrated cell draws: a day of minutes, 48 batches.
+const HISTORY_TICKS: usize = 1_440;
+
 /// A stream on the boundary.
 #[derive(Debug, Clone)]
 pub struct Cell {
@@ -25,6 +29,10 @@ pub struct Cell {
     pub looks: &'static [usize],
     /// What either rate may come to.
     pub bound: f64,
+    /// What its traffic does that a plan cannot describe.
+    pub quirk: Quirk,
+    /// Ticks of the healthy history on which each repetition calibrates its plan; 0 for none.
+    pub history: usize,
     /// `metrics`, `checks` and `traffic` of the plan.
     body: String,
 }
@@ -37,6 +45,8 @@ pub fn all() -> Vec<Cell> {
             name: name.to_owned(),
             looks,
             bound,
+            quirk: Quirk::None,
+            history: 0,
             body,
         });
     };
@@ -84,6 +94,58 @@ pub fn all() -> Vec<Cell> {
     );
     errors(&mut add);
     dependent(&mut add);
+    cells.extend(calibrated());
+    cells.extend(unlike());
+    cells
+}
+
+/// Checks under `dispersion: calibrated`: each repetition draws its own history.
+fn calibrated() -> Vec<Cell> {
+    let cell = |name: String, looks, quirk, body| Cell {
+        name,
+        looks,
+        bound: LEVEL_ESTIMATED,
+        quirk,
+        history: HISTORY_TICKS,
+        body,
+    };
+    let mut cells = Vec::new();
+    for (ar, phi) in [("0", ".0"), ("0.5", ".5"), ("0.8", ".8")] {
+        let name = format!("gauge AR({phi}), calibrated, tolerance 10 %");
+        let body = gauge("calibrated", ar);
+        cells.push(cell(name, &[60, 300], Quirk::None, body));
+    }
+    let traffic = fixed(1000.0, "50%", "share: 1%");
+    let body = ratio("20%, dispersion: calibrated", &traffic);
+    let name = "errors 1 % in bursts of variance .5, calibrated, tolerance 20 %";
+    cells.push(cell(name.to_owned(), LOOKS, Quirk::Bursts(2), body));
+    cells
+}
+
+/// Units and arms that are unlike each other.
+fn unlike() -> Vec<Cell> {
+    let cell = |name: String, quirk, body| Cell {
+        name,
+        looks: LOOKS_60,
+        bound: LEVEL_ESTIMATED,
+        quirk,
+        history: 0,
+        body,
+    };
+    let mut cells = Vec::new();
+    for (times, said) in [(1.5, "1.5"), (2.0, "2")] {
+        let name = format!("log-normal 20 v 380, canary spread {said} times, tolerance 5 %");
+        let body = latency("5%", &fixed(400.0, "5%", "sigma: 0.7"));
+        cells.push(cell(name, Quirk::Spread(times), body));
+    }
+    for (baseline, canary) in [(5, 5), (10, 10)] {
+        let name = format!("errors 1 % by pod {canary}v{baseline}, log-odds .2 apart");
+        cells.push(cell(name, Quirk::None, ratio_by_pod(baseline, canary)));
+    }
+    let name = "traces of 5 values, correlation .5, tolerance 5 %".to_owned();
+    cells.push(cell(name, Quirk::None, traces()));
+    let name = "pods 10v10, 5 % apart, one of each with ten times the traffic".to_owned();
+    cells.push(cell(name, Quirk::Busy(10.0), pods(10, 10)));
     cells
 }
 
@@ -168,6 +230,24 @@ fn pods(baseline: u32, canary: u32) -> String {
     )
 }
 
+fn ratio_by_pod(baseline: u32, canary: u32) -> String {
+    format!(
+        "metrics: {{m: {{kind: ratio, cluster: {{by: pod, lifetime: run}}}}}}\n\
+         checks: [{{compare: m, tolerance: 20%, min_samples: 1}}]\n\
+         traffic: {{arrivals: fixed, per_second: {}, canary_share: 50%, metrics: \
+         {{m: {{share: 1%, units: {{baseline: {baseline}, canary: {canary}, sd: 0.2}}}}}}}}\n",
+        100 * (baseline + canary)
+    )
+}
+
+fn traces() -> String {
+    "metrics: {m: {kind: latency, cluster: {by: trace, lifetime: tick}}}\n\
+     checks: [{compare: m, tolerance: 5%, min_samples: 1}]\n\
+     traffic: {arrivals: fixed, per_second: 100, canary_share: 50%, metrics: \
+     {m: {sigma: 0.7, units: {size: 5, sd: 0.7}}}}\n"
+        .to_owned()
+}
+
 fn family(checks: usize) -> String {
     let names: Vec<String> = (0..checks).map(|number| format!("m{number}")).collect();
     let list = |form: fn(&String) -> String| names.iter().map(form).collect::<Vec<_>>().join(", ");
@@ -193,7 +273,7 @@ impl Cell {
              min_duration: 1s\nstop_on_pass: false\nalpha: {LEVEL}\nbeta: {LEVEL}\n{}",
             self.body
         );
-        let parsed = parse_plan(&self.name, &text);
+        let parsed = parse_plan_with(&self.name, &text, Measured::Soon);
         Ok(parsed
             .map_err(|problems| anyhow::anyhow!("{problems}"))?
             .plan)

@@ -17,9 +17,25 @@ const ARM_SHIFT: u32 = 62;
 /// Where the bits of a tick stand in the number of a unit that lives for one tick.
 const TICK_SHIFT: u32 = 40;
 
+/// What traffic described in a plan does not do, and real traffic does.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub enum Quirk {
+    /// Nothing of the kind.
+    #[default]
+    None,
+    /// Each arm's bad share of a tick is multiplied by the mean of so many exponentials: a gamma
+    /// factor of mean 1, whose variance is one over this.
+    Bursts(u32),
+    /// The canary's logarithms spread so many times as far.
+    Spread(f64),
+    /// The first unit of each arm gets so many times the traffic of the others.
+    Busy(f64),
+}
+
 /// What streams are drawn from.
 #[derive(Debug)]
 pub struct Drawn {
+    quirk: Quirk,
     tick_millis: i64,
     load: Option<Load>,
     metrics: Vec<Drawer>,
@@ -77,10 +93,16 @@ impl Drawn {
             }
         };
         Drawn {
+            quirk: Quirk::None,
             tick_millis: plan.tick,
             load: traffic.load,
             metrics: traffic.metrics.iter().enumerate().map(drawer).collect(),
         }
+    }
+
+    /// The same, with a quirk.
+    pub fn with(self, quirk: Quirk) -> Drawn {
+        Drawn { quirk, ..self }
     }
 
     /// Begins a repetition.
@@ -119,6 +141,7 @@ impl Drawn {
                     tick: index,
                     load: going.load,
                     units: &going.units[metric][arm],
+                    quirk: self.quirk,
                 };
                 match drawer.traffic.shape {
                     Shape::LogNormal { .. } => drawer.values(&state, stream),
@@ -152,6 +175,7 @@ struct State<'g> {
     tick: usize,
     load: f64,
     units: &'g [f64],
+    quirk: Quirk,
 }
 
 /// The next step of a stationary first-order autoregression with this standard deviation.
@@ -187,6 +211,10 @@ impl Drawer {
         };
         let count = self.count(state.arm, stream);
         let centre = libm::log(median) + state.load;
+        let sigma = match state.quirk {
+            Quirk::Spread(times) if state.arm == 1 => sigma * times,
+            _ => sigma,
+        };
         let mut values = Vec::with_capacity(count as usize);
         let mut units = Vec::new();
         let mut walk = UnitWalk::new(self.traffic.units, state);
@@ -213,14 +241,19 @@ impl Drawer {
 
     fn errors(&self, share: f64, state: &State<'_>, stream: &mut Stream) -> Cell {
         let total = self.count(state.arm, stream);
+        let burst = match state.quirk {
+            Quirk::Bursts(count) => exponentials(count, stream),
+            _ => 1.0,
+        };
         // The shift is the boundary of the share at hand, also under load.
         let share_at = |factor: f64| {
             let odds = share / (1.0 - share) * libm::exp(state.load + factor);
             let share = odds / (1.0 + odds);
-            match &self.shift {
+            let shifted = match &self.shift {
                 Some(shift) if state.arm == 1 => shift.share(share),
                 _ => share,
-            }
+            };
+            (shifted * burst).min(1.0)
         };
         let mut cell = Cell {
             total,
@@ -259,9 +292,17 @@ impl Drawer {
     }
 }
 
+/// Mean of so many standard exponentials.
+fn exponentials(count: u32, stream: &mut Stream) -> f64 {
+    let one = |stream: &mut Stream| -libm::log(1.0 - stream.uniform());
+    (0..count).map(|_| one(stream)).sum::<f64>() / f64::from(count.max(1))
+}
+
 /// Hands each sample of a tick to a unit.
 struct UnitWalk<'g> {
     units: Option<Units>,
+    /// Traffic of the first unit of the run, in that of the others.
+    busy: f64,
     first: u64,
     run: &'g [f64],
     /// The unit that lives now, where units live for one tick: its number and factor.
@@ -274,8 +315,13 @@ impl<'g> UnitWalk<'g> {
             Some(Units::Tick { .. }) => (state.tick as u64) << TICK_SHIFT,
             _ => 0,
         };
+        let busy = match state.quirk {
+            Quirk::Busy(times) => times,
+            _ => 1.0,
+        };
         UnitWalk {
             units,
+            busy,
             first: ((state.arm as u64) << ARM_SHIFT) + tick,
             run: state.units,
             current: None,
@@ -287,7 +333,9 @@ impl<'g> UnitWalk<'g> {
         match self.units {
             None => (0, 0.0),
             Some(Units::Run { .. }) => {
-                let at = (stream.uniform() * self.run.len() as f64) as usize;
+                let more = self.busy - 1.0;
+                let at = stream.uniform() * (self.run.len() as f64 + more) - more;
+                let at = at.max(0.0) as usize;
                 let at = at.min(self.run.len().saturating_sub(1));
                 (
                     self.first + at as u64,

@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::draw::{self, Drawn};
 use super::recorded::{self, Recorded};
 use crate::judge::Judge;
+use crate::judge::calibrate::Calibrator;
 use crate::judge::check::Detail;
 use crate::judge::scratch::Scratch;
 use crate::model::Outcome;
-use crate::plan::Plan;
+use crate::plan::{Plan, Question};
 use crate::stats::sampler::{self, Stream};
 use crate::window::ClosedTick;
 
@@ -23,6 +24,15 @@ use crate::window::ClosedTick;
 pub enum World {
     /// From laws.
     Drawn(Drawn),
+    /// From laws, after a healthy history of so many ticks on which the plan was calibrated.
+    Calibrated {
+        /// What the history is drawn from.
+        history: Drawn,
+        /// Its length in ticks.
+        ticks: usize,
+        /// What the run is drawn from.
+        run: Drawn,
+    },
     /// From a recording's baseline.
     Recorded(Recorded),
 }
@@ -103,6 +113,7 @@ pub fn repeat(
 
 fn one_run(plan: &Arc<Plan>, world: &World, label: &str, scratch: &mut Scratch) -> Ended {
     let mut stream = Stream::new(&sampler::seed_from(label, "data"), 0);
+    let plan = &world.calibrated(plan, label);
     let mut judge = Judge::seeded(plan.clone(), Detail::Outcome, label);
     let mut going = world.begin(&mut stream);
     let mut ended = Ended::default();
@@ -137,9 +148,35 @@ enum Going<'w> {
 // === impl World ===
 
 impl World {
+    /// The plan as this repetition's own history calibrates it.
+    fn calibrated(&self, plan: &Arc<Plan>, label: &str) -> Arc<Plan> {
+        let World::Calibrated { history, ticks, .. } = self else {
+            return plan.clone();
+        };
+        let mut stream = Stream::new(&sampler::seed_from(label, "history"), 0);
+        let mut calibrator = Calibrator::new(plan);
+        let mut going = history.begin(&mut stream);
+        for index in 0..*ticks {
+            calibrator.close(&history.tick(index, &mut going, &mut stream));
+        }
+        calibrator.end_recording();
+        let mut plan = Plan::clone(plan);
+        for measure in calibrator.measures() {
+            let question = &mut plan.checks[measure.check].question;
+            if let (Question::Compare { dispersion, .. }, Some(found)) =
+                (question, measure.dispersion)
+            {
+                *dispersion = found;
+            }
+        }
+        Arc::new(plan)
+    }
+
     fn begin(&self, stream: &mut Stream) -> Going<'_> {
         match self {
-            World::Drawn(drawn) => Going::Drawn(drawn, drawn.begin(stream)),
+            World::Drawn(drawn) | World::Calibrated { run: drawn, .. } => {
+                Going::Drawn(drawn, drawn.begin(stream))
+            }
             World::Recorded(recorded) => Going::Recorded(recorded, recorded.begin(stream)),
         }
     }

@@ -159,7 +159,19 @@ fn simulate(
         anyhow::bail!("the cell {} has no traffic", cell.name);
     };
     let shifts = Effect::Tolerances(1.0).shifts(&plan, &traffic, &[]);
-    let world = World::Drawn(Drawn::new(&plan, &traffic, &shifts));
+    let run = Drawn::new(&plan, &traffic, &shifts).with(cell.quirk);
+    let world = match cell.history {
+        0 => World::Drawn(run),
+        ticks => {
+            let alike = Effect::Tolerances(0.0).shifts(&plan, &traffic, &[]);
+            let history = Drawn::new(&plan, &traffic, &alike).with(cell.quirk);
+            World::Calibrated {
+                history,
+                ticks,
+                run,
+            }
+        }
+    };
     let bar = progress::bar(effort.replicates, "repetitions");
     let label = format!("{}/{looks}", cell.name);
     let ended = run::repeat(&plan, &world, &label, effort, &|| bar.inc(1));

@@ -3,10 +3,12 @@
 //! Owns the written forms of a check and which keys belong to which. Next: `tolerance`, the
 //! quantities in it.
 
+use super::dispersion::{self, Asked as AskedDispersion, Measured};
 use super::metrics::Written;
 use super::{ProblemCode, SAMPLES_MAX, Times, burn_rate, name, tolerance};
 use crate::config::problem::nearest;
 use crate::config::reader::{Field, Reader, Table};
+use crate::model::Millis;
 use crate::plan::{
     CHECKS_MAX, Check, Dispersion, Metric, MetricKind, NoData, Quantile, Question, Source,
     ThresholdForm, Worse,
@@ -47,6 +49,7 @@ pub(super) fn read(
     table: &Table<'_>,
     metrics: &[Written],
     times: Option<&Times>,
+    measured: Measured<'_>,
 ) -> Vec<Check> {
     let help = "ask at least one question under checks:, such as - compare: request_latency";
     let Some(section) = reader.required(table, "checks", help) else {
@@ -64,7 +67,7 @@ pub(super) fn read(
     }
     let mut checks: Vec<Check> = Vec::new();
     for item in &items {
-        let Some(check) = check(reader, item, metrics, times) else {
+        let Some(check) = check(reader, item, metrics, times, measured) else {
             continue;
         };
         if checks.iter().any(|known| known.name == check.name) {
@@ -131,6 +134,7 @@ fn check(
     field: &Field<'_>,
     metrics: &[Written],
     times: Option<&Times>,
+    measured: Measured<'_>,
 ) -> Option<Check> {
     let table = reader.table(field, Some(CHECK_KEYS))?;
     let common = Common::read(reader, &table);
@@ -145,17 +149,28 @@ fn check(
         Some(field) => Some(tolerance::at(reader, &field, &written.metric)?),
         None => None,
     };
-    let question = match asked {
-        Asked::Compare => compare(reader, &table, &written.metric, at),
-        Asked::Threshold => threshold(reader, &table, &written.metric, at, times),
-    }?;
     let default_name = || match at {
         Some(at) => format!("{}-{at}", written.metric.name),
         None => written.metric.name.clone(),
     };
     let common = common?;
+    refuse_idle_units(reader, &table, &written.metric, &common);
+    let name = common.name.unwrap_or_else(default_name);
+    let question = match asked {
+        Asked::Compare => {
+            let tick = times.map(|times| times.tick);
+            let of = Compared {
+                metric: &written.metric,
+                at,
+                tick,
+                name: &name,
+            };
+            compare(reader, &table, &of, measured)
+        }
+        Asked::Threshold => threshold(reader, &table, &written.metric, at, times),
+    }?;
     Some(Check {
-        name: common.name.unwrap_or_else(default_name),
+        name,
         metric,
         question,
         gating: common.gating,
@@ -206,6 +221,30 @@ fn refuse_strange_keys(reader: &mut Reader<'_>, table: &Table<'_>, asked: Asked)
     }
 }
 
+/// Asking for units where nothing counts them would keep a check from ever deciding, or do nothing.
+fn refuse_idle_units(reader: &mut Reader<'_>, table: &Table<'_>, metric: &Metric, common: &Common) {
+    let Some(field) = table
+        .get("require_units")
+        .filter(|_| common.require_units > 1)
+    else {
+        return;
+    };
+    let is_alarm = ["breach", "burn_rate"]
+        .iter()
+        .any(|key| table.get(key).is_some());
+    let (message, help) = if is_alarm {
+        ("an alarm rule does not count units", "remove it")
+    } else if metric.cluster.is_none() {
+        (
+            "the metric has no units that could be counted",
+            "add cluster: {by: pod, lifetime: run} to the metric, or remove it",
+        )
+    } else {
+        return;
+    };
+    reader.refuse(&field, ProblemCode::Conflict, message, help);
+}
+
 fn metric_index(reader: &mut Reader<'_>, field: &Field<'_>, metrics: &[Written]) -> Option<usize> {
     let text = reader.text(field)?;
     let found = metrics
@@ -225,12 +264,26 @@ fn metric_index(reader: &mut Reader<'_>, field: &Field<'_>, metrics: &[Written])
     found
 }
 
+/// What a comparison is of.
+struct Compared<'a> {
+    metric: &'a Metric,
+    at: Option<Quantile>,
+    tick: Option<Millis>,
+    name: &'a str,
+}
+
 fn compare(
     reader: &mut Reader<'_>,
     table: &Table<'_>,
-    metric: &Metric,
-    at: Option<Quantile>,
+    of: &Compared<'_>,
+    measured: Measured<'_>,
 ) -> Option<Question> {
+    let &Compared {
+        metric,
+        at,
+        tick,
+        name,
+    } = of;
     let words = [
         ("higher", Worse::Higher),
         ("lower", Worse::Lower),
@@ -240,13 +293,21 @@ fn compare(
         Some(field) => reader.word(&field, &words)?,
         None => Worse::Higher,
     };
-    let dispersion = match table.get("dispersion") {
-        Some(field) => dispersion(reader, &field, metric.kind)?,
-        None => Dispersion::Envelope,
-    };
     let tolerance = match table.get("tolerance") {
         Some(field) => tolerance::read(reader, &field, metric, worse)?,
         None => tolerance::default_for(metric.kind, at),
+    };
+    let by_ratio = tolerance.relative.is_some();
+    let asked = AskedDispersion {
+        tick,
+        metric,
+        at,
+        by_ratio,
+        name,
+    };
+    let dispersion = match table.get("dispersion") {
+        Some(field) => dispersion::of_compare(reader, &field, &asked, measured)?,
+        None => Dispersion::default_for(metric.kind),
     };
     if metric.kind == MetricKind::Ratio && tolerance.absolute.is_none() {
         let at = (table.place_of("tolerance"), &*table.path_of("tolerance"));
@@ -276,25 +337,6 @@ fn compare(
         tolerance,
         dispersion,
     })
-}
-
-fn dispersion(reader: &mut Reader<'_>, field: &Field<'_>, kind: MetricKind) -> Option<Dispersion> {
-    if field.scalar() == Some("calibrated") {
-        let message = "dispersion: calibrated is not available in this version";
-        let help = "use envelope (the default), or iid where ticks are known to be independent";
-        reader.refuse(field, ProblemCode::NotAvailable, message, help);
-        return None;
-    }
-    if kind != MetricKind::Gauge {
-        let message = "`dispersion` is for kind gauge only";
-        let help = "remove it; dependent samples of other kinds are described by `cluster`";
-        reader.refuse(field, ProblemCode::Conflict, message, help);
-        return None;
-    }
-    reader.word(
-        field,
-        &[("iid", Dispersion::Iid), ("envelope", Dispersion::Envelope)],
-    )
 }
 
 fn threshold(
@@ -348,8 +390,8 @@ fn threshold(
             reader.refuse(&field, ProblemCode::Conflict, message, "remove it");
             return None;
         }
-        Some(field) => dispersion(reader, &field, metric.kind)?,
-        None => Dispersion::Envelope,
+        Some(field) => dispersion::of_limit(reader, &field, metric.kind)?,
+        None => Dispersion::default_for(metric.kind),
     };
     let limit = match form {
         Some(ThresholdForm::BurnRate(rule)) => burn_rate::limit(reader, table, &rule)?,

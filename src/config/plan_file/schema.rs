@@ -264,7 +264,7 @@ struct Check {
     /// Units per arm before any verdict of this check. Default 1.
     #[schemars(range(min = 1, max = 1_000_000))]
     require_units: Option<u64>,
-    /// How dependence between ticks of a gauge is allowed for. Default envelope.
+    /// How dependence beyond a cluster's is allowed for. Default envelope for gauges, else iid.
     dispersion: Option<WrittenDispersion>,
 }
 
@@ -345,7 +345,36 @@ words!(WrittenWorse for Worse { Higher, Lower, Either });
 words!(WrittenNoData for NoData { Missing, Breaching, Ignore, NotBreaching });
 words!(WrittenKind for crate::plan::MetricKind { Latency, Ratio, Rate, Gauge });
 words!(WrittenArrivals for crate::plan::traffic::Arrivals { Poisson, Fixed });
-words!(WrittenDispersion for crate::plan::Dispersion { Iid, Envelope });
+
+#[derive(JsonSchema)]
+#[serde(untagged)]
+enum WrittenDispersion {
+    Word(DispersionWord),
+    Number(DispersionNumber),
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum DispersionWord {
+    /// Ticks, and samples within them, are independent.
+    Iid,
+    /// Worst first-order autocorrelation up to 0.8 (kind gauge).
+    Envelope,
+    /// As `davy calibrate` measured it, in the file beside the plan (compare).
+    Calibrated,
+}
+
+/// One of both (compare).
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct DispersionNumber {
+    /// Variance of the score over that of independent samples (all kinds but gauge).
+    #[schemars(range(min = 1.0, max = 1e6))]
+    factor: Option<f64>,
+    /// Long-run standard deviation of a tick's log-ratio or difference (kind gauge).
+    #[schemars(range(min = 0.0, max = 1e15))]
+    sd: Option<f64>,
+}
 
 #[derive(JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -337,9 +337,19 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "5:9 extend: too many looks at a tick of 15s | at most 3h16m here, or a longer tick",
     ),
     (
+        "compare: restarts\n",
+        "compare: restarts\n    require_units: 2\n",
+        "58:20 checks[5].require_units: the metric has no units that could be counted | add cluster: {by: pod, lifetime: run} to the metric, or remove it",
+    ),
+    (
+        "no_data: breaching",
+        "no_data: breaching\n    require_units: 2",
+        "57:20 checks[4].require_units: an alarm rule does not count units | remove it",
+    ),
+    (
         "dispersion: iid",
         "dispersion: calibrated",
-        "60:17 checks[6].dispersion: dispersion: calibrated is not available in this version | use envelope (the default), or iid where ticks are known to be independent",
+        "60:17 checks[6].dispersion: there is no calibration beside this plan | run davy calibrate --plan PLAN RECORDING, or write a number: dispersion: {sd: 0.1}",
     ),
     (
         "kind: gauge\n",

@@ -1,0 +1,125 @@
+//! How much sums over many ticks vary, against what their law says.
+//!
+//! Owns the estimate of a long-run variance from a healthy stretch, by means of batches. It must
+//! not know what a score is of. Next: `judge::calibrate`, which feeds it.
+
+use crate::stats::special;
+
+/// Ticks summed into one batch: long against the correlation of neighbouring ticks (at a
+/// first-order autocorrelation of 0.8 a batch shows 85 % of the long-run variance, and the upper
+/// bound makes up for the rest), short enough to have many of them.
+pub const BATCH_TICKS: usize = 30;
+/// Confidence of the upper bound.
+const CONFIDENCE: f64 = 0.8;
+
+/// A long-run variance per unit of variance by law, from batches.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LongRun {
+    /// Batches it rests on.
+    pub batches: usize,
+    /// Mean of the standardised batches: near 0 where the arms are alike.
+    pub mean: f64,
+    /// Variance of the standardised batches; 1 where the law holds.
+    pub variance: f64,
+    /// Its upper bound at 80 % confidence.
+    pub upper: f64,
+}
+
+/// The standardised sums of a stretch's whole batches, from each tick's score and variance by law
+/// (0 for a tick that says nothing). A batch in which most ticks say nothing is left out: it is
+/// too short to show how ticks hang together.
+pub fn batches(ticks: &[(f64, f64)]) -> Vec<f64> {
+    let whole = ticks.chunks_exact(BATCH_TICKS);
+    let informed = whole.filter(|batch| {
+        let informed = batch.iter().filter(|tick| tick.1 > 0.0).count();
+        2 * informed >= BATCH_TICKS
+    });
+    informed
+        .map(|batch| {
+            let (score, variance) = batch
+                .iter()
+                .fold((0.0, 0.0), |sums, tick| (sums.0 + tick.0, sums.1 + tick.1));
+            score / variance.sqrt()
+        })
+        .collect()
+}
+
+/// The long-run variance that standardised batches show, about their own mean: what is constant
+/// over the stretch (a tolerance, a slower host) is no noise. `None` with fewer than two. The bound
+/// is v (b - 1) / chi2, exact for independent Gaussian batches (Cochran 1934).
+pub fn long_run(batches: &[f64]) -> Option<LongRun> {
+    let count = batches.len() as f64;
+    if batches.len() < 2 {
+        return None;
+    }
+    let mean = batches.iter().sum::<f64>() / count;
+    let squares: f64 = batches.iter().map(|z| (z - mean) * (z - mean)).sum();
+    let variance = squares / (count - 1.0);
+    let quantile = special::chi_squared_quantile(1.0 - CONFIDENCE, count - 1.0);
+    Some(LongRun {
+        batches: batches.len(),
+        mean,
+        variance,
+        upper: squares / quantile,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::sampler::{Stream, seed_from};
+
+    fn autoregression(ar: f64, ticks: usize, label: &str) -> Vec<(f64, f64)> {
+        let mut stream = Stream::new(&seed_from(label, "ticks"), 0);
+        let mut now = stream.normal();
+        (0..ticks)
+            .map(|_| {
+                now = ar * now + (1.0 - ar * ar).sqrt() * stream.normal();
+                (now, 1.0)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_long_stretch_shows_its_long_run_variance() {
+        for (ar, expected) in [(0.0, 1.0), (0.5, 3.0), (0.8, 9.0)] {
+            let ticks = autoregression(ar, 300_000, "long");
+            let found = long_run(&batches(&ticks)).unwrap();
+            // Part of the covariance reaches over the ends of a batch.
+            let spilled = 2.0 * ar / (BATCH_TICKS as f64 * (1.0 - ar * ar));
+            let shown = expected * (1.0 - spilled);
+            assert!(
+                (found.variance / shown - 1.0).abs() < 0.05,
+                "{ar}: {found:?}"
+            );
+            assert!(found.upper > found.variance && found.upper < 1.05 * found.variance);
+        }
+    }
+
+    #[test]
+    fn the_bound_lies_above_the_truth_in_four_of_five_stretches() {
+        let above = (0..400)
+            .filter(|number| {
+                let ticks = autoregression(0.0, 48 * BATCH_TICKS, &format!("short {number}"));
+                long_run(&batches(&ticks)).unwrap().upper > 1.0
+            })
+            .count();
+        assert!((290..350).contains(&above), "{above} of 400");
+    }
+
+    #[test]
+    fn a_constant_difference_is_no_noise_and_sparse_batches_are_left_out() {
+        let shifted: Vec<(f64, f64)> = autoregression(0.5, 3_000, "a")
+            .into_iter()
+            .map(|(score, variance)| (score + 5.0, variance))
+            .collect();
+        let plain = long_run(&batches(&autoregression(0.5, 3_000, "a"))).unwrap();
+        let found = long_run(&batches(&shifted)).unwrap();
+        assert!((found.variance / plain.variance - 1.0).abs() < 1e-9);
+        assert!(found.mean > 10.0);
+        let mut sparse = vec![(0.0, 0.0); 3 * BATCH_TICKS];
+        sparse[..16].fill((1.0, 1.0));
+        assert_eq!(batches(&sparse), [4.0]);
+        assert_eq!(long_run(&[1.0]), None);
+    }
+}
