@@ -69,12 +69,8 @@ pub fn forecast(plan: &Plan, traffic: &Traffic, check: &Check) -> Option<Forecas
                 }
                 (Shape::Level { level, sd, ar }, _) => {
                     let room = Room::of_values(&tolerance, level, lower)?;
-                    let long_run = |ar: f64| 2.0 * sd * sd * (1.0 + ar) / (1.0 - ar);
-                    let variance = match dispersion {
-                        Dispersion::Envelope => long_run(ar.max(ENVELOPE_AR)),
-                        Dispersion::Sd(sd) if tolerance.relative.is_some() => sd * sd,
-                        _ => long_run(ar),
-                    };
+                    let by_ratio = tolerance.relative.is_some();
+                    let variance = of_a_tick((sd, ar), dispersion, by_ratio);
                     room.evidence(variance / plan.looks() as f64)
                 }
             }
@@ -92,15 +88,8 @@ pub fn forecast(plan: &Plan, traffic: &Traffic, check: &Check) -> Option<Forecas
         }
         Question::Threshold { .. } => return None,
     };
-    let factor = match check.question {
-        Question::Compare {
-            dispersion: Dispersion::Factor(factor),
-            ..
-        } => factor,
-        _ => 1.0,
-    };
     let evidence = Evidence {
-        variance: evidence.variance * factor,
+        variance: evidence.variance * dispersion_of(check),
         ..evidence
     };
     let alpha = plan.alpha_of(check);
@@ -161,6 +150,27 @@ impl Room {
 }
 
 // === functions ===
+
+/// The factor that a plan gives the variance of a check on samples.
+fn dispersion_of(check: &Check) -> f64 {
+    match check.question {
+        Question::Compare {
+            dispersion: Dispersion::Factor(factor),
+            ..
+        } => factor,
+        _ => 1.0,
+    }
+}
+
+/// Long-run variance of a tick's log-ratio of two gauges, as the check will take it.
+fn of_a_tick((sd, ar): (f64, f64), dispersion: Dispersion, by_ratio: bool) -> f64 {
+    let long_run = |ar: f64| 2.0 * sd * sd * (1.0 + ar) / (1.0 - ar);
+    match dispersion {
+        Dispersion::Envelope => long_run(ar.max(ENVELOPE_AR)),
+        Dispersion::Sd(calibrated) if by_ratio => calibrated * calibrated,
+        _ => long_run(ar),
+    }
+}
 
 /// Shift of log-normal values by ranks: the score's information about P(canary > baseline) is
 /// 12mn/(N+1) in all, and that probability grows by 1/(2 sigma sqrt(pi)) a unit of logarithm.
