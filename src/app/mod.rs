@@ -2,8 +2,10 @@
 //!
 //! Owns the order of things. Nothing listens before everything that can be wrong was checked;
 //! `ready` is said once, when everything listens; the end comes with a deadline. What the parts do
-//! is theirs. Next: [`machine`], the engine's thread.
+//! is theirs. Next: [`machine`], the engine's
+//! thread; `ending`, how long each part of the end may take.
 
+mod ending;
 pub mod machine;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum_server::Handle;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,6 +36,7 @@ use crate::store::{Outbox, Store};
 use crate::telemetry::Metrics;
 use crate::webhook::endpoint::Endpoint;
 use crate::webhook::worker::{Policy, Worker, client};
+use ending::{Deadline, Drain};
 use machine::Machine;
 
 /// How much longer each wait between webhook attempts is than the one before.
@@ -51,6 +54,7 @@ pub struct Daemon {
     shared: Arc<Shared>,
     machine: Machine,
     workers: Vec<Worker>,
+    outbox: Arc<dyn Outbox>,
     socket: SocketBounds,
     shutdown_deadline: Duration,
 }
@@ -94,6 +98,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         ))),
         openapi: serde_json::to_vec_pretty(&openapi::document())?.into(),
     });
+    let outbox = store.clone() as Arc<dyn Outbox>;
     let machine = Machine {
         state: State::new(engine_limits(&config.limits)),
         inputs,
@@ -111,6 +116,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         shared,
         machine,
         workers,
+        outbox,
         socket: SocketBounds {
             connections_max: size(config.server.connections_max),
             header_read_timeout: Duration::from_secs(config.server.header_read_timeout_secs),
@@ -131,10 +137,12 @@ impl Daemon {
     }
 
     /// Serves until `stop`, then drains: no new connections, streams and long polls end, requests
-    /// under way finish, waiting notifications are tried once more. All within the deadline.
+    /// under way finish, the engine takes what is queued, notifications that are due are tried once
+    /// more. One deadline holds for all of it; what is not done by then is logged and lost. The
+    /// engine's thread may outlive this: it ends with the process.
     ///
     /// # Errors
-    /// When the socket fails or the engine's thread cannot be started.
+    /// When the socket fails, the engine's thread cannot be started, or it panicked.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let address = self.address()?;
         let Daemon {
@@ -142,16 +150,20 @@ impl Daemon {
             shared,
             machine,
             workers,
+            outbox,
             socket,
             shutdown_deadline,
         } = self;
         // Without its engine the daemon can only refuse: however the thread ends, so does all else.
         let engine_ends = stop.clone().drop_guard();
-        let engine = std::thread::Builder::new()
+        let (engine_ended, engine) = oneshot::channel();
+        std::thread::Builder::new()
             .name("davy-engine".into())
             .spawn(move || {
                 let _stop_all = engine_ends;
                 machine.run();
+                // Nobody listens after the deadline.
+                let _ = engine_ended.send(());
             })
             .context("cannot start the engine's thread")?;
         let delivering = TaskTracker::new();
@@ -169,13 +181,15 @@ impl Daemon {
             async move {
                 stop.cancelled().await;
                 tracing::info!(deadline_secs = shutdown_deadline.as_secs(), "stopping");
+                let deadline = Deadline::after(shutdown_deadline);
                 stopping.cancel();
-                handle.graceful_shutdown(Some(shutdown_deadline));
+                handle.graceful_shutdown(Some(deadline.for_requests()));
+                deadline
             }
         };
         tracing::info!(%address, "ready");
-        let serving = listen::serve(listener, router, &socket, metrics, handle);
-        let (served, ()) = tokio::join!(
+        let serving = listen::serve(listener, router, &socket, metrics.clone(), handle);
+        let (served, deadline) = tokio::join!(
             async {
                 let served = serving.await;
                 // A socket that failed ends the daemon too.
@@ -184,23 +198,17 @@ impl Daemon {
             },
             ending
         );
+        let ended = Drain {
+            engine,
+            delivering,
+            workers_stop,
+            outbox,
+            metrics,
+        }
+        .until(&deadline)
+        .await;
         served.context("serving failed")?;
-        workers_stop.cancel();
-        if tokio::time::timeout(shutdown_deadline, delivering.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!("webhooks were still waiting at the deadline");
-        }
-        // The router is gone and with it every sender, so the engine's thread ends by itself.
-        let ended = tokio::task::spawn_blocking(move || engine.join());
-        match tokio::time::timeout(shutdown_deadline, ended).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(_) => bail!("the engine's thread panicked"),
-            Err(_) => tracing::warn!("the engine was still busy at the deadline"),
-        }
-        tracing::info!("stopped");
-        Ok(())
+        ended
     }
 }
 

@@ -3,9 +3,9 @@
 //! Owns the arguments, the signals and the order of the start. The daemon itself is
 //! [`crate::app`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
@@ -55,18 +55,22 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let daemon = app::build(&config, loaded.plans)?;
         let address = daemon.address()?;
-        if let Some(path) = &args.ready_file {
-            write_whole(path, &format!("http://{address}\n"))
-                .with_context(|| format!("cannot write {}", path.display()))?;
-        }
+        let _ready = match &args.ready_file {
+            Some(path) => Some(ReadyFile::write(path, &format!("http://{address}\n"))?),
+            None => None,
+        };
         let stop = CancellationToken::new();
-        tokio::spawn(cancel_on_signal(stop.clone()));
-        daemon.run(stop).await
-    })?;
-    Ok(Exit::Pass)
+        tokio::select! {
+            ended = daemon.run(stop.clone()) => ended,
+            () = second_signal(stop) => bail!("told twice to stop, so it stopped at once"),
+        }
+    });
+    // Dropping it would wait for whatever blocks, past every deadline.
+    runtime.shutdown_background();
+    ended.map(|()| Exit::Pass)
 }
 
 fn load(args: &ServeArgs) -> anyhow::Result<Config> {
@@ -79,26 +83,44 @@ fn load(args: &ServeArgs) -> anyhow::Result<Config> {
     Config::load(&sources).map_err(|problems| anyhow!("{problems}"))
 }
 
-/// Written beside and renamed, so that a reader never sees half an address.
-fn write_whole(path: &std::path::Path, text: &str) -> std::io::Result<()> {
-    let beside = path.with_extension("writing");
-    std::fs::write(&beside, text)?;
-    std::fs::rename(&beside, path)
+/// The file that says where the daemon listens; it is there for as long as the daemon is.
+struct ReadyFile<'a>(&'a Path);
+
+// === impl ReadyFile ===
+
+impl<'a> ReadyFile<'a> {
+    /// Written beside and renamed, so that a reader never sees half an address.
+    fn write(path: &'a Path, text: &str) -> anyhow::Result<ReadyFile<'a>> {
+        let beside = path.with_extension("writing");
+        std::fs::write(&beside, text)
+            .and_then(|()| std::fs::rename(&beside, path))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(ReadyFile(path))
+    }
 }
 
-/// SIGTERM and SIGINT ask for a drain.
-async fn cancel_on_signal(stop: CancellationToken) {
+impl Drop for ReadyFile<'_> {
+    fn drop(&mut self) {
+        // Somebody may have removed it already; the daemon ends either way.
+        let _ = std::fs::remove_file(self.0);
+    }
+}
+
+/// The first SIGTERM or SIGINT asks for a drain through `stop`; this ends with the second.
+async fn second_signal(stop: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut terminate), Ok(mut interrupt)) = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
     ) else {
         tracing::error!("signals cannot be watched; stop davy with SIGKILL");
-        return;
+        return std::future::pending().await;
     };
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM"),
-        _ = interrupt.recv() => tracing::info!("SIGINT"),
+    for _ in 0..2 {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM"),
+            _ = interrupt.recv() => tracing::info!("SIGINT"),
+        }
+        stop.cancel();
     }
-    stop.cancel();
 }
