@@ -179,20 +179,7 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node) -> Option<Plan> {
     let stop_on_pass = table
         .get("stop_on_pass")
         .and_then(|field| reader.flag(&field));
-    let on_inconclusive = table.get("on_inconclusive").and_then(|field| {
-        let words = [
-            ("hold", OnInconclusive::Hold),
-            ("rollback", OnInconclusive::Rollback),
-            ("promote", OnInconclusive::Promote),
-        ];
-        reader.word(&field, &words)
-    });
-    let on_no_data = table.get("on_no_data").and_then(|field| {
-        reader.word(
-            &field,
-            &[("hold", OnNoData::Hold), ("rollback", OnNoData::Rollback)],
-        )
-    });
+    let (on_inconclusive, on_no_data) = policies(reader, &table);
     let step = step(reader, &table, times.as_ref());
     let traffic = expected_traffic(reader, &table, &metrics);
     let times = times?;
@@ -207,8 +194,8 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node) -> Option<Plan> {
         stop_on_pass: stop_on_pass.unwrap_or(true),
         alpha,
         beta,
-        on_inconclusive: on_inconclusive.unwrap_or(OnInconclusive::Hold),
-        on_no_data: on_no_data.unwrap_or(OnNoData::Hold),
+        on_inconclusive,
+        on_no_data,
         step,
         watch,
         change_require,
@@ -221,6 +208,25 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node) -> Option<Plan> {
         doubts::warn(reader, &table, &plan);
     }
     Some(plan)
+}
+
+fn policies(reader: &mut Reader<'_>, table: &Table<'_>) -> (OnInconclusive, OnNoData) {
+    let on_inconclusive = table.get("on_inconclusive").and_then(|field| {
+        let words = [
+            ("hold", OnInconclusive::Hold),
+            ("rollback", OnInconclusive::Rollback),
+            ("promote", OnInconclusive::Promote),
+        ];
+        reader.word(&field, &words)
+    });
+    let on_no_data = table.get("on_no_data").and_then(|field| {
+        let words = [("hold", OnNoData::Hold), ("rollback", OnNoData::Rollback)];
+        reader.word(&field, &words)
+    });
+    (
+        on_inconclusive.unwrap_or(OnInconclusive::Hold),
+        on_no_data.unwrap_or(OnNoData::Hold),
+    )
 }
 
 fn expected_traffic(

@@ -191,7 +191,7 @@ impl Traffic {
             },
             dispersion: Dispersion::Iid,
         };
-        let metric = Metric::recorded("metric", kind, false);
+        let metric = Metric::recorded("metric", kind, None);
         Plan::about(metric, vec![Check::asking("metric", question)], LOOKS)
     }
 

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use super::{Case, Direction, length_secs};
 use crate::codec::csv::Row;
-use crate::model::Arm;
+use crate::model::{Arm, Millis};
 use crate::plan::{
-    Check, Dispersion, Metric, MetricKind, Plan, Quantile, Question, Tolerance, Worse,
+    Check, Dispersion, Lifetime, Metric, MetricKind, Plan, Quantile, Question, Tolerance, Worse,
 };
 
 /// Most looks a recording gets.
@@ -58,9 +58,9 @@ pub(super) fn derive(case: &Case, rows: Vec<Row>) -> Derived {
     let lower = case.direction == Direction::LowerIsWorse;
     let (rows, lower) = turned(case, rows, lower);
     let shape = shape(case, &rows, lower);
-    let plan = Arc::new(plan_of(&shape));
     let looks = shape.looks;
     let rows = on_clock(rows, case.concurrent, looks);
+    let plan = Arc::new(plan_of(&shape, lifetime(&rows)));
     Derived {
         plan,
         rows,
@@ -170,7 +170,15 @@ fn tail_for(values: f64, looks: usize, lower: bool) -> Option<Quantile> {
     Quantile::from_per_mille(if lower { 1000 - per_mille } else { *per_mille })
 }
 
-fn plan_of(shape: &Shape) -> Plan {
+/// How long units live on the plan's clock, by arm and name; rows without a unit are their own.
+fn lifetime(rows: &[Row]) -> Lifetime {
+    Lifetime::seen(rows.iter().filter_map(|row| {
+        let unit = (row.arm.index(), row.unit.as_deref()?);
+        Some((unit, row.secs.unwrap_or(0.0) as Millis))
+    }))
+}
+
+fn plan_of(shape: &Shape, lifetime: Lifetime) -> Plan {
     let question = |at, tolerance| Question::Compare {
         at,
         worse: shape.worse,
@@ -185,7 +193,7 @@ fn plan_of(shape: &Shape) -> Plan {
         let name = format!("{METRIC}-{at}");
         Check::asking(&name, question(Some(at), tail_tolerance(shape)))
     });
-    let metric = Metric::recorded(METRIC, shape.kind, shape.clustered);
+    let metric = Metric::recorded(METRIC, shape.kind, shape.clustered.then_some(lifetime));
     let checks = std::iter::once(rank).chain(tail).collect();
     let plan = Plan::about(metric, checks, shape.looks);
     Plan {

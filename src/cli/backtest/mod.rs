@@ -35,7 +35,7 @@ pub struct BacktestArgs {
     #[arg(long, value_name = "FILE", required_unless_present = "splits")]
     pub manifest: Option<PathBuf>,
     /// Judge random A/A splits of one healthy recording instead, and count false verdicts: CSV
-    /// with unit,ts,value[,weight]; rows without a unit are units of their own.
+    /// with unit,ts,value and perhaps weight; rows without a unit are units of their own.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["manifest", "plan"])]
     pub splits: Option<PathBuf>,
     /// Print every case with its reason and what each check found, not only the unacceptable ones.

@@ -26,7 +26,8 @@ use crate::judge::scratch::Scratch;
 use crate::model::{Arm, Outcome, Reading, Timestamp};
 use crate::plan::recording::TICK;
 use crate::plan::{
-    Check, Dispersion, LOOKS_MAX, Metric, MetricKind, Plan, Quantile, Question, Tolerance, Worse,
+    Check, Dispersion, LOOKS_MAX, Lifetime, Metric, MetricKind, Plan, Quantile, Question,
+    Tolerance, Worse,
 };
 use crate::stats::law::Lattice;
 use crate::stats::mann_whitney::{self, Choice};
@@ -191,7 +192,7 @@ pub fn judge_splits(rows: Vec<Row>, args: &SplitArgs) -> anyhow::Result<SplitRep
     if kind == MetricKind::Ratio && args.at.is_some() {
         bail!("a ratio has no quantiles: leave --at out, or say --kind latency");
     }
-    let plan = Arc::new(plan_of(kind, args));
+    let plan = Arc::new(plan_of(kind, recording.lifetime(), args));
     let wrong = count(&recording, &plan, args);
     let law = Lattice::binomial(args.rounds, args.alpha);
     let names = [
@@ -256,8 +257,9 @@ fn count(recording: &Recording, plan: &Arc<Plan>, args: &SplitArgs) -> [u64; 4] 
 }
 
 /// The boundary lies at equality, where both error rates are at their largest.
-fn plan_of(kind: MetricKind, args: &SplitArgs) -> Plan {
-    let metric = Metric::recorded(METRIC, kind, args.cluster == ClusterBy::Unit);
+fn plan_of(kind: MetricKind, lifetime: Lifetime, args: &SplitArgs) -> Plan {
+    let clustered = args.cluster == ClusterBy::Unit;
+    let metric = Metric::recorded(METRIC, kind, clustered.then_some(lifetime));
     let worse = if args.lower_is_worse {
         Worse::Lower
     } else {
@@ -331,6 +333,11 @@ impl Recording {
             units,
             clock,
         })
+    }
+
+    fn lifetime(&self) -> Lifetime {
+        let ticks = self.clock.iter().map(|time| time.millis() / TICK);
+        Lifetime::seen(self.unit_of.iter().copied().zip(ticks))
     }
 
     fn one_split(
