@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::app;
@@ -56,6 +57,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
         .enable_all()
         .build()?;
     let ended = runtime.block_on(async {
+        let signals = Signals::watch()?;
         let daemon = app::build(&config, loaded.plans)?;
         let address = daemon.address()?;
         let _ready = match &args.ready_file {
@@ -65,7 +67,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
         let stop = CancellationToken::new();
         tokio::select! {
             ended = daemon.run(stop.clone()) => ended,
-            () = second_signal(stop) => bail!("told twice to stop, so it stopped at once"),
+            () = signals.second(stop) => bail!("told twice to stop, so it stopped at once"),
         }
     });
     // Dropping it would wait for whatever blocks, past every deadline.
@@ -106,21 +108,31 @@ impl Drop for ReadyFile<'_> {
     }
 }
 
-/// The first SIGTERM or SIGINT asks for a drain through `stop`; this ends with the second.
-async fn second_signal(stop: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        tracing::error!("signals cannot be watched; stop davy with SIGKILL");
-        return std::future::pending().await;
-    };
-    for _ in 0..2 {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM"),
-            _ = interrupt.recv() => tracing::info!("SIGINT"),
+/// SIGTERM and SIGINT, from the moment it exists: one that came before would kill the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+// === impl Signals ===
+
+impl Signals {
+    fn watch() -> anyhow::Result<Signals> {
+        let watch = |kind| signal(kind).context("cannot watch for signals");
+        Ok(Signals {
+            terminate: watch(SignalKind::terminate())?,
+            interrupt: watch(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The first asks for a drain through `stop`; this ends with the second.
+    async fn second(mut self, stop: CancellationToken) {
+        for _ in 0..2 {
+            tokio::select! {
+                _ = self.terminate.recv() => tracing::info!("SIGTERM"),
+                _ = self.interrupt.recv() => tracing::info!("SIGINT"),
+            }
+            stop.cancel();
         }
-        stop.cancel();
     }
 }
