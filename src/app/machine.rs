@@ -113,8 +113,16 @@ impl Machine {
         let mut wake = BTreeSet::new();
         for effect in effects {
             match effect {
-                Effect::Started { analysis, existing } => {
-                    answer = Answer::Started { analysis, existing };
+                Effect::Started {
+                    analysis,
+                    existing,
+                    superseded,
+                } => {
+                    answer = Answer::Started {
+                        analysis,
+                        existing,
+                        superseded,
+                    };
                 }
                 Effect::Refused(refusal) => answer = Answer::Refused(refusal),
                 Effect::Ingested(ingested) => answer = Answer::Ingested(ingested),

@@ -27,7 +27,7 @@ use crate::engine::{self, State};
 use crate::http::link::EngineLink;
 use crate::http::listen::SocketBounds;
 use crate::http::samples::IngestBudget;
-use crate::http::{Bounds, Shared, listen, openapi, router, samples};
+use crate::http::{Bounds, Shared, analyses, listen, openapi, router, samples, start};
 use crate::model::Millis;
 use crate::plan::Plan;
 use crate::store::memory::{self, MemoryStore};
@@ -89,8 +89,10 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         watchers: watchers.clone(),
         metrics: metrics.clone(),
         plans,
-        bounds: bounds(config),
+        bounds: bounds(config, address),
         streams: Arc::new(Semaphore::new(size(config.limits.sse_clients_max))),
+        recordings: Arc::new(Semaphore::new(analyses::RECORDING_READS_MAX)),
+        compiling: Arc::new(Semaphore::new(start::COMPILING_MAX)),
         stopping: CancellationToken::new(),
         ingest: IngestBudget::new(INGEST_BYTES_MAX.max(samples::bytes_in_work(
             config.server.request_body_bytes_max,
@@ -120,6 +122,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         socket: SocketBounds {
             connections_max: size(config.server.connections_max),
             header_read_timeout: Duration::from_secs(config.server.header_read_timeout_secs),
+            write_timeout: Duration::from_secs(config.server.request_timeout_secs),
         },
         shutdown_deadline: Duration::from_secs(config.server.shutdown_deadline_secs),
     })
@@ -308,20 +311,26 @@ fn workers(
     Ok(endpoints.iter().map(worker).collect())
 }
 
-/// A number in `[0, 1)`: the random bits of a version 7 UUID.
+/// A number in `[0, 1)`, from the system's source of chance. One that fails is no reason to stop
+/// sending: without chance the waits are of their mean length.
 fn chance() -> f64 {
     const BITS: u32 = 53;
-    let random = uuid::Uuid::now_v7().as_u128() & ((1 << BITS) - 1);
-    random as f64 / (1_u64 << BITS) as f64
+    let random = getrandom::u64().unwrap_or(1 << 63);
+    (random >> (u64::BITS - BITS)) as f64 / (1_u64 << BITS) as f64
 }
 
-fn bounds(config: &Config) -> Bounds {
+fn bounds(config: &Config, address: SocketAddr) -> Bounds {
     let (server, limits) = (&config.server, &config.limits);
     Bounds {
         request_body_bytes_max: server.request_body_bytes_max,
         decoded_body_bytes_max: server.decoded_body_bytes_max,
         request_timeout: Duration::from_secs(server.request_timeout_secs),
         long_poll_max: Duration::from_secs(server.long_poll_secs_max),
+        // Elsewhere who calls is asked by what stands in front, which answers to many names.
+        host_names: address
+            .ip()
+            .is_loopback()
+            .then(|| server.host_names.clone()),
         codec: codec::Limits {
             samples_per_request_max: size(limits.samples_per_request_max),
             label_count_max: size(limits.label_count_max),
@@ -347,4 +356,22 @@ fn engine_limits(limits: &daemon::Limits) -> engine::Limits {
 /// A number of the configuration as a size; its ranges keep it far below what a machine can count.
 fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chance_is_spread_over_its_whole_range_from_one_call_to_the_next() {
+        const DRAWS: usize = 1_000;
+        let mut eighths = [0; 8];
+        for _ in 0..DRAWS {
+            let draw = chance();
+            assert!((0.0..1.0).contains(&draw), "{draw}");
+            eighths[(draw * 8.0) as usize] += 1;
+        }
+        // 125 are expected in each; fewer than 50 come once in 10^13 runs.
+        assert!(eighths.iter().all(|count| *count > 50), "{eighths:?}");
+    }
 }

@@ -7,15 +7,18 @@
 pub mod analyses;
 pub mod body;
 pub mod events;
+pub mod json;
 pub mod link;
 pub mod listen;
 pub mod observe;
 pub mod openapi;
+pub mod origin;
 pub mod problem;
 pub mod query;
 pub mod routes;
 pub mod samples;
 pub mod service;
+pub mod stalled;
 pub mod start;
 pub mod verdicts;
 
@@ -51,6 +54,8 @@ pub struct Bounds {
     pub request_timeout: Duration,
     /// Longest wait of a long poll.
     pub long_poll_max: Duration,
+    /// Names under which davy may be called, besides addresses and `localhost`; `None` takes all.
+    pub host_names: Option<Vec<String>>,
     /// Limits of the samples themselves.
     pub codec: codec::Limits,
 }
@@ -73,6 +78,10 @@ pub struct Shared {
     pub ingest: samples::IngestBudget,
     /// Room for event streams.
     pub streams: Arc<Semaphore>,
+    /// Room for recordings that are being read.
+    pub recordings: Arc<Semaphore>,
+    /// Room for inline plans that are being read.
+    pub compiling: Arc<Semaphore>,
     /// Cancelled when the daemon begins to stop.
     pub stopping: CancellationToken,
     /// The OpenAPI document.

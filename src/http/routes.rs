@@ -107,6 +107,8 @@ fn start_analysis() -> Route {
             "plan_not_found",
             "change_incomplete",
             "arm_variable_missing",
+            "arm_variable_unknown",
+            "arms_alike",
             "idempotency_mismatch",
             "too_many_analyses",
             "unsupported_media_type",
@@ -256,7 +258,7 @@ fn read_recording() -> Route {
         headers: &[],
         request: None,
         answers: &[(200, "application/x-ndjson", text)],
-        problems: READING,
+        problems: &["analysis_not_found", "too_many_recordings"],
         timed: true,
         handler: get(analyses::recording),
     }

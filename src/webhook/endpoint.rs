@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::guard;
 use super::sign::Secret;
-use super::template::{Place, Template};
+use super::template::{self, Place, Template};
 use crate::config::daemon::{self, WebhookDecision, WebhookEvent, WebhookMethod};
 use crate::engine::{Event, EventKind};
 use crate::model::{Decision, Timestamp};
@@ -205,6 +205,9 @@ impl Endpoint {
         let address = self
             .url
             .render(&with_event(&verdict, &event), Place::Address);
+        if template::has_dot_segment(&address) {
+            return Err("a value makes the address leave its folder: a segment is . or ..".into());
+        }
         let url = Url::parse(&address)
             .map_err(|error| format!("the filled-in address is none: {error}"))?;
         if guard::host_is_refused(&url) {

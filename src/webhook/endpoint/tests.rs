@@ -191,3 +191,23 @@ fn a_template_can_call_anybody() {
         "sensitive"
     );
 }
+
+#[test]
+fn a_value_cannot_lead_the_address_elsewhere() {
+    let endpoint = build("url = \"https://host/hooks/{{change.id}}/done\"").expect("valid");
+    let now = Timestamp(1_764_000_000_000);
+    let mut event = started();
+    let mut prepare = |id: &str| {
+        let body = Arc::make_mut(&mut event.body);
+        body.change.id = Some(id.to_owned());
+        endpoint.prepare(&endpoint.delivery(&event), now)
+    };
+    assert_eq!(
+        prepare("a..b").expect("a name").url.as_str(),
+        "https://host/hooks/a..b/done"
+    );
+    for id in ["..", "."] {
+        let error = prepare(id).expect_err("it would lead elsewhere");
+        assert!(error.contains("leave its folder"), "{error}");
+    }
+}
