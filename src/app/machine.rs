@@ -202,11 +202,17 @@ impl Machine {
         let body = &event.body;
         let plan = self.metrics.plan_label(&body.plan);
         match event.kind {
-            EventKind::Started => self
-                .metrics
-                .analyses_started
-                .with_label_values(&[plan])
-                .inc(),
+            EventKind::Started => {
+                let started = &self.metrics.analyses_started;
+                started.with_label_values(&[plan]).inc();
+                let service = body.change.service.as_deref();
+                tracing::info!(
+                    analysis = event.analysis,
+                    plan = body.plan,
+                    service,
+                    "analysis started"
+                );
+            }
             EventKind::Look | EventKind::VerdictChanged | EventKind::WatchEnded => {}
             EventKind::WatchAlarm => {
                 tracing::warn!(
@@ -248,8 +254,9 @@ fn kind_of(input: &Input) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
     use super::*;
-    use crate::clock::ManualClock;
     use crate::config::plan_file::parse_plan;
     use crate::engine::{Limits, Start};
     use crate::store::memory::{Bounds, MemoryStore};
@@ -262,6 +269,29 @@ lateness: 1s
 metrics: {latency: {kind: latency}}
 checks: [{compare: latency, tolerance: 10%}]
 ";
+
+    /// A clock that stands until it is moved.
+    struct ManualClock {
+        unix_millis: AtomicI64,
+    }
+
+    impl ManualClock {
+        fn at(now: Timestamp) -> ManualClock {
+            ManualClock {
+                unix_millis: AtomicI64::new(now.millis()),
+            }
+        }
+
+        fn advance(&self, millis: i64) {
+            self.unix_millis.fetch_add(millis, Ordering::SeqCst);
+        }
+    }
+
+    impl Clock for ManualClock {
+        fn now(&self) -> Timestamp {
+            Timestamp(self.unix_millis.load(Ordering::SeqCst))
+        }
+    }
 
     fn machine(clock: &Arc<ManualClock>, runtime: &tokio::runtime::Runtime) -> Machine {
         let (_, inputs) = std::sync::mpsc::channel();

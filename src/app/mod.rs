@@ -7,6 +7,7 @@
 
 mod ending;
 pub mod machine;
+pub mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -45,8 +46,6 @@ const BACKOFF_FACTOR: f64 = 2.0;
 const RECORDINGS_BYTES_MAX: u64 = 1 << 30;
 /// Bytes of samples in work, all requests together; more where one request needs more.
 const INGEST_BYTES_MAX: u64 = 256 << 20;
-/// Bytes of a webhook's secret file.
-const SECRET_FILE_BYTES_MAX: u64 = 4_096;
 
 /// A daemon that is checked and bound, but answers nobody yet.
 pub struct Daemon {
@@ -83,8 +82,10 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
     let listener = TcpListener::bind(address).with_context(|| {
         format!("cannot listen on {address} (server.listen_address, server.port)")
     })?;
+    let outbox = store.clone() as Arc<dyn Outbox>;
     let shared = Arc::new(Shared {
         link,
+        outbox: outbox.clone(),
         store: store.clone(),
         watchers: watchers.clone(),
         metrics: metrics.clone(),
@@ -100,7 +101,6 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         ))),
         openapi: serde_json::to_vec_pretty(&openapi::document())?.into(),
     });
-    let outbox = store.clone() as Arc<dyn Outbox>;
     let machine = Machine {
         state: State::new(engine_limits(&config.limits)),
         inputs,
@@ -238,7 +238,7 @@ fn endpoints(entries: &[daemon::Webhook]) -> anyhow::Result<Vec<Arc<Endpoint>>> 
     let mut checked = Vec::new();
     let mut problems = Vec::new();
     for entry in entries {
-        match Endpoint::build(entry, read_secret) {
+        match Endpoint::build(entry, secrets::read) {
             Ok(endpoint) => checked.push(Arc::new(endpoint)),
             Err(found) => problems.extend(found.into_iter().map(|problem| {
                 let (name, key) = (&entry.name, problem.key);
@@ -253,25 +253,6 @@ fn endpoints(entries: &[daemon::Webhook]) -> anyhow::Result<Vec<Arc<Endpoint>>> 
         bail!("{}", problems.join("\n"));
     }
     Ok(checked)
-}
-
-fn read_secret(entry: &daemon::Webhook) -> Option<Result<String, String>> {
-    if let Some(name) = &entry.secret_env {
-        return Some(std::env::var(name).map_err(|error| format!("{name}: {error}")));
-    }
-    let path = entry.secret_file.as_ref()?;
-    let explain = |error: std::io::Error| format!("{}: {error}", path.display());
-    let bytes = match std::fs::metadata(path) {
-        Ok(metadata) => metadata.len(),
-        Err(error) => return Some(Err(explain(error))),
-    };
-    if bytes > SECRET_FILE_BYTES_MAX {
-        return Some(Err(format!(
-            "{}: {bytes} bytes are too many for a secret",
-            path.display()
-        )));
-    }
-    Some(std::fs::read_to_string(path).map_err(explain))
 }
 
 fn workers(

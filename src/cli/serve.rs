@@ -10,11 +10,13 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::app;
+use crate::app::{self, secrets};
 use crate::cli::exit::Exit;
 use crate::config::daemon::LogFormat;
-use crate::config::{Config, Sources, plans};
+use crate::config::layers::Places;
+use crate::config::{Config, Problems, Severity, Sources, plans};
 use crate::telemetry::{LogForm, start_log};
+use crate::webhook::rules;
 
 /// Arguments of `davy serve`.
 #[derive(Debug, Clone, Args)]
@@ -35,7 +37,7 @@ pub struct ServeArgs {
 /// # Errors
 /// Everything wrong with the configuration or the plans, or what kept the daemon from running.
 pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
-    let config = load(args)?;
+    let (config, places) = load(args)?;
     let form = match config.log.format {
         LogFormat::Text => LogForm::Text,
         LogFormat::Json => LogForm::Json,
@@ -44,7 +46,15 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "davy");
     let loaded =
         plans::load_directory(&config.plans.directory).map_err(|found| anyhow!("{found}"))?;
-    for warning in &loaded.warnings {
+    let names: Vec<String> = loaded.plans.keys().cloned().collect();
+    let found = rules::check(&config, &places, Some(&names), secrets::read);
+    if found
+        .iter()
+        .any(|problem| problem.severity == Severity::Error)
+    {
+        bail!("{}", Problems::sorted(found));
+    }
+    for warning in loaded.warnings.iter().chain(&found) {
         tracing::warn!(
             file = warning.file,
             line = warning.line,
@@ -75,14 +85,14 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
     ended.map(|()| Exit::Pass)
 }
 
-fn load(args: &ServeArgs) -> anyhow::Result<Config> {
+fn load(args: &ServeArgs) -> anyhow::Result<(Config, Places)> {
     // A variable that is not UTF-8 is none of ours: our names and values are plain text.
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let sources = Sources::gather(args.config.as_deref(), environment, args.set.clone())
         .map_err(|problems| anyhow!("{problems}"))?;
-    Config::load(&sources).map_err(|problems| anyhow!("{problems}"))
+    Config::load_located(&sources).map_err(|problems| anyhow!("{problems}"))
 }
 
 /// The file that says where the daemon listens; it is there for as long as the daemon is.

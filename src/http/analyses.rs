@@ -25,7 +25,7 @@ use super::samples::unexpected;
 use super::start;
 use crate::engine::{AnalysisView, Input};
 use crate::model::Outcome;
-use crate::store::{Filter, PAGE_MAX};
+use crate::store::Filter;
 
 /// Analyses on a page unless the caller says otherwise.
 pub const PAGE_DEFAULT: usize = 50;
@@ -161,11 +161,7 @@ pub async fn list(
         started_from: given.parse("started_from", time, query::instant)?,
         started_before: given.parse("started_before", time, query::instant)?,
     };
-    let limit = given.parse("limit", &format!("a number from 1 to {PAGE_MAX}"), |text| {
-        text.parse()
-            .ok()
-            .filter(|limit| (1..=PAGE_MAX).contains(limit))
-    })?;
+    let limit = query::limit(&given)?;
     let cursor = given.parse("cursor", "the `next` of an earlier page", query::cursor)?;
     let limit = limit.unwrap_or(PAGE_DEFAULT);
     let page = shared.store.list(&filter, cursor.as_ref(), limit).await?;

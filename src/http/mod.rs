@@ -6,6 +6,7 @@
 
 pub mod analyses;
 pub mod body;
+pub mod dead_letters;
 pub mod events;
 pub mod json;
 pub mod link;
@@ -37,8 +38,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::codec;
 use crate::plan::Plan;
-use crate::store::Store;
 use crate::store::watch::Watchers;
+use crate::store::{Outbox, Store};
 use crate::telemetry::Metrics;
 use link::EngineLink;
 use problem::Problem;
@@ -66,6 +67,8 @@ pub struct Shared {
     pub link: EngineLink,
     /// Where answers are read.
     pub store: Arc<dyn Store>,
+    /// Where notifications wait, and where those that were given up are kept.
+    pub outbox: Arc<dyn Outbox>,
     /// Who waits for what.
     pub watchers: Arc<Watchers>,
     /// What is counted.

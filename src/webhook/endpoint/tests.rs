@@ -69,10 +69,10 @@ fn what_is_wrong_is_found_at_start() {
         (
             "url = \"http://{{change.id}}.example.org/\"",
             "url",
-            "fixed host",
+            "in the host",
         ),
         ("url = \"ftp://example.org/\"", "url", "http"),
-        ("url = \"example.org/hook\"", "url", "fixed host"),
+        ("url = \"example.org/hook\"", "url", "not an address"),
         (
             "url = \"http://example.org/{{chnge.id}}\"",
             "url",
@@ -85,13 +85,18 @@ fn what_is_wrong_is_found_at_start() {
         ),
         (
             "url = \"http://example.org/\"\nheaders = {\"webhook-id\" = \"1\"}",
-            "headers",
+            "headers.webhook-id",
             "itself",
         ),
         (
             "url = \"http://example.org/\"\nheaders = {\"a b\" = \"1\"}",
-            "headers",
-            "header name",
+            "headers.a b",
+            "header's name",
+        ),
+        (
+            "url = \"http://example.org/a/../b\"",
+            "url",
+            "segment that is . or ..",
         ),
     ];
     for (toml, key, says) in table {
@@ -111,7 +116,23 @@ fn what_is_wrong_is_found_at_start() {
         |_| Some(Ok("hunter2".into())),
     );
     let problems = bad_secret.expect_err("no whsec_");
+    assert_eq!(problems[0].key, "secret_file");
     assert!(!format!("{problems:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_problem_names_the_key_that_was_written() {
+    let missing = Endpoint::build(
+        &entry(&format!(
+            "{EVENTS}url = \"http://example.org/\"\nsecret_env = \"NOT_SET\""
+        )),
+        |_| Some(Err("NOT_SET: environment variable not found".into())),
+    );
+    assert_eq!(missing.expect_err("no secret")[0].key, "secret_env");
+    let never = entry("url = \"http://example.org/\"\nevents = [\"analysis.overridden\"]");
+    let never = Endpoint::build(&never, |_| None).expect_err("never sent");
+    assert_eq!(never[0].key, "events[0]");
+    assert!(never[0].message.contains("not available in this version"));
 }
 
 #[test]
