@@ -322,3 +322,28 @@ fn within(name: &str, text: Option<&str>) -> Result<(), Problem> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_recording_is_copied_a_chunk_at_a_time_and_keeps_its_room_until_the_last() {
+        let rooms = Arc::new(Semaphore::new(1));
+        let room = rooms.clone().try_acquire_owned().expect("it is free");
+        let line: Arc<str> = "x".repeat(RECORDING_CHUNK_BYTES / 2).into();
+        let lines = vec![line.clone(); 5];
+        let mut stream = std::pin::pin!(chunks(lines, room));
+        let mut sent = Vec::new();
+        while let Some(Ok(chunk)) = stream.next().await {
+            assert_eq!(rooms.available_permits(), 0);
+            sent.push(chunk);
+        }
+        assert_eq!(rooms.available_permits(), 1);
+        assert_eq!(sent.len(), 3, "two lines a chunk");
+        assert_eq!(sent.concat(), format!("{line}\n").repeat(5));
+    }
+}

@@ -10,6 +10,7 @@ use davy::cli::schema::{self, SchemaOf};
 use davy::config::daemon::{LogFormat, WebhookDecision, WebhookEvent, WebhookMethod};
 use davy::config::layers::{self, DEFAULT_TOML};
 use davy::config::{Config, Sources};
+use davy::webhook::rules;
 use proptest::prelude::*;
 
 use crate::support::project_root;
@@ -24,7 +25,11 @@ fn sources(file: &str, environment: &[(&str, &str)], overrides: &[&str]) -> Sour
 }
 
 fn told(sources: &Sources) -> Vec<String> {
-    let problems = Config::load(sources).expect_err("problems").items;
+    let problems = match Config::load_located(sources) {
+        Err(problems) => problems.items,
+        Ok((config, places)) => rules::check(&config, &places, None, |_| None),
+    };
+    assert!(!problems.is_empty(), "it has problems");
     let told = |p: &davy::config::Problem| {
         let help = p.help.as_deref().unwrap_or("");
         format!(
@@ -55,7 +60,7 @@ fn the_defaults_are_what_the_documentation_says() {
     assert_eq!(config.webhooks, []);
     // The default file is itself a sound file: every key known, every value in range.
     assert_eq!(
-        layers::check_config_file("default.toml", DEFAULT_TOML),
+        layers::check_config_file("default.toml", DEFAULT_TOML).map(|(config, _)| config),
         Ok(config)
     );
 }
@@ -397,6 +402,93 @@ fn check_tells_all_problems_of_all_files() {
     let (_, text) = checked(&paths[1..2], OutputForm::Text);
     assert!(text.contains("bad.yaml:2:1: error: horizn: unknown key `horizn`\n    2 | horizn: 1h\n      | ^\n  help: did you mean `horizon`?"), "{text}");
     assert!(text.ends_with("5 errors, 0 warnings\n"), "{text}");
+}
+
+#[test]
+fn check_tells_what_serve_would_refuse_and_shows_nothing_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("walk.yaml"), crate::daemon::WALK).unwrap();
+    std::fs::write(at("secret"), "hunter2").unwrap();
+    let secret = format!("secret_file = {:?}", at("secret"));
+    let url = "https://h.example.com/x";
+    let cases = [
+        (
+            url,
+            "http://169.254.169.254/T0KEN",
+            "3:7: error: webhooks[0].url: the address is one of a metadata",
+        ),
+        (
+            url,
+            "https://h.example.com/T0KEN/{{chnge.id}}",
+            "3:7: error: webhooks[0].url: a notification has no field `chnge.id`",
+        ),
+        (
+            "secret_file",
+            "headers = {webhook-foo = \"T0KEN\"}\nsecret_file",
+            "5:26: error: webhooks[0].headers.webhook-foo: davy sets",
+        ),
+        (
+            "secret_file",
+            "body_template = \"{{verdct}}\"\nsecret_file",
+            "5:17: error: webhooks[0].body_template: a notification has no",
+        ),
+        (
+            "secret_file",
+            "body_template = \"{{\"\nsecret_file",
+            "5:17: error: webhooks[0].body_template: a placeholder is not",
+        ),
+        (
+            "secret_file = \"/s\"",
+            &secret,
+            "5:15: error: webhooks[0].secret_file: the secret does not begin",
+        ),
+        (
+            "name = \"w\"",
+            "name = \"w.1\"",
+            "2:8: error: webhooks[0].name: `w.1` cannot name",
+        ),
+        (
+            "verdict.final",
+            "analysis.overridden",
+            "4:11: error: webhooks[0].events[0]: analysis.overridden is not available",
+        ),
+        (
+            "secret_file",
+            "plans = [\"wlak\"]\nsecret_file",
+            "5:10: warning: webhooks[0].plans[0]: no plan of the folder",
+        ),
+        (
+            "https://h.example.com/x\"",
+            "https://h.example.com/T0KEN",
+            ": error: ",
+        ),
+    ];
+    for (from, to, expected) in cases {
+        let text = format!(
+            "{}\n[plans]\ndirectory = {:?}\n",
+            WEBHOOK.replacen(from, to, 1),
+            folder.path()
+        );
+        std::fs::write(at("davy.toml"), text).unwrap();
+        let (exit, report) = checked(&[at("davy.toml")], OutputForm::Text);
+        assert!(
+            report.contains(&format!("davy.toml:{expected}")) || expected == ": error: ",
+            "{to}: {report}"
+        );
+        let warns = expected.contains("warning");
+        assert_eq!(
+            exit,
+            if warns { Exit::Pass } else { Exit::Error },
+            "{report}"
+        );
+        for hidden in ["hunter2", "T0KEN"] {
+            assert!(
+                !report.contains(hidden),
+                "{to}: {hidden} is shown: {report}"
+            );
+        }
+    }
 }
 
 proptest! {

@@ -12,6 +12,7 @@ mod demo;
 mod engine_life;
 mod engine_reference;
 mod http;
+mod http_refusals;
 mod ingest;
 mod judge;
 mod machine;
