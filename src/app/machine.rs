@@ -113,17 +113,7 @@ impl Machine {
         let mut wake = BTreeSet::new();
         for effect in effects {
             match effect {
-                Effect::Started {
-                    analysis,
-                    existing,
-                    superseded,
-                } => {
-                    answer = Answer::Started {
-                        analysis,
-                        existing,
-                        superseded,
-                    };
-                }
+                started @ Effect::Started { .. } => answer = answer_of_start(started),
                 Effect::Refused(refusal) => answer = Answer::Refused(refusal),
                 Effect::Ingested(ingested) => answer = Answer::Ingested(ingested),
                 Effect::Changed(view) => {
@@ -146,13 +136,7 @@ impl Machine {
                 Effect::Record { analysis, line } => {
                     commit.writes.push(Write::Record { analysis, line });
                 }
-                Effect::Looked { due } => {
-                    // The clock is read again: one input can close ticks of many analyses, and the
-                    // last of them has waited for all the others.
-                    let late = self.clock.now().since(due).max(0);
-                    self.metrics.looks.inc();
-                    self.metrics.looks_late.observe(late as f64 / 1000.0);
-                }
+                Effect::Looked { due } => self.count_look(due),
                 Effect::Forgotten { analysis } => {
                     self.running.remove(&analysis);
                     forgotten.push(analysis.clone());
@@ -198,6 +182,14 @@ impl Machine {
         }
     }
 
+    /// The clock is read again: one input can close ticks of many analyses, and the last of them
+    /// has waited for all the others.
+    fn count_look(&self, due: Timestamp) {
+        let late = self.clock.now().since(due).max(0);
+        self.metrics.looks.inc();
+        self.metrics.looks_late.observe(late as f64 / 1000.0);
+    }
+
     fn count(&self, event: &engine::Event) {
         let body = &event.body;
         let plan = self.metrics.plan_label(&body.plan);
@@ -238,6 +230,21 @@ impl Machine {
                 );
             }
         }
+    }
+}
+
+fn answer_of_start(effect: Effect) -> Answer {
+    match effect {
+        Effect::Started {
+            analysis,
+            existing,
+            superseded,
+        } => Answer::Started {
+            analysis,
+            existing,
+            superseded,
+        },
+        _ => Answer::Done,
     }
 }
 

@@ -160,9 +160,10 @@ checks: [{compare: latency, tolerance: 20%, min_samples: 5}]
 
     #[test]
     fn what_is_watched_after_its_pass_goes_on_until_the_watch_is_over() {
-        let mut state = run(&format!(
-            "{PLAN}watch: {{for: 10s, false_alarms_every: 30d}}\n"
-        ));
+        let mut state = run(
+            &format!("{PLAN}watch: {{for: 10s, false_alarms_every: 30d}}\n"),
+            5,
+        );
         // A comparison of equals at this tolerance passes within a few ticks.
         let mut tick = 5;
         while !state.analyses["x"].is_final() {

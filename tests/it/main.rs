@@ -7,6 +7,7 @@ mod backtest;
 mod calibration;
 mod compare;
 mod config;
+mod config_webhooks;
 mod daemon;
 mod demo;
 mod engine_life;
