@@ -96,7 +96,8 @@ fn later_layers_win() {
 fn the_example_is_sound_and_says_what_it_says() {
     let path = project_root().join("config/davy.toml");
     let text = layers::read_file(&path).unwrap();
-    let config = layers::check_config_file("davy.toml", &text).unwrap_or_else(|p| panic!("{p}"));
+    let (config, _) =
+        layers::check_config_file("davy.toml", &text).unwrap_or_else(|p| panic!("{p}"));
     let [deployer, on_call] = config.webhooks.as_slice() else {
         panic!("two webhooks")
     };
