@@ -72,7 +72,8 @@ async fn arms_that_cannot_be_told_apart_are_refused() {
 async fn a_plan_s_regexes_have_a_size_together() {
     let daemon = TestDaemon::start().await;
     let metrics = |count: usize| -> String {
-        let metric = |n| format!("  m{n}: {{kind: latency, select: 'm{n}{{l=~\"\\w{{10}}\"}}'}}\n");
+        let metric =
+            |n| format!("  m{n}: {{kind: latency, select: 'm{n}{{l=~\"[a-z]{{3000}}\"}}'}}\n");
         (0..count).map(metric).collect()
     };
     let arms = json!({"baseline": "1", "canary": "2"});
