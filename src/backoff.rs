@@ -12,28 +12,15 @@ pub const DELAY_SECS_MAX: u64 = 7 * 24 * 3_600;
 /// The largest growth from one attempt to the next. At 10 five attempts span four decades.
 pub const FACTOR_MAX: f64 = 10.0;
 
-/// How much of a wait is left to chance, so that callers who failed together return apart.
-///
-/// Both forms are in M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Jitter {
-    /// Uniform from zero to the ceiling: spreads best, may retry at once.
-    #[default]
-    Full,
-    /// Half the ceiling, the other half uniform: never earlier than `ceiling / 2`.
-    Equal,
-}
-
 /// A checked policy: `0 < initial <= max <= DELAY_SECS_MAX`, `1 <= factor <= FACTOR_MAX`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Backoff {
     initial: Duration,
     max: Duration,
     factor: f64,
-    jitter: Jitter,
 }
 
-/// Why a policy was refused. [`BackoffError::help`] is the fix.
+/// Why a policy was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Error)]
 pub enum BackoffError {
     /// The first wait is zero: every attempt would follow at once.
@@ -61,28 +48,6 @@ pub enum BackoffError {
     },
 }
 
-impl BackoffError {
-    /// A stable code for machines.
-    pub fn code(&self) -> &'static str {
-        match self {
-            BackoffError::InitialZero => "backoff_initial_zero",
-            BackoffError::MaxBelowInitial { .. } => "backoff_max_below_initial",
-            BackoffError::MaxTooLong { .. } => "backoff_max_too_long",
-            BackoffError::Factor { .. } => "backoff_factor",
-        }
-    }
-
-    /// What to write instead.
-    pub fn help(&self) -> &'static str {
-        match self {
-            BackoffError::InitialZero => "give a first wait above zero, such as 500 ms",
-            BackoffError::MaxBelowInitial { .. } => "raise the longest wait or lower the first",
-            BackoffError::MaxTooLong { .. } => "give at most a week; check the unit",
-            BackoffError::Factor { .. } => "2 doubles the wait at every attempt",
-        }
-    }
-}
-
 impl Backoff {
     /// A policy with full jitter: the n-th wait (from 0) is at most `initial * factor^n`, at most
     /// `max`.
@@ -106,13 +71,7 @@ impl Backoff {
             initial,
             max,
             factor,
-            jitter: Jitter::Full,
         })
-    }
-
-    /// The same policy with another jitter.
-    pub fn with_jitter(self, jitter: Jitter) -> Backoff {
-        Backoff { jitter, ..self }
     }
 
     /// The longest wait before retry `attempt`: `min(max, initial * factor^attempt)`, truncated to
@@ -130,18 +89,15 @@ impl Backoff {
 
 /// The wait before retry `attempt` (0 is the first), for one `random` number in `[0, 1)`.
 ///
-/// [`Jitter::Full`] gives `random * ceiling`, [`Jitter::Equal`] `(1 + random)/2 * ceiling`. A
-/// `random` outside `[0, 1)` is pulled to the nearer end, and a NaN waits the whole ceiling: a
-/// broken source of chance must not turn into a hammer.
+/// It is `random * ceiling`, "full jitter", so that callers who failed together return apart (M.
+/// Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). A `random` outside
+/// `[0, 1)` is pulled to the nearer end, and a NaN waits the whole ceiling: a broken source of
+/// chance must not turn into a hammer.
 pub fn delay(attempt: u32, policy: &Backoff, random: f64) -> Duration {
-    let random = if random.is_nan() {
+    let share = if random.is_nan() {
         1.0
     } else {
         random.clamp(0.0, 1.0)
-    };
-    let share = match policy.jitter {
-        Jitter::Full => random,
-        Jitter::Equal => 0.5 + 0.5 * random,
     };
     let ceiling = policy.ceiling(attempt);
     Duration::from_nanos((ceiling.as_nanos() as f64 * share) as u64).min(ceiling)
@@ -170,39 +126,33 @@ mod tests {
 
     #[test]
     fn jitter_takes_the_stated_share() {
-        let full = doubling();
-        let equal = doubling().with_jitter(Jitter::Equal);
-        assert_eq!(delay(1, &full, 0.0), Duration::ZERO);
-        assert_eq!(delay(1, &full, 0.25), Duration::from_millis(250));
-        assert_eq!(delay(1, &equal, 0.0), Duration::from_millis(500));
-        assert_eq!(delay(1, &equal, 0.25), Duration::from_millis(625));
+        assert_eq!(delay(1, &doubling(), 0.0), Duration::ZERO);
+        assert_eq!(delay(1, &doubling(), 0.25), Duration::from_millis(250));
     }
 
     #[test]
-    fn a_policy_that_makes_no_sense_is_refused_with_its_code() {
+    fn a_policy_that_makes_no_sense_is_refused() {
         let (half, minute) = (Duration::from_millis(500), Duration::from_secs(60));
         let week = Duration::from_secs(DELAY_SECS_MAX);
-        let code = |initial, max, factor| Backoff::new(initial, max, factor).map_err(|e| e.code());
+        let past = week + Duration::from_nanos(1);
+        let error = |initial, max, factor| Backoff::new(initial, max, factor).err();
         assert_eq!(
-            code(Duration::ZERO, minute, 2.0).err(),
-            Some("backoff_initial_zero")
+            error(Duration::ZERO, minute, 2.0),
+            Some(BackoffError::InitialZero)
         );
-        assert_eq!(
-            code(minute, half, 2.0).err(),
-            Some("backoff_max_below_initial")
-        );
+        let (initial, max) = (minute, half);
+        let below = BackoffError::MaxBelowInitial { initial, max };
+        assert_eq!(error(minute, half, 2.0), Some(below));
         // At the limit, and one past it.
-        assert!(code(half, week, 2.0).is_ok());
-        assert_eq!(
-            code(half, week + Duration::from_nanos(1), 2.0).err(),
-            Some("backoff_max_too_long")
-        );
-        assert!(code(half, minute, 1.0).is_ok());
-        assert!(code(half, minute, FACTOR_MAX).is_ok());
+        assert_eq!(error(half, week, 2.0), None);
+        let long = BackoffError::MaxTooLong { max: past };
+        assert_eq!(error(half, past, 2.0), Some(long));
+        assert_eq!(error(half, minute, 1.0), None);
+        assert_eq!(error(half, minute, FACTOR_MAX), None);
         for factor in [0.999, 10.001, f64::NAN, f64::INFINITY, -2.0] {
-            assert_eq!(
-                code(half, minute, factor).err(),
-                Some("backoff_factor"),
+            let refused = error(half, minute, factor);
+            assert!(
+                matches!(refused, Some(BackoffError::Factor { .. })),
                 "{factor}"
             );
         }
@@ -229,10 +179,7 @@ mod tests {
         ) {
             let ceiling = policy.ceiling(attempt);
             prop_assert!(ceiling >= policy.initial && ceiling <= policy.max);
-            let full = delay(attempt, &policy, random);
-            let equal = delay(attempt, &policy.with_jitter(Jitter::Equal), random);
-            prop_assert!(full <= ceiling);
-            prop_assert!(equal >= ceiling / 2 && equal <= ceiling);
+            prop_assert!(delay(attempt, &policy, random) <= ceiling);
         }
 
         #[test]

@@ -130,6 +130,11 @@ impl Window {
         self.tick_values_max
     }
 
+    /// Gives back what open ticks hold: nobody will close them.
+    pub fn forget_open(&mut self) {
+        self.open = BTreeMap::new();
+    }
+
     /// Goes on for so many ticks after those closed so far.
     pub fn go_on_for(&mut self, ticks: usize) {
         self.looks = self.next + ticks;

@@ -114,9 +114,7 @@ impl Machine {
         let mut wake = BTreeSet::new();
         for effect in effects {
             match effect {
-                Effect::Started { analysis, existing } => {
-                    answer = Answer::Started { analysis, existing };
-                }
+                started @ Effect::Started { .. } => answer = answer_of_start(started),
                 Effect::Refused(refusal) => answer = Answer::Refused(refusal),
                 Effect::Ingested(ingested) => answer = Answer::Ingested(ingested),
                 Effect::Changed(view) => {
@@ -139,13 +137,7 @@ impl Machine {
                 Effect::Record { analysis, line } => {
                     commit.writes.push(Write::Record { analysis, line });
                 }
-                Effect::Looked { due } => {
-                    // The clock is read again: one input can close ticks of many analyses, and the
-                    // last of them has waited for all the others.
-                    let late = self.clock.now().since(due).max(0);
-                    self.metrics.looks.inc();
-                    self.metrics.looks_late.observe(late as f64 / 1000.0);
-                }
+                Effect::Looked { due } => self.count_look(due),
                 Effect::Forgotten { analysis } => {
                     self.metrics.limit("retained_analyses");
                     self.running.remove(&analysis);
@@ -200,15 +192,29 @@ impl Machine {
         }
     }
 
+    /// The clock is read again: one input can close ticks of many analyses, and the last of them
+    /// has waited for all the others.
+    fn count_look(&self, due: Timestamp) {
+        let late = self.clock.now().since(due).max(0);
+        self.metrics.looks.inc();
+        self.metrics.looks_late.observe(late as f64 / 1000.0);
+    }
+
     fn count(&self, event: &engine::Event) {
         let body = &event.body;
         let plan = self.metrics.plan_label(&body.plan);
         match event.kind {
-            EventKind::Started => self
-                .metrics
-                .analyses_started
-                .with_label_values(&[plan])
-                .inc(),
+            EventKind::Started => {
+                let started = &self.metrics.analyses_started;
+                started.with_label_values(&[plan]).inc();
+                let service = body.change.service.as_deref();
+                tracing::info!(
+                    analysis = event.analysis,
+                    plan = body.plan,
+                    service,
+                    "analysis started"
+                );
+            }
             EventKind::Look | EventKind::VerdictChanged | EventKind::WatchEnded => {}
             EventKind::WatchAlarm => {
                 tracing::warn!(
@@ -237,6 +243,21 @@ impl Machine {
     }
 }
 
+fn answer_of_start(effect: Effect) -> Answer {
+    match effect {
+        Effect::Started {
+            analysis,
+            existing,
+            superseded,
+        } => Answer::Started {
+            analysis,
+            existing,
+            superseded,
+        },
+        _ => Answer::Done,
+    }
+}
+
 fn kind_of(input: &Input) -> &'static str {
     match input {
         Input::Start(_) => "start",
@@ -250,8 +271,9 @@ fn kind_of(input: &Input) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
     use super::*;
-    use crate::clock::ManualClock;
     use crate::config::plan_file::parse_plan;
     use crate::engine::{Limits, Start};
     use crate::store::memory::{Bounds, MemoryStore};
@@ -264,6 +286,29 @@ lateness: 1s
 metrics: {latency: {kind: latency}}
 checks: [{compare: latency, tolerance: 10%}]
 ";
+
+    /// A clock that stands until it is moved.
+    struct ManualClock {
+        unix_millis: AtomicI64,
+    }
+
+    impl ManualClock {
+        fn at(now: Timestamp) -> ManualClock {
+            ManualClock {
+                unix_millis: AtomicI64::new(now.millis()),
+            }
+        }
+
+        fn advance(&self, millis: i64) {
+            self.unix_millis.fetch_add(millis, Ordering::SeqCst);
+        }
+    }
+
+    impl Clock for ManualClock {
+        fn now(&self) -> Timestamp {
+            Timestamp(self.unix_millis.load(Ordering::SeqCst))
+        }
+    }
 
     fn machine(clock: &Arc<ManualClock>, runtime: &tokio::runtime::Runtime) -> Machine {
         let (_, inputs) = std::sync::mpsc::channel();

@@ -2,9 +2,12 @@
 //!
 //! Owns the order of things. Nothing listens before everything that can be wrong was checked;
 //! `ready` is said once, when everything listens; the end comes with a deadline. What the parts do
-//! is theirs. Next: [`machine`], the engine's thread.
+//! is theirs. Next: [`machine`], the engine's
+//! thread; `ending`, how long each part of the end may take.
 
+mod ending;
 pub mod machine;
+pub mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -13,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum_server::Handle;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,7 +28,7 @@ use crate::engine::{self, State};
 use crate::http::budget::{self, IngestBudget};
 use crate::http::link::EngineLink;
 use crate::http::listen::SocketBounds;
-use crate::http::{Bounds, Shared, listen, openapi, router};
+use crate::http::{Bounds, Shared, analyses, listen, openapi, router, start};
 use crate::model::Millis;
 use crate::plan::Plan;
 use crate::store::memory::{self, MemoryStore};
@@ -34,6 +37,7 @@ use crate::store::{Outbox, Store};
 use crate::telemetry::Metrics;
 use crate::webhook::endpoint::Endpoint;
 use crate::webhook::worker::{Policy, Worker, client};
+use ending::{Deadline, Drain};
 use machine::Machine;
 
 /// How much longer each wait between webhook attempts is than the one before.
@@ -42,8 +46,6 @@ const BACKOFF_FACTOR: f64 = 2.0;
 const RECORDINGS_BYTES_MAX: u64 = 1 << 30;
 /// Bytes of samples in work, all requests together; more where one request needs more.
 const INGEST_BYTES_MAX: u64 = 256 << 20;
-/// Bytes of a webhook's secret file.
-const SECRET_FILE_BYTES_MAX: u64 = 4_096;
 
 /// A daemon that is checked and bound, but answers nobody yet.
 pub struct Daemon {
@@ -51,6 +53,7 @@ pub struct Daemon {
     shared: Arc<Shared>,
     machine: Machine,
     workers: Vec<Worker>,
+    outbox: Arc<dyn Outbox>,
     socket: SocketBounds,
     shutdown_deadline: Duration,
 }
@@ -79,14 +82,18 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
     let listener = TcpListener::bind(address).with_context(|| {
         format!("cannot listen on {address} (server.listen_address, server.port)")
     })?;
+    let outbox = store.clone() as Arc<dyn Outbox>;
     let shared = Arc::new(Shared {
         link,
+        outbox: outbox.clone(),
         store: store.clone(),
         watchers: watchers.clone(),
         metrics: metrics.clone(),
         plans,
-        bounds: bounds(config),
+        bounds: bounds(config, address),
         streams: Arc::new(Semaphore::new(size(config.limits.sse_clients_max))),
+        recordings: Arc::new(Semaphore::new(analyses::RECORDING_READS_MAX)),
+        compiling: Arc::new(Semaphore::new(start::COMPILING_MAX)),
         stopping: CancellationToken::new(),
         ingest: IngestBudget::new(INGEST_BYTES_MAX.max(budget::bytes_in_work(
             config.server.request_body_bytes_max,
@@ -111,9 +118,11 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         shared,
         machine,
         workers,
+        outbox,
         socket: SocketBounds {
             connections_max: size(config.server.connections_max),
             header_read_timeout: Duration::from_secs(config.server.header_read_timeout_secs),
+            write_timeout: Duration::from_secs(config.server.request_timeout_secs),
         },
         shutdown_deadline: Duration::from_secs(config.server.shutdown_deadline_secs),
     })
@@ -131,10 +140,12 @@ impl Daemon {
     }
 
     /// Serves until `stop`, then drains: no new connections, streams and long polls end, requests
-    /// under way finish, waiting notifications are tried once more. All within the deadline.
+    /// under way finish, the engine takes what is queued, notifications that are due are tried once
+    /// more. One deadline holds for all of it; what is not done by then is logged and lost. The
+    /// engine's thread may outlive this: it ends with the process.
     ///
     /// # Errors
-    /// When the socket fails or the engine's thread cannot be started.
+    /// When the socket fails, the engine's thread cannot be started, or it panicked.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let address = self.address()?;
         let Daemon {
@@ -142,16 +153,20 @@ impl Daemon {
             shared,
             machine,
             workers,
+            outbox,
             socket,
             shutdown_deadline,
         } = self;
         // Without its engine the daemon can only refuse: however the thread ends, so does all else.
         let engine_ends = stop.clone().drop_guard();
-        let engine = std::thread::Builder::new()
+        let (engine_ended, engine) = oneshot::channel();
+        std::thread::Builder::new()
             .name("davy-engine".into())
             .spawn(move || {
                 let _stop_all = engine_ends;
                 machine.run();
+                // Nobody listens after the deadline.
+                let _ = engine_ended.send(());
             })
             .context("cannot start the engine's thread")?;
         let delivering = TaskTracker::new();
@@ -169,13 +184,15 @@ impl Daemon {
             async move {
                 stop.cancelled().await;
                 tracing::info!(deadline_secs = shutdown_deadline.as_secs(), "stopping");
+                let deadline = Deadline::after(shutdown_deadline);
                 stopping.cancel();
-                handle.graceful_shutdown(Some(shutdown_deadline));
+                handle.graceful_shutdown(Some(deadline.for_requests()));
+                deadline
             }
         };
         tracing::info!(%address, "ready");
-        let serving = listen::serve(listener, router, &socket, metrics, handle);
-        let (served, ()) = tokio::join!(
+        let serving = listen::serve(listener, router, &socket, metrics.clone(), handle);
+        let (served, deadline) = tokio::join!(
             async {
                 let served = serving.await;
                 // A socket that failed ends the daemon too.
@@ -184,23 +201,17 @@ impl Daemon {
             },
             ending
         );
+        let ended = Drain {
+            engine,
+            delivering,
+            workers_stop,
+            outbox,
+            metrics,
+        }
+        .until(&deadline)
+        .await;
         served.context("serving failed")?;
-        workers_stop.cancel();
-        if tokio::time::timeout(shutdown_deadline, delivering.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!("webhooks were still waiting at the deadline");
-        }
-        // The router is gone and with it every sender, so the engine's thread ends by itself.
-        let ended = tokio::task::spawn_blocking(move || engine.join());
-        match tokio::time::timeout(shutdown_deadline, ended).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(_) => bail!("the engine's thread panicked"),
-            Err(_) => tracing::warn!("the engine was still busy at the deadline"),
-        }
-        tracing::info!("stopped");
-        Ok(())
+        ended
     }
 }
 
@@ -227,7 +238,7 @@ fn endpoints(entries: &[daemon::Webhook]) -> anyhow::Result<Vec<Arc<Endpoint>>> 
     let mut checked = Vec::new();
     let mut problems = Vec::new();
     for entry in entries {
-        match Endpoint::build(entry, read_secret) {
+        match Endpoint::build(entry, secrets::read) {
             Ok(endpoint) => checked.push(Arc::new(endpoint)),
             Err(found) => problems.extend(found.into_iter().map(|problem| {
                 let (name, key) = (&entry.name, problem.key);
@@ -242,25 +253,6 @@ fn endpoints(entries: &[daemon::Webhook]) -> anyhow::Result<Vec<Arc<Endpoint>>> 
         bail!("{}", problems.join("\n"));
     }
     Ok(checked)
-}
-
-fn read_secret(entry: &daemon::Webhook) -> Option<Result<String, String>> {
-    if let Some(name) = &entry.secret_env {
-        return Some(std::env::var(name).map_err(|error| format!("{name}: {error}")));
-    }
-    let path = entry.secret_file.as_ref()?;
-    let explain = |error: std::io::Error| format!("{}: {error}", path.display());
-    let bytes = match std::fs::metadata(path) {
-        Ok(metadata) => metadata.len(),
-        Err(error) => return Some(Err(explain(error))),
-    };
-    if bytes > SECRET_FILE_BYTES_MAX {
-        return Some(Err(format!(
-            "{}: {bytes} bytes are too many for a secret",
-            path.display()
-        )));
-    }
-    Some(std::fs::read_to_string(path).map_err(explain))
 }
 
 fn workers(
@@ -300,14 +292,15 @@ fn workers(
     Ok(endpoints.iter().map(worker).collect())
 }
 
-/// A number in `[0, 1)`: the random bits of a version 7 UUID.
+/// A number in `[0, 1)`, from the system's source of chance. One that fails is no reason to stop
+/// sending: without chance the waits are of their mean length.
 fn chance() -> f64 {
     const BITS: u32 = 53;
-    let random = uuid::Uuid::now_v7().as_u128() & ((1 << BITS) - 1);
-    random as f64 / (1_u64 << BITS) as f64
+    let random = getrandom::u64().unwrap_or(1 << 63);
+    (random >> (u64::BITS - BITS)) as f64 / (1_u64 << BITS) as f64
 }
 
-fn bounds(config: &Config) -> Bounds {
+fn bounds(config: &Config, address: SocketAddr) -> Bounds {
     let (server, limits) = (&config.server, &config.limits);
     Bounds {
         request_body_bytes_max: server.request_body_bytes_max,
@@ -315,6 +308,11 @@ fn bounds(config: &Config) -> Bounds {
         request_timeout: Duration::from_secs(server.request_timeout_secs),
         long_poll_max: Duration::from_secs(server.long_poll_secs_max),
         abandoned_after: Duration::from_secs(limits.abandoned_after_secs),
+        // Elsewhere who calls is asked by what stands in front, which answers to many names.
+        host_names: address
+            .ip()
+            .is_loopback()
+            .then(|| server.host_names.clone()),
         codec: codec::Limits {
             samples_per_request_max: size(limits.samples_per_request_max),
             label_count_max: size(limits.label_count_max),
@@ -340,4 +338,22 @@ fn engine_limits(limits: &daemon::Limits) -> engine::Limits {
 /// A number of the configuration as a size; its ranges keep it far below what a machine can count.
 fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chance_is_spread_over_its_whole_range_from_one_call_to_the_next() {
+        const DRAWS: usize = 1_000;
+        let mut eighths = [0; 8];
+        for _ in 0..DRAWS {
+            let draw = chance();
+            assert!((0.0..1.0).contains(&draw), "{draw}");
+            eighths[(draw * 8.0) as usize] += 1;
+        }
+        // 125 are expected in each; fewer than 50 come once in 10^13 runs.
+        assert!(eighths.iter().all(|count| *count > 50), "{eighths:?}");
+    }
 }

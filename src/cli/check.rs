@@ -10,10 +10,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use crate::app::secrets;
 use crate::cli::OutputForm;
 use crate::cli::exit::Exit;
+use crate::config::daemon::Webhook;
 use crate::config::plan_file::calibration::{is_calibration, parse_calibration};
 use crate::config::{Problem, ProblemCode, Problems, Severity, layers, plans};
+use crate::webhook::rules;
 
 /// Arguments of `davy check`.
 #[derive(Debug, Args)]
@@ -97,19 +100,7 @@ fn examine_file(path: &Path, plan_origins: &mut BTreeMap<String, PathBuf>, repor
         .extension()
         .is_some_and(|extension| extension == "toml")
     {
-        layers::read_file(path)
-            .and_then(|text| layers::check_config_file(&name, &text))
-            .map(|_| {
-                (
-                    Sound {
-                        file: name.clone(),
-                        plan: None,
-                        hash: None,
-                        looks: None,
-                    },
-                    Vec::new(),
-                )
-            })
+        examine_config(path, &name)
     } else if is_calibration(path) {
         plans::read_text(path)
             .and_then(|text| parse_calibration(&name, &text))
@@ -139,6 +130,31 @@ fn examine_file(path: &Path, plan_origins: &mut BTreeMap<String, PathBuf>, repor
         }
         Err(problems) => report.problems.extend(problems.items),
     }
+}
+
+/// The configuration by itself, then its webhooks as the daemon would start them. A secret that is
+/// not here is no problem here; one that is must be one.
+fn examine_config(path: &Path, name: &str) -> Result<(Sound, Vec<Problem>), Problems> {
+    let text = layers::read_file(path)?;
+    let (config, places) = layers::check_config_file(name, &text)?;
+    // Plans that cannot be read are told where they are checked.
+    let plans = plans::load_directory(&config.plans.directory).ok();
+    let plans: Option<Vec<String>> = plans.map(|loaded| loaded.plans.into_keys().collect());
+    let readable = |entry: &Webhook| secrets::read(entry).filter(Result::is_ok);
+    let found = rules::check(&config, &places, plans.as_deref(), readable);
+    if found
+        .iter()
+        .any(|problem| problem.severity == Severity::Error)
+    {
+        return Err(Problems::sorted(found));
+    }
+    let sound = Sound {
+        file: name.to_owned(),
+        plan: None,
+        hash: None,
+        looks: None,
+    };
+    Ok((sound, found))
 }
 
 fn examine_plan(

@@ -3,17 +3,20 @@
 //! Owns the arguments, the signals and the order of the start. The daemon itself is
 //! [`crate::app`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::app;
+use crate::app::{self, secrets};
 use crate::cli::exit::Exit;
 use crate::config::daemon::LogFormat;
-use crate::config::{Config, Sources, plans};
+use crate::config::layers::Places;
+use crate::config::{Config, Problems, Severity, Sources, plans};
 use crate::telemetry::{LogForm, start_log};
+use crate::webhook::rules;
 
 /// Arguments of `davy serve`.
 #[derive(Debug, Clone, Args)]
@@ -34,7 +37,7 @@ pub struct ServeArgs {
 /// # Errors
 /// Everything wrong with the configuration or the plans, or what kept the daemon from running.
 pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
-    let config = load(args)?;
+    let (config, places) = load(args)?;
     let form = match config.log.format {
         LogFormat::Text => LogForm::Text,
         LogFormat::Json => LogForm::Json,
@@ -43,7 +46,15 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "davy");
     let loaded =
         plans::load_directory(&config.plans.directory).map_err(|found| anyhow!("{found}"))?;
-    for warning in &loaded.warnings {
+    let names: Vec<String> = loaded.plans.keys().cloned().collect();
+    let found = rules::check(&config, &places, Some(&names), secrets::read);
+    if found
+        .iter()
+        .any(|problem| problem.severity == Severity::Error)
+    {
+        bail!("{}", Problems::sorted(found));
+    }
+    for warning in loaded.warnings.iter().chain(&found) {
         tracing::warn!(
             file = warning.file,
             line = warning.line,
@@ -55,50 +66,83 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
+        let signals = Signals::watch()?;
         let daemon = app::build(&config, loaded.plans)?;
         let address = daemon.address()?;
-        if let Some(path) = &args.ready_file {
-            write_whole(path, &format!("http://{address}\n"))
-                .with_context(|| format!("cannot write {}", path.display()))?;
-        }
+        let _ready = match &args.ready_file {
+            Some(path) => Some(ReadyFile::write(path, &format!("http://{address}\n"))?),
+            None => None,
+        };
         let stop = CancellationToken::new();
-        tokio::spawn(cancel_on_signal(stop.clone()));
-        daemon.run(stop).await
-    })?;
-    Ok(Exit::Pass)
+        tokio::select! {
+            ended = daemon.run(stop.clone()) => ended,
+            () = signals.second(stop) => bail!("told twice to stop, so it stopped at once"),
+        }
+    });
+    // Dropping it would wait for whatever blocks, past every deadline.
+    runtime.shutdown_background();
+    ended.map(|()| Exit::Pass)
 }
 
-fn load(args: &ServeArgs) -> anyhow::Result<Config> {
+fn load(args: &ServeArgs) -> anyhow::Result<(Config, Places)> {
     // A variable that is not UTF-8 is none of ours: our names and values are plain text.
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let sources = Sources::gather(args.config.as_deref(), environment, args.set.clone())
         .map_err(|problems| anyhow!("{problems}"))?;
-    Config::load(&sources).map_err(|problems| anyhow!("{problems}"))
+    Config::load_located(&sources).map_err(|problems| anyhow!("{problems}"))
 }
 
-/// Written beside and renamed, so that a reader never sees half an address.
-fn write_whole(path: &std::path::Path, text: &str) -> std::io::Result<()> {
-    let beside = path.with_extension("writing");
-    std::fs::write(&beside, text)?;
-    std::fs::rename(&beside, path)
-}
+/// The file that says where the daemon listens; it is there for as long as the daemon is.
+struct ReadyFile<'a>(&'a Path);
 
-/// SIGTERM and SIGINT ask for a drain.
-async fn cancel_on_signal(stop: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        tracing::error!("signals cannot be watched; stop davy with SIGKILL");
-        return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM"),
-        _ = interrupt.recv() => tracing::info!("SIGINT"),
+// === impl ReadyFile ===
+
+impl<'a> ReadyFile<'a> {
+    /// Written beside and renamed, so that a reader never sees half an address.
+    fn write(path: &'a Path, text: &str) -> anyhow::Result<ReadyFile<'a>> {
+        let beside = path.with_extension("writing");
+        std::fs::write(&beside, text)
+            .and_then(|()| std::fs::rename(&beside, path))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(ReadyFile(path))
     }
-    stop.cancel();
+}
+
+impl Drop for ReadyFile<'_> {
+    fn drop(&mut self) {
+        // Somebody may have removed it already; the daemon ends either way.
+        let _ = std::fs::remove_file(self.0);
+    }
+}
+
+/// SIGTERM and SIGINT, from the moment it exists: one that came before would kill the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+// === impl Signals ===
+
+impl Signals {
+    fn watch() -> anyhow::Result<Signals> {
+        let watch = |kind| signal(kind).context("cannot watch for signals");
+        Ok(Signals {
+            terminate: watch(SignalKind::terminate())?,
+            interrupt: watch(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The first asks for a drain through `stop`; this ends with the second.
+    async fn second(mut self, stop: CancellationToken) {
+        for _ in 0..2 {
+            tokio::select! {
+                _ = self.terminate.recv() => tracing::info!("SIGTERM"),
+                _ = self.interrupt.recv() => tracing::info!("SIGINT"),
+            }
+            stop.cancel();
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! What the values of a whole configuration must satisfy, alone and together.
 //!
 //! Owns the rules no type or range can say. It must not open files or look names up: a
-//! configuration can be checked where its secrets are not.
+//! configuration can be checked where its secrets are not. What a webhook's address, headers and
+//! template must be is `webhook::rules`'.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -10,16 +11,8 @@ use super::daemon::{Config, Webhook};
 use super::layers::{Origins, problem_at};
 use super::problem::Problem;
 
-/// Headers davy sets itself.
-const OWN_HEADERS: [&str; 7] = [
-    "webhook-id",
-    "webhook-timestamp",
-    "webhook-signature",
-    "host",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-];
+/// Longest name of a webhook, in bytes.
+const NAME_BYTES_MAX: usize = 63;
 
 /// Every contradiction, located.
 pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
@@ -89,74 +82,15 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
 }
 
 fn check_webhook(webhook: &Webhook, tell: &mut dyn FnMut(&str, String, &str)) {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    if webhook.name.is_empty() || webhook.name.len() > 63 || !webhook.name.bytes().all(allowed) {
-        let message = format!("`{}` cannot name a webhook", webhook.name);
-        tell("name", message, "letters, digits and . _ -, at most 63");
-    }
-    if let Some(what) = url_fault(&webhook.url) {
-        // Not the address itself: its path is often the secret.
-        tell(
-            "url",
-            what.to_owned(),
-            "write https://host/path; placeholders only after the host",
-        );
+    // No dot: it separates the parts of what is signed, and the name is in the first of them.
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    let name = &webhook.name;
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(allowed) {
+        let message = format!("`{name}` cannot name a webhook");
+        tell("name", message, "letters, digits and _ -, at most 63");
     }
     if webhook.secret_file.is_some() && webhook.secret_env.is_some() {
         let message = "secret_file and secret_env are both given".to_owned();
         tell("secret_env", message, "keep one of the two");
     }
-    for (name, value) in &webhook.headers {
-        let key = format!("headers.{name}");
-        if reqwest::header::HeaderName::from_bytes(name.as_bytes()).is_err() {
-            tell(
-                &key,
-                "this is not a header's name".to_owned(),
-                "letters, digits and -",
-            );
-        } else if OWN_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
-            tell(&key, "davy sets this header itself".to_owned(), "remove it");
-        }
-        if reqwest::header::HeaderValue::from_str(value).is_err() {
-            tell(
-                &key,
-                "the value holds characters a header cannot".to_owned(),
-                "",
-            );
-        }
-    }
-}
-
-/// What is wrong with an address, placeholders counting as letters.
-fn url_fault(text: &str) -> Option<&'static str> {
-    let mut plain = String::new();
-    let mut rest = text;
-    while let Some((before, inner)) = rest.split_once("{{") {
-        plain.push_str(before);
-        plain.push('x');
-        let Some((_, after)) = inner.split_once("}}") else {
-            return Some("a placeholder is not closed");
-        };
-        // Who is called must not depend on what is told.
-        if !has_authority(&plain) {
-            return Some("a placeholder stands in the host");
-        }
-        rest = after;
-    }
-    plain.push_str(rest);
-    let Ok(url) = reqwest::Url::parse(&plain) else {
-        return Some("this is not an address");
-    };
-    match url.scheme() {
-        "http" | "https" if url.host_str().is_some() => {}
-        _ => return Some("the address is not http or https"),
-    }
-    (!url.username().is_empty() || url.password().is_some())
-        .then_some("the address holds a user name or password")
-}
-
-/// Whether `https://host/` is complete.
-fn has_authority(text: &str) -> bool {
-    text.split_once("://")
-        .is_some_and(|(_, rest)| rest.contains('/'))
 }

@@ -40,6 +40,9 @@ pub struct Server {
     pub port: u16,
     /// Listen beyond loopback although nobody has to show who they are.
     pub allow_unauthenticated: bool,
+    /// Names under which davy may be called on loopback, besides addresses and localhost: those
+    /// that a proxy in front passes on.
+    pub host_names: Vec<String>,
     /// Longest request body as sent, in bytes.
     #[schemars(range(min = 1024, max = 1_073_741_824))]
     pub request_body_bytes_max: u64,

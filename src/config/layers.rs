@@ -42,6 +42,19 @@ pub struct Sources {
 /// Where a value came from: source name and place.
 pub(super) type Origins = BTreeMap<String, (String, Place)>;
 
+/// Where each value of a configuration came from.
+#[derive(Debug, Clone, Default)]
+pub struct Places(Origins);
+
+// === impl Places ===
+
+impl Places {
+    /// A problem with the value of this path, such as `webhooks[0].url`, without its source line.
+    pub fn problem(&self, path: &str, message: String, help: &str) -> Problem {
+        problem_at(&self.0, path, message, help)
+    }
+}
+
 impl Sources {
     /// Reads the named file, or the usual one where it exists.
     ///
@@ -101,6 +114,14 @@ impl Config {
     /// All problems of all sources at once; where every source is sound by itself, all
     /// contradictions between values.
     pub fn load(sources: &Sources) -> Result<Config, Problems> {
+        Config::load_located(sources).map(|(config, _)| config)
+    }
+
+    /// As [`Config::load`], with where each value came from.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_located(sources: &Sources) -> Result<(Config, Places), Problems> {
         let schema = Schema::new(json_schema());
         let mut origins = Origins::new();
         let mut problems = Vec::new();
@@ -139,11 +160,11 @@ impl Config {
         let mut found = coherence::check(&config, &origins);
         for problem in &mut found {
             if let Some((_, text)) = sources.files.iter().find(|(name, _)| *name == problem.file) {
-                *problem = problem.clone().with_excerpt_of(text);
+                *problem = excerpted(problem.clone(), text);
             }
         }
         if found.is_empty() {
-            Ok(config)
+            Ok((config, Places(origins)))
         } else {
             Err(Problems::sorted(found))
         }
@@ -188,8 +209,20 @@ fn check_file(
         reader
             .problems
             .into_iter()
-            .map(|problem| problem.with_excerpt_of(text)),
+            .map(|problem| excerpted(problem, text)),
     );
+}
+
+/// With its source line, unless that stands among the webhooks: their addresses and headers are
+/// often the secret, and a line of them may hold anything.
+fn excerpted(problem: Problem, text: &str) -> Problem {
+    let lines: Vec<&str> = text.lines().take(problem.line).collect();
+    let section = lines.iter().rposition(|line| line.starts_with('['));
+    let section = &lines[section.unwrap_or(0)..];
+    if section.iter().any(|line| line.contains("webhooks")) {
+        return problem;
+    }
+    problem.with_excerpt_of(text)
 }
 
 /// Notes where each value stands. A list of a later file replaces the whole of an earlier one.
@@ -274,8 +307,8 @@ fn merge(
 ///
 /// # Errors
 /// As [`Config::load`].
-pub fn check_config_file(name: &str, text: &str) -> Result<Config, Problems> {
-    Config::load(&Sources {
+pub fn check_config_file(name: &str, text: &str) -> Result<(Config, Places), Problems> {
+    Config::load_located(&Sources {
         files: vec![(name.to_owned(), text.to_owned())],
         ..Sources::default()
     })

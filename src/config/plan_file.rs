@@ -12,6 +12,7 @@ mod dispersion;
 mod doubts;
 mod metrics;
 pub mod schema;
+mod selectors;
 mod tolerance;
 pub mod traffic;
 
@@ -444,19 +445,12 @@ fn arms(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<ArmTemplates> {
     let mut template = |key: &str| {
         let help = "both arms need matchers, or leave `arms` out and address samples";
         let field = reader.required(&table, key, help)?;
-        let text = reader.text(&field)?;
-        match SelectorTemplate::parse(text) {
-            Ok(template) => Some(template),
-            Err(error) => {
-                let message = format!(
-                    "{} (at character {} of the text)",
-                    error.message,
-                    text[..error.offset].chars().count() + 1
-                );
-                reader.bad(&field, message, error.help.unwrap_or_default());
-                None
-            }
-        }
+        selectors::read(
+            reader,
+            &field,
+            SelectorTemplate::parse,
+            SelectorTemplate::regex_bytes,
+        )
     };
     let (baseline, canary) = (template("baseline"), template("canary"));
     let templates = ArmTemplates {

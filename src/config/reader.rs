@@ -16,6 +16,8 @@ pub struct Reader<'t> {
     file: &'t str,
     /// Found so far, in the order met.
     pub problems: Vec<Problem>,
+    /// Memory that the text's compiled regexes take at most, in bytes.
+    pub regex_bytes: usize,
 }
 
 /// A mapping whose keys were checked.
@@ -109,6 +111,7 @@ impl<'t> Reader<'t> {
         Reader {
             file,
             problems: Vec::new(),
+            regex_bytes: 0,
         }
     }
 

@@ -273,6 +273,7 @@ impl Analysis {
             self.emit(EventKind::VerdictFinal, now, effects);
         }
         effects.push(Effect::Changed(Box::new(self.view())));
+        self.rest();
     }
 
     pub(super) fn emit(&mut self, kind: EventKind, at: Timestamp, effects: &mut Vec<Effect>) {

@@ -74,9 +74,16 @@ impl ArmSelectors {
                 help: Some("name it under \"arms\" in the request".to_owned()),
             })
         };
-        Ok(Some(ArmSelectors {
-            arms: [fill(&templates.baseline)?, fill(&templates.canary)?],
-        }))
+        let arms = [fill(&templates.baseline)?, fill(&templates.canary)?];
+        if arms[0] == arms[1] {
+            let message = format!("both arms would select {}", arms[0].canonical());
+            return Err(Refusal {
+                code: RefusalCode::ArmsAlike,
+                message,
+                help: Some("give the arms different values under \"arms\"".to_owned()),
+            });
+        }
+        Ok(Some(ArmSelectors { arms }))
     }
 
     /// The matchers of an arm.

@@ -72,6 +72,8 @@ pub enum Effect {
         analysis: String,
         /// The same request had been made before.
         existing: bool,
+        /// Analyses that it ended.
+        superseded: Vec<String>,
     },
     /// The input was refused as a whole.
     Refused(Refusal),
@@ -126,6 +128,8 @@ pub enum RefusalCode {
     ChangeIncomplete,
     /// A variable of the plan's arm selectors was not given.
     ArmVariableMissing,
+    /// Both arms' selectors are the same with their variables filled in.
+    ArmsAlike,
     /// The limit on running analyses is reached.
     TooManyAnalyses,
     /// The limit on steps of one analysis is reached.

@@ -13,6 +13,7 @@ mod analysis;
 mod dedupe;
 mod ingest;
 mod matching;
+mod rest;
 mod steps;
 mod unplaced;
 mod watching;
@@ -154,6 +155,7 @@ fn begin(state: &mut State, start: Start, now: Timestamp, effects: &mut Vec<Effe
             Effect::Started {
                 analysis: id.clone(),
                 existing: true,
+                superseded: Vec::new(),
             }
         } else {
             Effect::Refused(key_reused(key))
@@ -176,6 +178,7 @@ fn begin(state: &mut State, start: Start, now: Timestamp, effects: &mut Vec<Effe
     effects.push(Effect::Started {
         analysis: id.clone(),
         existing: false,
+        superseded: ended.clone(),
     });
     supersede(state, &ended, analysis.change(), now, effects);
     analysis.announce(now, effects);

@@ -81,6 +81,7 @@ impl Analysis {
             watch.ended = true;
             self.emit(EventKind::WatchEnded, now, effects);
             effects.push(Effect::Changed(Box::new(self.view())));
+            self.rest();
         }
     }
 

@@ -4,6 +4,7 @@
 //! [`super::verdicts`], its events in [`super::events`].
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Json;
@@ -11,20 +12,27 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::Stream;
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Shared;
+use super::json;
 use super::link::Answer;
-use super::problem::Problem;
+use super::problem::{BUSY_RETRY_SECS, Problem};
 use super::query::{self, Named, Parameters};
 use super::samples::unexpected;
 use super::start;
 use crate::engine::{AnalysisView, Input};
 use crate::model::Outcome;
-use crate::store::{Filter, PAGE_MAX};
+use crate::store::Filter;
 
 /// Analyses on a page unless the caller says otherwise.
 pub const PAGE_DEFAULT: usize = 50;
+/// Recordings read at the same time.
+pub const RECORDING_READS_MAX: usize = 8;
+/// Bytes of a recording that are copied at once, and one line more.
+const RECORDING_CHUNK_BYTES: usize = 64 * 1024;
 /// Bytes of a step's name, an actor or a reason.
 pub const WORDS_BYTES_MAX: usize = 256;
 
@@ -34,6 +42,11 @@ pub struct AnalysisAnswer {
     /// The analysis.
     #[serde(flatten)]
     pub view: AnalysisView,
+    /// In the answer to a start: the analyses that it ended, of the same service, environment and
+    /// region and another revision.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub superseded: Vec<String>,
     /// Where to read on.
     pub links: BTreeMap<&'static str, String>,
 }
@@ -71,6 +84,7 @@ impl From<&AnalysisView> for AnalysisAnswer {
     fn from(view: &AnalysisView) -> AnalysisAnswer {
         let base = format!("/v1/analyses/{}", view.id);
         AnalysisAnswer {
+            superseded: Vec::new(),
             view: view.clone(),
             links: BTreeMap::from([
                 ("events", format!("{base}/events")),
@@ -89,13 +103,20 @@ pub async fn create(
     body: Body,
 ) -> Result<Response, Problem> {
     let request = start::read(&shared, &headers, body).await?;
-    let (id, existing) = match shared.ask(Input::Start(request)).await? {
-        Answer::Started { analysis, existing } => (analysis, existing),
+    let (id, existing, superseded) = match shared.ask(Input::Start(request)).await? {
+        Answer::Started {
+            analysis,
+            existing,
+            superseded,
+        } => (analysis, existing, superseded),
         Answer::Refused(refusal) => return Err(refusal.into()),
         other => return Err(unexpected(&other)),
     };
     let view = find(&shared, &id).await?;
-    let answer = AnalysisAnswer::from(&*view);
+    let answer = AnalysisAnswer {
+        superseded,
+        ..AnalysisAnswer::from(&*view)
+    };
     let status = if existing {
         StatusCode::OK
     } else {
@@ -138,11 +159,7 @@ pub async fn list(
         started_from: given.parse("started_from", time, query::instant)?,
         started_before: given.parse("started_before", time, query::instant)?,
     };
-    let limit = given.parse("limit", &format!("a number from 1 to {PAGE_MAX}"), |text| {
-        text.parse()
-            .ok()
-            .filter(|limit| (1..=PAGE_MAX).contains(limit))
-    })?;
+    let limit = query::limit(&given)?;
     let cursor = given.parse("cursor", "the `next` of an earlier page", query::cursor)?;
     let limit = limit.unwrap_or(PAGE_DEFAULT);
     let page = shared.store.list(&filter, cursor.as_ref(), limit).await?;
@@ -171,7 +188,7 @@ pub async fn step(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<AnalysisAnswer>, Problem> {
-    let step: StepRequest = start::read_json(&shared, &headers, body, None).await?;
+    let step: StepRequest = json::read(&shared, &headers, body, None).await?;
     within("name", Some(&step.name))?;
     if step
         .weight
@@ -203,7 +220,7 @@ pub async fn cancel(
     body: Body,
 ) -> Result<Json<AnalysisAnswer>, Problem> {
     let given: CancelRequest =
-        start::read_json(&shared, &headers, body, Some(CancelRequest::default())).await?;
+        json::read(&shared, &headers, body, Some(CancelRequest::default())).await?;
     within("actor", given.actor.as_deref())?;
     within("reason", given.reason.as_deref())?;
     let CancelRequest { actor, reason } = given;
@@ -224,16 +241,25 @@ pub async fn recording(
     State(shared): State<Arc<Shared>>,
     Named(id): Named,
 ) -> Result<Response, Problem> {
+    let Ok(room) = shared.recordings.clone().try_acquire_owned() else {
+        shared.metrics.limit("recording_reads");
+        let detail = format!("{RECORDING_READS_MAX} recordings are being read");
+        return Err(Problem::new("too_many_recordings", detail)
+            .help("read it again after the stated time")
+            .retry_after(BUSY_RETRY_SECS));
+    };
     let found = shared.store.recording(&id).await?;
     let recording = found.ok_or_else(|| Problem::analysis_not_found(&id))?;
     let bytes: usize = recording.lines.iter().map(|line| line.len() + 1).sum();
-    let mut text = String::with_capacity(bytes);
-    for line in &recording.lines {
-        text.push_str(line);
-        text.push('\n');
-    }
-    let ndjson = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    let mut response = (ndjson, text).into_response();
+    let headers = [
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/x-ndjson"),
+        ),
+        (header::CONTENT_LENGTH, HeaderValue::from(bytes)),
+    ];
+    let body = Body::from_stream(chunks(recording.lines, room));
+    let mut response = (headers, body).into_response();
     if let Some(bytes_max) = recording.truncated_at_bytes {
         // A header, not a line: a replay must not take the mark for an input.
         response
@@ -241,6 +267,26 @@ pub async fn recording(
             .insert(TRUNCATED, HeaderValue::from(bytes_max));
     }
     Ok(response)
+}
+
+/// The lines as they are sent, a chunk at a time: a recording may have a gigabyte. What was sent
+/// is let go, and the room with the last of it.
+fn chunks(
+    lines: Vec<Arc<str>>,
+    room: OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<String, Infallible>> {
+    let rest = (lines.into_iter(), room);
+    futures_util::stream::unfold(rest, |(mut lines, room)| async move {
+        let mut chunk = String::new();
+        for line in lines.by_ref() {
+            chunk.push_str(&line);
+            chunk.push('\n');
+            if chunk.len() >= RECORDING_CHUNK_BYTES {
+                break;
+            }
+        }
+        (!chunk.is_empty()).then_some((Ok(chunk), (lines, room)))
+    })
 }
 
 /// Header of a recording that is not whole: the bytes after which lines were not kept.
@@ -269,4 +315,29 @@ fn within(name: &str, text: Option<&str>) -> Result<(), Problem> {
         return Err(Problem::new("invalid_request", detail));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_recording_is_copied_a_chunk_at_a_time_and_keeps_its_room_until_the_last() {
+        let rooms = Arc::new(Semaphore::new(1));
+        let room = rooms.clone().try_acquire_owned().expect("it is free");
+        let line: Arc<str> = "x".repeat(RECORDING_CHUNK_BYTES / 2).into();
+        let lines = vec![line.clone(); 5];
+        let mut stream = std::pin::pin!(chunks(lines, room));
+        let mut sent = Vec::new();
+        while let Some(Ok(chunk)) = stream.next().await {
+            assert_eq!(rooms.available_permits(), 0);
+            sent.push(chunk);
+        }
+        assert_eq!(rooms.available_permits(), 1);
+        assert_eq!(sent.len(), 3, "two lines a chunk");
+        assert_eq!(sent.concat(), format!("{line}\n").repeat(5));
+    }
 }

@@ -37,6 +37,8 @@ pub enum Answer {
         analysis: String,
         /// It did before.
         existing: bool,
+        /// Analyses that it ended.
+        superseded: Vec<String>,
     },
     /// Samples were taken.
     Ingested(Ingested),

@@ -1,6 +1,7 @@
 //! The listening side: connections, their number, and their end.
 //!
-//! Owns the socket's settings: how many connections, how long a head may take. HTTP/1.1 only: what
+//! Owns the socket's settings: how many connections, how long a head
+//! may take, how long a reader may pause. HTTP/1.1 only: what
 //! stands in front of davy speaks it, and a connection that never says which version it wants
 //! would otherwise be outside every time limit.
 
@@ -22,6 +23,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::Service;
 
+use super::stalled::Impatient;
 use crate::telemetry::Metrics;
 
 /// Limits of the socket; the daemon's configuration names each of them.
@@ -31,6 +33,8 @@ pub struct SocketBounds {
     pub connections_max: usize,
     /// From the first byte of a head, or the end of the request before, to the end of the head.
     pub header_read_timeout: Duration,
+    /// How long an answer may wait for a reader that takes none of it.
+    pub write_timeout: Duration,
 }
 
 /// Serves until `handle` ends it.
@@ -47,7 +51,11 @@ pub async fn serve(
     listener.set_nonblocking(true)?;
     let room = Arc::new(Semaphore::new(bounds.connections_max));
     let mut server = axum_server::from_tcp(listener)?
-        .acceptor(Doorkeeper { room, metrics })
+        .acceptor(Doorkeeper {
+            room,
+            metrics,
+            write_timeout: bounds.write_timeout,
+        })
         .handle(handle)
         .http1_only();
     server
@@ -63,12 +71,13 @@ pub async fn serve(
 struct Doorkeeper {
     room: Arc<Semaphore>,
     metrics: Arc<Metrics>,
+    write_timeout: Duration,
 }
 
 impl<S> Accept<TcpStream, S> for Doorkeeper {
-    type Stream = TcpStream;
+    type Stream = Impatient<TcpStream>;
     type Service = Admitted<S>;
-    type Future = Ready<std::io::Result<(TcpStream, Admitted<S>)>>;
+    type Future = Ready<std::io::Result<(Impatient<TcpStream>, Admitted<S>)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let Ok(permit) = self.room.clone().try_acquire_owned() else {
@@ -79,7 +88,8 @@ impl<S> Accept<TcpStream, S> for Doorkeeper {
             service,
             _permit: Arc::new(permit),
         };
-        ready(stream.set_nodelay(true).map(|()| (stream, admitted)))
+        let set = stream.set_nodelay(true);
+        ready(set.map(|()| (Impatient::new(stream, self.write_timeout), admitted)))
     }
 }
 

@@ -7,16 +7,20 @@
 pub mod analyses;
 pub mod body;
 pub mod budget;
+pub mod dead_letters;
 pub mod events;
+pub mod json;
 pub mod link;
 pub mod listen;
 pub mod observe;
 pub mod openapi;
+pub mod origin;
 pub mod problem;
 pub mod query;
 pub mod routes;
 pub mod samples;
 pub mod service;
+pub mod stalled;
 pub mod start;
 pub mod verdicts;
 
@@ -36,8 +40,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::codec;
 use crate::engine::Input;
 use crate::plan::Plan;
-use crate::store::Store;
 use crate::store::watch::Watchers;
+use crate::store::{Outbox, Store};
 use crate::telemetry::Metrics;
 use budget::Reserved;
 use link::{Answer, EngineLink};
@@ -56,6 +60,8 @@ pub struct Bounds {
     pub long_poll_max: Duration,
     /// After how long without samples or questions the engine gives an analysis up.
     pub abandoned_after: Duration,
+    /// Names under which davy may be called, besides addresses and `localhost`; `None` takes all.
+    pub host_names: Option<Vec<String>>,
     /// Limits of the samples themselves.
     pub codec: codec::Limits,
 }
@@ -66,6 +72,8 @@ pub struct Shared {
     pub link: EngineLink,
     /// Where answers are read.
     pub store: Arc<dyn Store>,
+    /// Where notifications wait, and where those that were given up are kept.
+    pub outbox: Arc<dyn Outbox>,
     /// Who waits for what.
     pub watchers: Arc<Watchers>,
     /// What is counted.
@@ -78,6 +86,10 @@ pub struct Shared {
     pub ingest: budget::IngestBudget,
     /// Room for event streams.
     pub streams: Arc<Semaphore>,
+    /// Room for recordings that are being read.
+    pub recordings: Arc<Semaphore>,
+    /// Room for inline plans that are being read.
+    pub compiling: Arc<Semaphore>,
     /// Cancelled when the daemon begins to stop.
     pub stopping: CancellationToken,
     /// The OpenAPI document.

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
 use super::Shared;
+use super::origin;
 use super::problem::{LimitReached, Problem};
 
 /// The header that carries a request's id both ways.
@@ -33,15 +34,9 @@ pub async fn observe(State(shared): State<Arc<Shared>>, request: Request, next: 
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or(NO_ROUTE, |path| path.as_str());
     let begun = Instant::now();
-    let mut response = if is_cross_site(&request) {
-        Problem::new(
-            "cross_site",
-            "a page of another site made a browser ask this",
-        )
-        .help("davy answers programs; call it from one")
-        .into_response()
-    } else {
-        next.run(request).await
+    let mut response = match origin::check(&request, shared.bounds.host_names.as_deref()) {
+        Err(problem) => problem.into_response(),
+        Ok(()) => next.run(request).await,
     };
     let took = begun.elapsed();
     let status = response.status();
@@ -60,13 +55,6 @@ pub async fn observe(State(shared): State<Arc<Shared>>, request: Request, next: 
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
-}
-
-/// Whether a browser asks on behalf of a page from elsewhere. davy listens on loopback without
-/// asking who calls, and every page can make its reader's browser call loopback.
-fn is_cross_site(request: &Request) -> bool {
-    let site = request.headers().get("sec-fetch-site");
-    site.is_some_and(|site| site == "cross-site" || site == "same-site")
 }
 
 /// The caller's id if it is fit for a log, a fresh one otherwise.

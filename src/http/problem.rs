@@ -92,7 +92,7 @@ pub struct PlacedProblem {
 }
 
 /// Every code with its status and title: the one table.
-pub const CODES: [(&str, u16, &str); 30] = [
+pub const CODES: [(&str, u16, &str); 34] = [
     ("malformed_json", 400, "the body is not JSON"),
     ("empty_body", 400, "the body is empty"),
     (
@@ -108,6 +108,11 @@ pub const CODES: [(&str, u16, &str); 30] = [
     ),
     ("incomplete_body", 400, "the body ended early"),
     ("cross_site", 403, "a page of another site asked"),
+    (
+        "unknown_host",
+        403,
+        "the address was reached under a strange name",
+    ),
     ("analysis_not_found", 404, "no analysis has this id"),
     ("plan_not_found", 404, "no plan has this name"),
     ("route_not_found", 404, "nothing is here"),
@@ -139,7 +144,11 @@ pub const CODES: [(&str, u16, &str); 30] = [
         415,
         "the content encoding is not accepted",
     ),
-    ("invalid_request", 422, "the request makes no sense"),
+    (
+        "invalid_request",
+        422,
+        "a field of the request does not fit",
+    ),
     ("invalid_plan", 422, "the plan has problems"),
     (
         "change_incomplete",
@@ -151,9 +160,20 @@ pub const CODES: [(&str, u16, &str); 30] = [
         422,
         "a variable of the plan's arm selectors was not given",
     ),
+    (
+        "arm_variable_unknown",
+        422,
+        "the plan's arm selectors have no such variable",
+    ),
+    ("arms_alike", 422, "both arms would select the same series"),
     ("too_many_steps", 422, "the analysis has too many steps"),
     ("too_many_analyses", 429, "too many analyses run"),
     ("too_many_streams", 429, "too many event streams are open"),
+    (
+        "too_many_recordings",
+        429,
+        "too many recordings are being read",
+    ),
     ("internal", 500, "davy failed"),
     ("busy", 503, "davy is too busy"),
     (
@@ -246,6 +266,7 @@ impl From<Refusal> for Problem {
             RefusalCode::IdempotencyMismatch => "idempotency_mismatch",
             RefusalCode::ChangeIncomplete => "change_incomplete",
             RefusalCode::ArmVariableMissing => "arm_variable_missing",
+            RefusalCode::ArmsAlike => "arms_alike",
             RefusalCode::TooManyAnalyses => "too_many_analyses",
             RefusalCode::TooManySteps => "too_many_steps",
         };

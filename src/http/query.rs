@@ -14,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::problem::Problem;
 use crate::model::Timestamp;
-use crate::store::Cursor;
+use crate::store::{Cursor, PAGE_MAX};
 
 /// The parameters that were given.
 #[derive(Debug)]
@@ -86,6 +86,18 @@ impl Parameters {
             .help(format!("give {expected}"))),
         }
     }
+}
+
+/// The parameter `limit` of a list.
+///
+/// # Errors
+/// `invalid_parameter`.
+pub fn limit(given: &Parameters) -> Result<Option<usize>, Problem> {
+    given.parse("limit", &format!("a number from 1 to {PAGE_MAX}"), |text| {
+        text.parse()
+            .ok()
+            .filter(|limit| (1..=PAGE_MAX).contains(limit))
+    })
 }
 
 /// The one part of the path that names something.

@@ -10,10 +10,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 
 use super::analyses::{AnalysesAnswer, AnalysisAnswer, CancelRequest, StepRequest};
+use super::dead_letters::DeadLettersAnswer;
 use super::samples::SamplesAnswer;
 use super::service::{HealthAnswer, PlansAnswer};
 use super::start::StartRequest;
-use super::{Shared, analyses, events, samples, service, verdicts};
+use super::{Shared, analyses, dead_letters, events, samples, service, verdicts};
 use crate::judge::verdict::VerdictBody;
 
 type MakeSchema = fn(&mut SchemaGenerator) -> Schema;
@@ -118,6 +119,7 @@ pub fn routes() -> Vec<Route> {
         watch_events(),
         read_recording(),
         send_samples(),
+        list_dead_letters(),
     ];
     all.extend(service_routes());
     all
@@ -147,6 +149,8 @@ fn start_analysis() -> Route {
             "plan_not_found",
             "change_incomplete",
             "arm_variable_missing",
+            "arm_variable_unknown",
+            "arms_alike",
             "idempotency_mismatch",
             "too_many_analyses",
             "store_failed",
@@ -302,7 +306,7 @@ fn read_recording() -> Route {
         headers: &[],
         request: None,
         answers: &[(200, "application/x-ndjson", text)],
-        problems: READING,
+        problems: &["analysis_not_found", "too_many_recordings"],
         timed: true,
         handler: get(analyses::recording),
     }
@@ -321,6 +325,25 @@ fn send_samples() -> Route {
         problems: &["empty_body", "too_many_samples"],
         timed: false,
         handler: post(samples::take),
+    }
+}
+
+fn list_dead_letters() -> Route {
+    Route {
+        path: "/v1/dead-letters",
+        method: "get",
+        operation: "listDeadLetters",
+        summary: "List notifications that were given up, newest first",
+        query: &[
+            ("limit", "letters on a page, 1 to 200; 50 unless given"),
+            ("cursor", "`next` of the page before"),
+        ],
+        headers: &[],
+        request: None,
+        answers: &[(200, JSON, schema::<DeadLettersAnswer>)],
+        problems: &["invalid_parameter"],
+        timed: true,
+        handler: get(dead_letters::list),
     }
 }
 

@@ -3,22 +3,21 @@
 //! Owns its form: a plan by name or spelled out, arms, change, and the idempotency key. It makes
 //! the engine's input of it; whether the analysis may start is for the engine to say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Shared;
-use super::body::{self, Packing, REQUEST_LIMIT};
-use super::observe::time_to_read;
+use super::json;
 use super::problem::Problem;
-use crate::config::plan_file;
+use crate::config::plan_file::{self, Parsed};
+use crate::config::problem::{Problems, nearest, one_of};
 use crate::engine::Start;
 use crate::model::Change;
 use crate::plan::Plan;
@@ -29,6 +28,10 @@ pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// Variables in `arms`.
 pub const ARM_VARIABLES_MAX: usize = 32;
+/// Inline plans read at the same time.
+pub const COMPILING_MAX: usize = 2;
+/// Variables that every controller may send, asked for or not.
+const USUAL_VARIABLES: [&str; 2] = ["baseline", "canary"];
 /// Bytes of one value in `arms`, or of one field of the change.
 pub const FIELD_BYTES_MAX: usize = 1_024;
 /// Links of a change.
@@ -44,7 +47,7 @@ pub struct StartRequest {
     #[serde(default)]
     pub arms: BTreeMap<String, String>,
     /// What is being deployed.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::only_object")]
     pub change: Change,
 }
 
@@ -54,9 +57,10 @@ pub struct StartRequest {
 /// A problem for everything that is wrong with it before the engine sees it.
 pub async fn read(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<Start, Problem> {
     let idempotency_key = idempotency_key(headers)?;
-    let request: StartRequest = read_json(shared, headers, body, None).await?;
+    let mut request: StartRequest = json::read(shared, headers, body, None).await?;
     check_sizes(&request)?;
-    let plan = resolve(shared, &request.plan)?;
+    let plan = resolve(shared, request.plan.take()).await?;
+    check_variables(&plan, &request)?;
     let digest = digest(&plan, &request);
     Ok(Start {
         id: format!("an_{}", Uuid::now_v7().simple()),
@@ -66,57 +70,6 @@ pub async fn read(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<St
         idempotency_key,
         request_digest: digest,
     })
-}
-
-/// Reads a small JSON body; `empty` stands for one that is empty.
-///
-/// # Errors
-/// `malformed_json`, `invalid_request`, `unsupported_media_type` and those of [`super::body`].
-pub async fn read_json<T: DeserializeOwned>(
-    shared: &Shared,
-    headers: &HeaderMap,
-    body: Body,
-    empty: Option<T>,
-) -> Result<T, Problem> {
-    let packing = Packing::of(headers)?;
-    let (most, mut unbudgeted) = (REQUEST_LIMIT, |_| Ok(()));
-    let reading = async {
-        let packed = body::read(shared, headers, body, most, &mut unbudgeted).await?;
-        body::unpack(shared, packing, packed, most, &mut unbudgeted).await
-    };
-    let plain = time_to_read(shared, reading).await?;
-    if plain.trim_ascii().is_empty() {
-        let problem = || Problem::new("empty_body", "the body is empty").help("send a JSON object");
-        return empty.ok_or_else(problem);
-    }
-    check_content_type(headers)?;
-    serde_json::from_slice(&plain).map_err(|error| {
-        let code = match error.classify() {
-            serde_json::error::Category::Data => "invalid_request",
-            _ => "malformed_json",
-        };
-        Problem::new(code, error.to_string())
-    })
-}
-
-fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(given) = headers.get(header::CONTENT_TYPE) else {
-        return Ok(());
-    };
-    let text = given.to_str().unwrap_or("?");
-    let essence = text
-        .split(';')
-        .next()
-        .unwrap_or("")
-        .trim()
-        .to_ascii_lowercase();
-    if essence == "application/json" || essence.ends_with("+json") {
-        return Ok(());
-    }
-    // A form or plain text could come from any web page a browser happens to show.
-    let detail = format!("a body of type {essence:?} is not accepted here");
-    Err(Problem::new("unsupported_media_type", detail)
-        .help("send it with the header content-type: application/json"))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
@@ -168,23 +121,66 @@ fn check_sizes(request: &StartRequest) -> Result<(), Problem> {
     Ok(())
 }
 
-fn resolve(shared: &Shared, given: &Value) -> Result<Arc<Plan>, Problem> {
+async fn resolve(shared: &Shared, given: Value) -> Result<Arc<Plan>, Problem> {
     match given {
         Value::String(text) if text.contains(['\n', ':']) => {
-            let parsed = plan_file::parse_plan("plan", text)?;
-            Ok(Arc::new(parsed.plan))
+            compile(shared, move || plan_file::parse_plan("plan", &text)).await
         }
         Value::String(name) => shared
             .plans
-            .get(name)
+            .get(&name)
             .cloned()
-            .ok_or_else(|| plan_not_found(shared, name)),
-        Value::Object(_) => Ok(Arc::new(plan_file::parse_plan_value(given)?.plan)),
+            .ok_or_else(|| plan_not_found(shared, &name)),
+        Value::Object(_) => compile(shared, move || plan_file::parse_plan_value(&given)).await,
         _ => Err(
             Problem::new("invalid_request", "`plan` is neither a text nor an object")
                 .help("give a plan's name, a plan as an object, or a plan as YAML text"),
         ),
     }
+}
+
+/// Makes a plan of what was sent: tens of milliseconds for large regexes, so off the threads that
+/// answer everybody, and few at once.
+async fn compile(
+    shared: &Shared,
+    parse: impl FnOnce() -> Result<Parsed, Problems> + Send + 'static,
+) -> Result<Arc<Plan>, Problem> {
+    let room = shared.compiling.clone().acquire_owned().await;
+    let room = room.map_err(|_| Problem::new("stopping", "davy takes no more plans"))?;
+    let parsed = tokio::task::spawn_blocking(move || {
+        // Also where the caller has gone meanwhile: the work goes on, so it keeps its place.
+        let _room = room;
+        parse()
+    });
+    let parsed = parsed.await.map_err(|error| {
+        tracing::error!(%error, "a plan made its reader panic");
+        Problem::new("internal", "the plan could not be read")
+    })?;
+    Ok(Arc::new(parsed?.plan))
+}
+
+/// A variable with a slip in its name would leave another one out, or do nothing.
+fn check_variables(plan: &Plan, request: &StartRequest) -> Result<(), Problem> {
+    let Some(templates) = &plan.arms else {
+        return Ok(());
+    };
+    let mut known = BTreeSet::from(USUAL_VARIABLES);
+    known.extend(templates.baseline.variables());
+    known.extend(templates.canary.variables());
+    let Some(unknown) = request
+        .arms
+        .keys()
+        .find(|name| !known.contains(name.as_str()))
+    else {
+        return Ok(());
+    };
+    let shown: String = unknown.chars().take(80).collect();
+    let help = match nearest(&shown, known.iter().copied()) {
+        Some(word) => format!("did you mean `{word}`?"),
+        None => format!("the plan's matchers know {}", one_of(known)),
+    };
+    let detail = format!("the plan's arm matchers have no variable {shown:?}");
+    Err(Problem::new("arm_variable_unknown", detail).help(help))
 }
 
 /// No plan has this name; says which one was perhaps meant.

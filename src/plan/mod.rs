@@ -19,7 +19,9 @@ use sha2::{Digest, Sha256};
 
 use crate::model::Millis;
 pub use dispersion::Dispersion;
-pub use selector::{Selector, SelectorTemplate};
+pub use selector::{
+    REGEXES_COMPILED_BYTES_MAX, REGEXES_HELP, Selector, SelectorError, SelectorTemplate,
+};
 
 /// Looks from the start to the horizon: bounds the memory of simulated null paths (64 MiB).
 pub const LOOKS_MAX: i64 = 1_024;

@@ -2,9 +2,11 @@
 //!
 //! Owns what a selector means: matching a series, and filling the variables of an arm's matchers.
 //! A variable's value is put into the parsed matcher, never into the text, so no value can add or
-//! change a matcher. It must not know of series, arms or files. Next: `parse`, the grammar.
+//! change a matcher. It must not know of series, arms or files. Next: `parse`, the grammar;
+//! `regexes`, what they may cost.
 
 mod parse;
+mod regexes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,15 +16,19 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::Labels;
+use regexes::anchored;
+pub use regexes::{REGEX_COMPILED_BYTES_MAX, REGEXES_COMPILED_BYTES_MAX};
 
 /// Longest text of a selector, in bytes.
 pub const SELECTOR_BYTES_MAX: usize = 4_096;
 /// Matchers in one selector.
 pub const MATCHERS_MAX: usize = 32;
-/// Memory of one compiled regex, in bytes: `\w{1000}` and its like are refused.
-pub const REGEX_COMPILED_BYTES_MAX: usize = 1 << 20;
 /// Longest value of an arm's variable, in bytes.
 pub const VARIABLE_BYTES_MAX: usize = 1_024;
+
+/// What to do about regexes that take too much memory.
+pub const REGEXES_HELP: &str =
+    "ask for fewer repetitions, or use [a-z0-9_] for \\w: it matches every script of the world";
 
 /// The label that carries a series' name.
 const NAME_LABEL: &str = "__name__";
@@ -36,6 +42,7 @@ pub struct Selector {
     source: String,
     canonical: String,
     matchers: Vec<Matcher>,
+    regex_bytes: usize,
 }
 
 /// Label matchers whose values may hold `{{name}}` variables: `hash="{{canary}}"`.
@@ -44,6 +51,7 @@ pub struct SelectorTemplate {
     source: String,
     canonical: String,
     matchers: Vec<MatcherTemplate>,
+    regex_bytes: usize,
 }
 
 /// Why a text is not a selector.
@@ -79,7 +87,8 @@ pub enum MissingVariable {
         /// The variable.
         name: String,
     },
-    /// A regex grew over [`REGEX_COMPILED_BYTES_MAX`] with the values in place.
+    /// A regex grew over [`REGEX_COMPILED_BYTES_MAX`] with the values in place, or all of them over
+    /// [`REGEXES_COMPILED_BYTES_MAX`].
     #[error("the matcher on `{label}` is too large with its variables filled in")]
     RegexTooLarge {
         /// The matcher's label.
@@ -91,6 +100,8 @@ pub enum MissingVariable {
 struct Matcher {
     label: String,
     test: Test,
+    /// Bytes its regex takes at most; 0 without one.
+    regex_bytes: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -159,7 +170,9 @@ impl Selector {
             matchers: vec![Matcher {
                 label: NAME_LABEL.to_owned(),
                 test: Test::Equal(metric_name.to_owned()),
+                regex_bytes: 0,
             }],
+            regex_bytes: 0,
         }
     }
 
@@ -193,7 +206,7 @@ impl SelectorTemplate {
     pub fn parse(text: &str) -> Result<SelectorTemplate, SelectorError> {
         let matchers = parse::matchers(text, parse::Variables::Allowed)?;
         // A stand-in for each variable shows whether the regexes compile.
-        compile(text, &matchers)?;
+        let regex_bytes = compile(text, &matchers)?.regex_bytes;
         Ok(SelectorTemplate {
             source: text.to_owned(),
             canonical: canonical(
@@ -203,6 +216,7 @@ impl SelectorTemplate {
                     .collect::<Vec<_>>(),
             ),
             matchers: matchers.into_iter().map(|found| found.matcher).collect(),
+            regex_bytes,
         })
     }
 
@@ -230,13 +244,16 @@ impl SelectorTemplate {
         }
         let value_of = |name: &str| values.get(name).map_or("", String::as_str);
         let mut matchers = Vec::with_capacity(self.matchers.len());
+        let mut regex_bytes = 0;
         for matcher in &self.matchers {
-            let compiled =
-                matcher
-                    .compile(&value_of)
-                    .map_err(|_| MissingVariable::RegexTooLarge {
-                        label: matcher.label.clone(),
-                    })?;
+            let too_large = || MissingVariable::RegexTooLarge {
+                label: matcher.label.clone(),
+            };
+            let compiled = matcher.compile(&value_of).map_err(|_| too_large())?;
+            regex_bytes += compiled.regex_bytes;
+            if regex_bytes > REGEXES_COMPILED_BYTES_MAX {
+                return Err(too_large());
+            }
             matchers.push(compiled);
         }
         let filled: Vec<MatcherTemplate> =
@@ -246,6 +263,7 @@ impl SelectorTemplate {
             source: canonical.clone(),
             canonical,
             matchers,
+            regex_bytes,
         })
     }
 
@@ -311,15 +329,18 @@ impl MatcherTemplate {
                 Piece::Variable(name) => text.push_str(value_of(name)),
             }
         }
-        let test = match self.operator {
-            Operator::Equal => Test::Equal(text),
-            Operator::NotEqual => Test::NotEqual(text),
-            Operator::Regex => Test::Regex(anchored(&text)?),
-            Operator::NotRegex => Test::NotRegex(anchored(&text)?),
+        let (test, regex_bytes) = match self.operator {
+            Operator::Equal => (Test::Equal(text), 0),
+            Operator::NotEqual => (Test::NotEqual(text), 0),
+            Operator::Regex => anchored(&text).map(|(regex, bytes)| (Test::Regex(regex), bytes))?,
+            Operator::NotRegex => {
+                anchored(&text).map(|(regex, bytes)| (Test::NotRegex(regex), bytes))?
+            }
         };
         Ok(Matcher {
             label: self.label.clone(),
             test,
+            regex_bytes,
         })
     }
 
@@ -342,48 +363,40 @@ impl MatcherTemplate {
     }
 }
 
-/// A regex that must match the whole value, `.` matching newlines too (Prometheus 3).
-fn anchored(pattern: &str) -> Result<Regex, regex::Error> {
-    let build = |text: &str| {
-        regex::RegexBuilder::new(text)
-            .size_limit(REGEX_COMPILED_BYTES_MAX)
-            .build()
-    };
-    // By itself first: `a)|(b` is valid only between the anchors' parentheses, and escapes them.
-    build(pattern)?;
-    build(&format!("^(?s:{pattern})$"))
-}
-
 fn compile(text: &str, found: &[parse::Found]) -> Result<Selector, SelectorError> {
     let mut matchers = Vec::with_capacity(found.len());
-    for parse::Found {
-        matcher,
-        value_offset,
-    } in found
-    {
-        matchers.push(matcher.compile(&|_| "x").map_err(|error| {
-            SelectorError {
-                offset: *value_offset,
-                message: match error {
-                    regex::Error::CompiledTooBig(_) => "the regex is too large".to_owned(),
-                    other => format!(
-                        "the regex does not parse: {}",
-                        last_line(&other.to_string())
-                    ),
-                },
-                help: Some(
-                    "regexes are RE2 without look-around and match the whole value; \
-                 a literal dot is written \\\\."
-                        .to_owned(),
+    let mut regex_bytes = 0;
+    for place in found {
+        let refuse = |message: String, help: &str| SelectorError {
+            offset: place.value_offset,
+            message,
+            help: Some(help.to_owned()),
+        };
+        let compiled = place.matcher.compile(&|_| "x").map_err(|error| {
+            let message = match error {
+                regex::Error::CompiledTooBig(_) => "the regex is too large".to_owned(),
+                other => format!(
+                    "the regex does not parse: {}",
+                    last_line(&other.to_string())
                 ),
-            }
-        })?);
+            };
+            let help = "regexes are RE2 without look-around and match the whole value; \
+                        a literal dot is written \\\\.";
+            refuse(message, help)
+        })?;
+        regex_bytes += compiled.regex_bytes;
+        if regex_bytes > REGEXES_COMPILED_BYTES_MAX {
+            let message = "the selector's regexes are too large together".to_owned();
+            return Err(refuse(message, REGEXES_HELP));
+        }
+        matchers.push(compiled);
     }
     let templates: Vec<MatcherTemplate> = found.iter().map(|f| f.matcher.clone()).collect();
     Ok(Selector {
         source: text.to_owned(),
         canonical: canonical(&templates),
         matchers,
+        regex_bytes,
     })
 }
 
@@ -436,6 +449,13 @@ fn escaped(text: &str) -> String {
 
 macro_rules! canonical_traits {
     ($type:ty) => {
+        impl $type {
+            /// Bytes its compiled regexes take at most.
+            pub fn regex_bytes(&self) -> usize {
+                self.regex_bytes
+            }
+        }
+
         impl PartialEq for $type {
             fn eq(&self, other: &Self) -> bool {
                 self.canonical == other.canonical

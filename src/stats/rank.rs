@@ -232,12 +232,8 @@ pub fn two_u_and_tie_sum(
     baseline: &Sorted,
     map: impl Fn(f64) -> f64 + Copy,
 ) -> (i128, i128) {
-    merged_untied(canary, baseline, map).unwrap_or_else(|| {
-        (
-            two_u(canary, baseline, map),
-            tie_sum(canary, baseline, map),
-        )
-    })
+    merged_untied(canary, baseline, map)
+        .unwrap_or_else(|| (two_u(canary, baseline, map), tie_sum(canary, baseline, map)))
 }
 
 /// Both sums where no arm ties within itself, from one merge without branches, which on mixed arms

@@ -158,7 +158,7 @@ pub enum Settlement {
 }
 
 /// A delivery that was given up.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct DeadLetter {
     /// Id of the delivery.
     pub id: String,

@@ -12,8 +12,9 @@ use reqwest::{Method, Url};
 use serde_json::{Value, json};
 
 use super::guard;
+use super::rules;
 use super::sign::Secret;
-use super::template::{Place, Template};
+use super::template::{self, Place, Template};
 use crate::config::daemon::{self, WebhookDecision, WebhookEvent, WebhookMethod};
 use crate::engine::{Event, EventKind};
 use crate::model::{Decision, Timestamp};
@@ -44,8 +45,8 @@ pub const FIELDS: [&str; 18] = [
 /// Something wrong with one entry of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointProblem {
-    /// The key inside the entry.
-    pub key: &'static str,
+    /// The key inside the entry, such as `headers.Authorization`.
+    pub key: String,
     /// What is wrong.
     pub message: String,
     /// What to do about it.
@@ -95,28 +96,25 @@ impl Endpoint {
         read_secret: impl FnOnce(&daemon::Webhook) -> Option<Result<String, String>>,
     ) -> Result<Endpoint, Vec<EndpointProblem>> {
         let mut problems = Vec::new();
-        let mut note = |key, result: Result<(), (String, String)>| {
-            if let Err((message, help)) = result {
+        let mut note = |key: &str, found: Option<&(String, String)>| {
+            if let Some((message, help)) = found.cloned() {
+                let key = key.to_owned();
                 problems.push(EndpointProblem { key, message, help });
             }
         };
-        let url = parse_url(&entry.url);
-        note("url", url.as_ref().map(|_| ()).map_err(Clone::clone));
-        let body = match &entry.body_template {
-            None => Ok(None),
-            Some(text) => Template::parse(text, &FIELDS)
-                .map(Some)
-                .map_err(|bad| (format!("{bad}, at byte {}", bad.offset), bad.help)),
-        };
-        note(
-            "body_template",
-            body.as_ref().map(|_| ()).map_err(Clone::clone),
-        );
-        let headers = parse_headers(entry);
-        note(
-            "headers",
-            headers.as_ref().map(|_| ()).map_err(Clone::clone),
-        );
+        let url = rules::url(&entry.url);
+        note("url", url.as_ref().err());
+        for (index, event) in entry.events.iter().enumerate() {
+            let known = rules::event(*event);
+            note(&format!("events[{index}]"), known.as_ref().err());
+        }
+        let body = rules::body(entry.body_template.as_deref());
+        note("body_template", body.as_ref().err());
+        let mut headers = HeaderMap::new();
+        for (name, value) in &entry.headers {
+            let set = rules::header(name, value, &mut headers);
+            note(&format!("headers.{name}"), set.as_ref().err());
+        }
         let secret = read_secret(entry)
             .transpose()
             .map_err(|error| (error, "check the name and the permissions".to_string()));
@@ -124,12 +122,16 @@ impl Endpoint {
             let parsed = text.as_deref().map(Secret::parse).transpose();
             parsed.map_err(|bad| (bad.to_string(), bad.help().to_string()))
         });
-        note(
-            "secret_file",
-            secret.as_ref().map(|_| ()).map_err(Clone::clone),
-        );
-        match (url, body, headers, secret) {
-            (Ok(url), Ok(body), Ok(headers), Ok(secret)) => Ok(Endpoint {
+        let secret_key = match entry.secret_env {
+            Some(_) => "secret_env",
+            None => "secret_file",
+        };
+        note(secret_key, secret.as_ref().err());
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        match (url, body, secret) {
+            (Ok(url), Ok(body), Ok(secret)) => Ok(Endpoint {
                 name: entry.name.clone(),
                 timeout: Duration::from_secs(entry.timeout_secs),
                 url,
@@ -205,6 +207,9 @@ impl Endpoint {
         let address = self
             .url
             .render(&with_event(&verdict, &event), Place::Address);
+        if template::has_dot_segment(&address) {
+            return Err("a value makes the address leave its folder: a segment is . or ..".into());
+        }
         let url = Url::parse(&address)
             .map_err(|error| format!("the filled-in address is none: {error}"))?;
         if guard::host_is_refused(&url) {
@@ -257,57 +262,6 @@ fn rfc3339(at: Timestamp) -> String {
         .unwrap_or_default()
 }
 
-type Checked<T> = Result<T, (String, String)>;
-
-fn parse_url(text: &str) -> Checked<Template> {
-    let help = "give http://host/path or https://host/path; placeholders may stand after the host";
-    let host_end = text.find("://").map(|at| at + 3).map(|start| {
-        start
-            + text[start..]
-                .find(['/', '?', '#'])
-                .unwrap_or(text.len() - start)
-    });
-    // Who answers must not depend on what is said: the host is fixed.
-    if host_end.is_none_or(|end| text[..end].contains("{{")) {
-        return Err(("the address has no fixed host".into(), help.into()));
-    }
-    let template = Template::parse(text, &FIELDS)
-        .map_err(|bad| (format!("{bad}, at byte {}", bad.offset), bad.help))?;
-    let sample = template.render(&Value::Null, Place::Address);
-    let url = Url::parse(&sample).map_err(|error| (error.to_string(), help.into()))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(("the address is not an http one".into(), help.into()));
-    }
-    if guard::host_is_refused(&url) {
-        let message = "the address is one of a metadata service".to_string();
-        return Err((
-            message,
-            "davy never sends there; give another address".into(),
-        ));
-    }
-    Ok(template)
-}
-
-fn parse_headers(entry: &daemon::Webhook) -> Checked<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &entry.headers {
-        let bad = |what: &str| {
-            (
-                format!("{name:?}: {what}"),
-                "give a plain header".to_string(),
-            )
-        };
-        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("no header name"))?;
-        if key.as_str().starts_with("webhook-") || key == "host" || key == "content-length" {
-            return Err(bad("davy sets this header itself"));
-        }
-        let mut value = HeaderValue::from_str(value).map_err(|_| bad("no header value"))?;
-        value.set_sensitive(true);
-        headers.insert(key, value);
-    }
-    Ok(headers)
-}
-
 fn method(method: WebhookMethod) -> Method {
     match method {
         WebhookMethod::Post => Method::POST,
@@ -318,7 +272,7 @@ fn method(method: WebhookMethod) -> Method {
     }
 }
 
-/// `None` for an event that this version never has.
+/// `None` for the event that [`rules::event`] refuses.
 fn kind(event: WebhookEvent) -> Option<EventKind> {
     match event {
         WebhookEvent::AnalysisStarted => Some(EventKind::Started),

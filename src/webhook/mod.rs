@@ -1,12 +1,13 @@
 //! Tells other systems what happened: signed, retried, in order.
 //!
-//! Owns the way of a notification from an event to an endpoint: which endpoints want it
-//! ([`endpoint`]), what is sent ([`template`], [`sign`]), where it may go ([`guard`]), and when it
+//! Owns the way of a notification from an event to an endpoint: what an endpoint may be
+//! ([`rules`]), which want it ([`endpoint`]), what is sent ([`template`], [`sign`]), where it may go ([`guard`]), and when it
 //! is tried again ([`worker`]). It must not know how verdicts come about. Delivery is at least
 //! once: the id is stable, so a receiver can drop a second one.
 
 pub mod endpoint;
 pub mod guard;
+pub mod rules;
 pub mod sign;
 pub mod template;
 pub mod worker;

@@ -167,6 +167,18 @@ fn percent_encoded(text: &str) -> String {
     out
 }
 
+/// Whether a segment of an address' path is `.` or `..`, which would be resolved and so lead
+/// elsewhere: dots need no percent-encoding and cannot be kept apart by it (WHATWG URL, section
+/// 4.1, takes `%2e` for a dot too).
+pub fn has_dot_segment(address: &str) -> bool {
+    let path = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let path = path.split(['?', '#']).next().unwrap_or("");
+    path.split(['/', '\\']).skip(1).any(|segment| {
+        let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+        plain == "." || plain == ".."
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +219,27 @@ mod tests {
             render("[{{change.region}}{{json checks.7}}]", Place::Body),
             "[null]"
         );
+    }
+
+    #[test]
+    fn dot_segments_are_seen_however_they_came_about() {
+        for address in [
+            "https://host/hooks/../admin",
+            "https://host/hooks/.",
+            "https://host/%2e%2E/x",
+            "https://host/.%2e?x",
+            "https://host/..#x",
+            "https://host\\..",
+        ] {
+            assert!(has_dot_segment(address), "{address}");
+        }
+        for address in [
+            "https://../x",
+            "https://host/a..b/...",
+            "https://host/x?y=/../",
+        ] {
+            assert!(!has_dot_segment(address), "{address}");
+        }
     }
 
     #[test]

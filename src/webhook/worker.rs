@@ -75,7 +75,7 @@ struct Failure {
     error: String,
     /// The receiver's wish.
     retry_after: Option<Duration>,
-    /// The receiver wants no more of this.
+    /// The receiver wants no more of this, or it can never be sent.
     gone: bool,
 }
 
@@ -203,10 +203,15 @@ impl Worker {
             retry_after: None,
             gone: false,
         };
+        // It would be the same request the next time.
+        let never = |error: String| Failure {
+            gone: true,
+            ..fail(error)
+        };
         let request = self
             .endpoint
             .prepare(delivery, self.clock.now())
-            .map_err(fail)?;
+            .map_err(never)?;
         let mut response = self
             .client
             .request(request.method, request.url)

@@ -10,6 +10,7 @@ use davy::cli::schema::{self, SchemaOf};
 use davy::config::daemon::{LogFormat, WebhookDecision, WebhookEvent, WebhookMethod};
 use davy::config::layers::{self, DEFAULT_TOML};
 use davy::config::{Config, Sources};
+use davy::webhook::rules;
 use proptest::prelude::*;
 
 use crate::support::project_root;
@@ -24,7 +25,11 @@ fn sources(file: &str, environment: &[(&str, &str)], overrides: &[&str]) -> Sour
 }
 
 fn told(sources: &Sources) -> Vec<String> {
-    let problems = Config::load(sources).expect_err("problems").items;
+    let problems = match Config::load_located(sources) {
+        Err(problems) => problems.items,
+        Ok((config, places)) => rules::check(&config, &places, None, |_| None),
+    };
+    assert!(!problems.is_empty(), "it has problems");
     let told = |p: &davy::config::Problem| {
         let help = p.help.as_deref().unwrap_or("");
         format!(
@@ -35,7 +40,7 @@ fn told(sources: &Sources) -> Vec<String> {
     problems.iter().map(told).collect()
 }
 
-const WEBHOOK: &str = "[[webhooks]]\nname = \"w\"\nurl = \"https://h.example.com/x\"\nevents = \
+pub const WEBHOOK: &str = "[[webhooks]]\nname = \"w\"\nurl = \"https://h.example.com/x\"\nevents = \
                        [\"verdict.final\"]\nsecret_file = \"/s\"\n";
 
 #[test]
@@ -55,7 +60,7 @@ fn the_defaults_are_what_the_documentation_says() {
     assert_eq!(config.webhooks, []);
     // The default file is itself a sound file: every key known, every value in range.
     assert_eq!(
-        layers::check_config_file("default.toml", DEFAULT_TOML),
+        layers::check_config_file("default.toml", DEFAULT_TOML).map(|(config, _)| config),
         Ok(config)
     );
 }
@@ -91,7 +96,8 @@ fn later_layers_win() {
 fn the_example_is_sound_and_says_what_it_says() {
     let path = project_root().join("config/davy.toml");
     let text = layers::read_file(&path).unwrap();
-    let config = layers::check_config_file("davy.toml", &text).unwrap_or_else(|p| panic!("{p}"));
+    let (config, _) =
+        layers::check_config_file("davy.toml", &text).unwrap_or_else(|p| panic!("{p}"));
     let [deployer, on_call] = config.webhooks.as_slice() else {
         panic!("two webhooks")
     };
@@ -347,7 +353,7 @@ fn committed_schemas_are_those_of_the_types() {
     }
 }
 
-fn checked(paths: &[PathBuf], output: OutputForm) -> (Exit, String) {
+pub fn checked(paths: &[PathBuf], output: OutputForm) -> (Exit, String) {
     let mut out = Vec::new();
     let args = CheckArgs {
         files: paths.to_vec(),

@@ -4,7 +4,6 @@
 //! is asked of it goes over HTTP all the same.
 
 use std::path::Path;
-use std::sync::OnceLock;
 
 use davy::app;
 use davy::config::{Config, Sources, plans};
@@ -47,8 +46,6 @@ pub fn default_config() -> Config {
 
 /// A client as scripts have it: no proxy, no redirects.
 pub fn client() -> reqwest::Client {
-    static CLIENT: OnceLock<()> = OnceLock::new();
-    CLIENT.get_or_init(|| ());
     let builder = reqwest::Client::builder().no_proxy();
     builder
         .redirect(reqwest::redirect::Policy::none())

@@ -35,9 +35,11 @@ fn api(request_timeout: Duration) -> (Arc<Shared>, Receiver<Knock>) {
         recordings_bytes_max: 0,
         outbox_max: 0,
     });
+    let store = Arc::new(store);
     let shared = Shared {
         link,
-        store: Arc::new(store),
+        store: store.clone(),
+        outbox: store,
         watchers: Arc::default(),
         metrics,
         plans: Default::default(),
@@ -47,10 +49,13 @@ fn api(request_timeout: Duration) -> (Arc<Shared>, Receiver<Knock>) {
             request_timeout,
             long_poll_max: LONG,
             abandoned_after: LONG,
+            host_names: None,
             codec: codec::Limits::default(),
         },
         ingest: IngestBudget::new(BUDGET_BYTES),
         streams: Arc::new(tokio::sync::Semaphore::new(1)),
+        recordings: Arc::new(tokio::sync::Semaphore::new(1)),
+        compiling: Arc::new(tokio::sync::Semaphore::new(1)),
         stopping: Default::default(),
         openapi: Bytes::new(),
     };

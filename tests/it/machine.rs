@@ -63,7 +63,9 @@ impl Machine {
     /// Id of the analysis, and whether it had existed.
     pub fn start(&mut self, start: Start) -> Result<(String, bool), Refusal> {
         match self.apply(Input::Start(start)).remove(0) {
-            Effect::Started { analysis, existing } => Ok((analysis, existing)),
+            Effect::Started {
+                analysis, existing, ..
+            } => Ok((analysis, existing)),
             Effect::Refused(refusal) => Err(refusal),
             other => panic!("a start was answered with {other:?}"),
         }

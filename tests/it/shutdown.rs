@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use tokio::io::AsyncWriteExt;
+
 use crate::daemon::{TestDaemon, WALK, client};
 
 /// Far below the five seconds of the drain's deadline.
@@ -32,13 +34,8 @@ async fn open_streams_and_long_polls_end_with_the_daemon() {
         .await
         .expect("the drain is prompt");
     while stream.chunk().await.is_ok_and(|chunk| chunk.is_some()) {}
-    if let Ok(answer) = poll.await.expect("no panic") {
-        assert_eq!(
-            answer.status().as_u16(),
-            200,
-            "a poll that got through gets its verdict"
-        );
-    }
+    let answer = poll.await.expect("no panic").expect("a poll is answered");
+    assert_eq!(answer.status().as_u16(), 200, "with the verdict so far");
     drop(idle);
 }
 
@@ -52,21 +49,14 @@ impl Drop for Child {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn sigterm_drains_a_real_process_and_it_exits_0() {
-    let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("walk.yaml"), WALK).expect("written");
+/// A davy of its own, its log, and where it listens.
+fn spawn(folder: &std::path::Path) -> (Child, impl Iterator<Item = String>, String) {
+    std::fs::write(folder.join("walk.yaml"), WALK).expect("written");
     let child = Command::new(env!("CARGO_BIN_EXE_davy"))
-        .args([
-            "serve",
-            "--set",
-            "server.port=0",
-            "--set",
-            "log.format=json",
-            "--set",
-        ])
-        .arg(format!("plans.directory={}", folder.path().display()))
-        .current_dir(folder.path())
+        .args(["serve", "--ready-file", "ready", "--set", "server.port=0"])
+        .args(["--set", "log.format=json", "--set"])
+        .arg(format!("plans.directory={}", folder.display()))
+        .current_dir(folder)
         .stderr(Stdio::piped())
         .spawn();
     let mut child = Child(child.expect("davy starts"));
@@ -77,6 +67,50 @@ async fn sigterm_drains_a_real_process_and_it_exits_0() {
         .expect("it gets ready");
     let ready: serde_json::Value = serde_json::from_str(&ready).expect("the log is JSON");
     let url = format!("http://{}", ready["address"].as_str().expect("an address"));
+    (child, lines, url)
+}
+
+fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill")
+        .args([name, &child.0.id().to_string()])
+        .status();
+    assert!(sent.expect("kill runs").success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_a_drain_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut child, mut lines, url) = spawn(folder.path());
+    // A request whose body never comes holds the drain up.
+    let mut held = tokio::net::TcpStream::connect(url.trim_start_matches("http://"))
+        .await
+        .expect("it listens");
+    held.write_all(b"POST /v1/analyses HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 9\r\n\r\n{")
+        .await
+        .expect("sent");
+    signal(&child, "-INT");
+    assert!(lines.any(|line| line.contains("\"message\":\"stopping\"")));
+    assert!(child.0.try_wait().expect("asked").is_none(), "it drains");
+    signal(&child, "-INT");
+    let rest: Vec<String> = lines.collect();
+    assert!(
+        !rest
+            .iter()
+            .any(|line| line.contains("\"message\":\"stopped\"")),
+        "{rest:?}"
+    );
+    assert!(
+        rest.iter().any(|line| line.contains("told twice")),
+        "{rest:?}"
+    );
+    assert_eq!(child.0.wait().expect("it ended").code(), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_drains_a_real_process_and_it_exits_0() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut child, mut lines, url) = spawn(folder.path());
+    assert!(folder.path().join("ready").exists());
     let body = json!({"plan": "walk"});
     let started = client()
         .post(format!("{url}/v1/analyses"))
@@ -94,16 +128,17 @@ async fn sigterm_drains_a_real_process_and_it_exits_0() {
         .await
         .expect("lives")
         .expect("the first event");
-    let killed = Command::new("kill")
-        .args(["-TERM", &child.0.id().to_string()])
-        .status();
-    assert!(killed.expect("kill runs").success());
+    signal(&child, "-TERM");
     assert!(
         lines.any(|line| line.contains("\"message\":\"stopped\"")),
         "it says that it stopped"
     );
     let status = child.0.wait().expect("it ended");
     assert_eq!(status.code(), Some(0));
+    assert!(
+        !folder.path().join("ready").exists(),
+        "nobody is there any more"
+    );
 }
 
 #[test]

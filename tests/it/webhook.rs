@@ -263,3 +263,49 @@ async fn what_is_too_old_is_given_up_and_counted() {
         .expect("it is given up");
     daemon.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_never_be_sent_is_a_dead_letter_at_once_and_can_be_read() {
+    let (url, _arrived) = receiver(&[]).await;
+    let daemon = daemon_with(vec![entry(&format!(
+        "name = \"deployer\"\nurl = \"{url}/hooks/{{{{change.id}}}}/done\"\nevents = [\"analysis.started\"]"
+    ))])
+    .await;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let request = json!({"plan": "walk", "change": {"id": ".."}});
+        let (_, body) = daemon.post("/v1/analyses", &request).await;
+        ids.push(body["id"].clone());
+    }
+    // The worker runs beside; the list is asked until it has both.
+    let page = loop {
+        let (status, page) = daemon.get("/v1/dead-letters").await;
+        assert_eq!(status, 200, "{page}");
+        if page["dead_letters"].as_array().expect("a list").len() == 2 {
+            break page;
+        }
+        tokio::task::yield_now().await;
+    };
+    let letter = &page["dead_letters"][0];
+    assert_eq!(
+        (&letter["endpoint"], &letter["attempts"]),
+        (&json!("deployer"), &json!(1))
+    );
+    assert!(
+        letter["error"]
+            .as_str()
+            .expect("a text")
+            .contains("leave its folder")
+    );
+    let (_, first) = daemon.get("/v1/dead-letters?limit=1").await;
+    assert_eq!(first["dead_letters"], json!([letter]));
+    let cursor = first["next"].as_str().expect("there is another page");
+    let (_, last) = daemon
+        .get(&format!("/v1/dead-letters?limit=1&cursor={cursor}"))
+        .await;
+    assert_eq!(
+        (&last["dead_letters"][0], &last["next"]),
+        (&page["dead_letters"][1], &Value::Null)
+    );
+    daemon.stop().await;
+}

@@ -15,7 +15,6 @@ use anyhow::Context;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::child::ChildProcess;
@@ -28,6 +27,8 @@ use super::service;
 pub const PLAN: &str = include_str!("../../../config/plans/demo.yaml");
 
 /// Share of the traffic at the canary. Both arms get the same: a process with less to do is slower
+/// Bytes of the webhooks' secret.
+const SECRET_BYTES: usize = 32;
 /// per request (colder caches, deeper sleep), and that would be no effect of the version.
 const CANARY_PERCENT: u8 = 50;
 /// Work of an average request, of one core: several times what sending and receiving it costs.
@@ -71,7 +72,7 @@ struct Folder(PathBuf);
 /// When a process does not start, or a file cannot be written.
 pub async fn set_up(healthy: bool) -> anyhow::Result<Stage> {
     let folder = Folder::new().context("no folder for the demo's files")?;
-    let secret = secret();
+    let secret = secret()?;
     let traffic = Arc::new(Traffic::new(CANARY_PERCENT));
     let controller = Controller::start(Key::parse(&secret)?, traffic.clone()).await?;
     write_daemon_files(&folder.0, &secret, controller.address)?;
@@ -145,13 +146,11 @@ fn service_arguments(rounds_per_item: u32, slow_percent: u8, slow_factor: u32) -
     .to_vec()
 }
 
-/// A fresh secret: 74 random bits of each of four version 7 UUIDs, mixed.
-fn secret() -> String {
-    let mut mixed = Sha256::new();
-    for _ in 0..4 {
-        mixed.update(Uuid::now_v7().as_bytes());
-    }
-    format!("whsec_{}", STANDARD.encode(mixed.finalize()))
+/// A fresh secret from the system's source of chance.
+fn secret() -> anyhow::Result<String> {
+    let mut bytes = [0; SECRET_BYTES];
+    getrandom::fill(&mut bytes).context("cannot make a secret")?;
+    Ok(format!("whsec_{}", STANDARD.encode(bytes)))
 }
 
 fn write_daemon_files(folder: &Path, secret: &str, controller: SocketAddr) -> anyhow::Result<()> {
@@ -255,7 +254,8 @@ mod tests {
 
     #[test]
     fn every_secret_is_fresh_and_a_key() {
-        assert_ne!(secret(), secret());
-        assert!(Key::parse(&secret()).is_ok());
+        let fresh = || secret().expect("the system has chance");
+        assert_ne!(fresh(), fresh());
+        assert!(Key::parse(&fresh()).is_ok());
     }
 }

@@ -3,7 +3,7 @@
 //! Owns the written forms of a metric. Forms planned for later are refused by name with what to
 //! use today, rather than as unknown words. Next: `checks`.
 
-use super::{ProblemCode, Severity, name};
+use super::{ProblemCode, Severity, name, selectors};
 use crate::config::problem::{nearest, one_of};
 use crate::config::quantity;
 use crate::config::reader::{Field, Reader, Table};
@@ -349,16 +349,7 @@ fn required_selector(
 }
 
 fn selector(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Selector> {
-    let text = reader.text(field)?;
-    match Selector::parse(text) {
-        Ok(selector) => Some(selector),
-        Err(error) => {
-            let character = text[..error.offset].chars().count() + 1;
-            let message = format!("{} (at character {character} of the text)", error.message);
-            reader.bad(field, message, error.help.unwrap_or_default());
-            None
-        }
-    }
+    selectors::read(reader, field, Selector::parse, Selector::regex_bytes)
 }
 
 /// A metric no check asks about is collected for nothing; a selector without arms finds nobody.

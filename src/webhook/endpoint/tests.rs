@@ -69,10 +69,10 @@ fn what_is_wrong_is_found_at_start() {
         (
             "url = \"http://{{change.id}}.example.org/\"",
             "url",
-            "fixed host",
+            "in the host",
         ),
         ("url = \"ftp://example.org/\"", "url", "http"),
-        ("url = \"example.org/hook\"", "url", "fixed host"),
+        ("url = \"example.org/hook\"", "url", "not an address"),
         (
             "url = \"http://example.org/{{chnge.id}}\"",
             "url",
@@ -85,13 +85,18 @@ fn what_is_wrong_is_found_at_start() {
         ),
         (
             "url = \"http://example.org/\"\nheaders = {\"webhook-id\" = \"1\"}",
-            "headers",
+            "headers.webhook-id",
             "itself",
         ),
         (
             "url = \"http://example.org/\"\nheaders = {\"a b\" = \"1\"}",
-            "headers",
-            "header name",
+            "headers.a b",
+            "header's name",
+        ),
+        (
+            "url = \"http://example.org/a/../b\"",
+            "url",
+            "segment that is . or ..",
         ),
     ];
     for (toml, key, says) in table {
@@ -111,7 +116,23 @@ fn what_is_wrong_is_found_at_start() {
         |_| Some(Ok("hunter2".into())),
     );
     let problems = bad_secret.expect_err("no whsec_");
+    assert_eq!(problems[0].key, "secret_file");
     assert!(!format!("{problems:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_problem_names_the_key_that_was_written() {
+    let missing = Endpoint::build(
+        &entry(&format!(
+            "{EVENTS}url = \"http://example.org/\"\nsecret_env = \"NOT_SET\""
+        )),
+        |_| Some(Err("NOT_SET: environment variable not found".into())),
+    );
+    assert_eq!(missing.expect_err("no secret")[0].key, "secret_env");
+    let never = entry("url = \"http://example.org/\"\nevents = [\"analysis.overridden\"]");
+    let never = Endpoint::build(&never, |_| None).expect_err("never sent");
+    assert_eq!(never[0].key, "events[0]");
+    assert!(never[0].message.contains("not available in this version"));
 }
 
 #[test]
@@ -190,4 +211,24 @@ fn a_template_can_call_anybody() {
         !format!("{:?}", prepared.headers).contains("Bearer"),
         "sensitive"
     );
+}
+
+#[test]
+fn a_value_cannot_lead_the_address_elsewhere() {
+    let endpoint = build("url = \"https://host/hooks/{{change.id}}/done\"").expect("valid");
+    let now = Timestamp(1_764_000_000_000);
+    let mut event = started();
+    let mut prepare = |id: &str| {
+        let body = Arc::make_mut(&mut event.body);
+        body.change.id = Some(id.to_owned());
+        endpoint.prepare(&endpoint.delivery(&event), now)
+    };
+    assert_eq!(
+        prepare("a..b").expect("a name").url.as_str(),
+        "https://host/hooks/a..b/done"
+    );
+    for id in ["..", "."] {
+        let error = prepare(id).expect_err("it would lead elsewhere");
+        assert!(error.contains("leave its folder"), "{error}");
+    }
 }
