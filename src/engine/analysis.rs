@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Limits;
+use super::change::require_change;
 use super::dedupe::Dedupe;
 use super::matching::ArmSelectors;
 use super::messages::*;
@@ -18,7 +19,7 @@ use crate::judge::scratch::Scratch;
 use crate::judge::verdict::{self, Gate, GateKind, Guarantee, Status, VerdictBody};
 use crate::judge::{self, Judge, Judgement, assumptions, sentence};
 use crate::model::{Change, Decision, Millis, Outcome, Reason, Timestamp};
-use crate::plan::{ChangeField, Plan};
+use crate::plan::Plan;
 use crate::window::Window;
 
 /// One run of a plan for one change.
@@ -469,33 +470,4 @@ fn step_view(step: &Step) -> StepView {
         weight: step.weight,
         began_at: step.began_at.millis(),
     }
-}
-
-fn require_change(plan: &Plan, change: &Change) -> Result<(), Refusal> {
-    let missing: Vec<&str> = plan
-        .change_require
-        .iter()
-        .filter_map(|field| {
-            let (name, value) = match field {
-                ChangeField::Id => ("id", &change.id),
-                ChangeField::Revision => ("revision", &change.revision),
-                ChangeField::Owner => ("owner", &change.owner),
-                ChangeField::Service => ("service", &change.service),
-                ChangeField::Environment => ("environment", &change.environment),
-                ChangeField::Region => ("region", &change.region),
-            };
-            value
-                .as_ref()
-                .is_none_or(|value| value.is_empty())
-                .then_some(name)
-        })
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Refusal {
-        code: RefusalCode::ChangeIncomplete,
-        message: format!("the plan requires change.{}", missing.join(", change.")),
-        help: Some("name the missing fields under \"change\" in the request".to_owned()),
-    })
 }

@@ -10,6 +10,7 @@ pub mod messages;
 pub mod recording;
 
 mod analysis;
+mod change;
 mod dedupe;
 mod ingest;
 mod matching;

@@ -88,13 +88,20 @@ pub const REQUEST_LIMIT: BodyLimit = BodyLimit {
 // === impl BodyLimit ===
 
 impl BodyLimit {
+    fn size(&self) -> String {
+        match self.bytes_max {
+            bytes if bytes % 1024 == 0 => format!("{} KiB", bytes / 1024),
+            bytes => format!("{bytes} bytes"),
+        }
+    }
+
     /// Counts that a body went past it. `form` says which of its forms did.
     fn passed(&self, shared: &Shared, form: &str) -> Problem {
         shared.metrics.limit(self.name);
-        let detail = format!("the body has more than {} bytes {form}", self.bytes_max);
+        let detail = format!("the body has more than {} {form}", self.size());
         let help = match self.setting {
             Some(setting) => format!("send less at once, or raise {setting}"),
-            None => "send a shorter body".to_owned(),
+            None => "it is no setting; give a plan by its name, or without comments".to_owned(),
         };
         Problem::new("body_too_large", detail).help(help)
     }

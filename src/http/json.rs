@@ -13,7 +13,7 @@ use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::Shared;
-use super::body::{self, Packing, REQUEST_BYTES_MAX, REQUEST_LIMIT};
+use super::body::{self, Packing, REQUEST_LIMIT};
 use super::observe::time_to_read;
 use super::problem::Problem;
 use crate::config::problem::{nearest, one_of};
@@ -34,27 +34,13 @@ pub async fn read<T: DeserializeOwned>(
         let packed = body::read(shared, headers, body, most, &mut unbudgeted).await?;
         body::unpack(shared, packing, packed, most, &mut unbudgeted).await
     };
-    let plain = time_to_read(shared, reading)
-        .await
-        .map_err(limit_is_fixed)?;
+    let plain = time_to_read(shared, reading).await?;
     if plain.trim_ascii().is_empty() {
         let problem = || Problem::new("empty_body", "the body is empty").help("send a JSON object");
         return empty.ok_or_else(problem);
     }
     check_content_type(headers)?;
     parse(&plain)
-}
-
-/// The general words name a setting, which is one of samples.
-fn limit_is_fixed(problem: Problem) -> Problem {
-    if problem.code != "body_too_large" {
-        return problem;
-    }
-    let kib = REQUEST_BYTES_MAX / 1024;
-    problem.help(format!(
-        "requests other than samples have at most {kib} KiB, which is not a setting; \
-         give a plan by its name, or without comments"
-    ))
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {

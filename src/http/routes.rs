@@ -68,7 +68,13 @@ const JSON: &str = "application/json";
 const JSON_BODY: &[&str] = &[JSON];
 const READING: &[&str] = &["analysis_not_found", "store_failed"];
 /// Problems any route may answer.
-const GENERAL: &[&str] = &["cross_site", "internal", "request_timeout", "stopping"];
+const GENERAL: &[&str] = &[
+    "cross_site",
+    "internal",
+    "request_timeout",
+    "stopping",
+    "unknown_host",
+];
 /// Problems of a route whose parameters are checked.
 const STRICT: &[&str] = &["invalid_parameter"];
 /// Problems of a route that takes a body and hands it to the engine.

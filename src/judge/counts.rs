@@ -315,7 +315,7 @@ impl CountCheck {
         let window = self.window(ticks);
         let difference = window.rate(1, self.kind) - window.rate(0, self.kind);
         let mut interval = part.interval(look.speaking, side.worse_is_lower);
-        if self.worse == Worse::Either && look.speaking.is_none() {
+        if self.worse == Worse::Either && look.speaking.is_none() && !look.crossing {
             // Each direction may have shown its own end.
             let parts = self
                 .sides

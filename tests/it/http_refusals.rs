@@ -104,7 +104,7 @@ async fn a_start_says_what_is_wrong_with_it_and_what_it_ended() {
     let long = json!({"plan": "x".repeat(600_000)});
     let (status, body) = daemon.post("/v1/analyses", &long).await;
     assert_eq!(status, 413);
-    assert!(told(&body).2.contains("512 KiB"), "{body}");
+    assert!(told(&body).1.contains("512 KiB"), "{body}");
     assert!(!told(&body).2.contains("request_body_bytes_max"), "{body}");
     let start = async |service: &str, revision: &str| {
         let change = json!({"service": service, "revision": revision});

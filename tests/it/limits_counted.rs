@@ -79,7 +79,10 @@ async fn limits_on_analyses_and_recordings_are_counted() {
     let long = json!({"plan": "x".repeat(600_000)});
     let (status, problem) = daemon.post("/v1/analyses", &long).await;
     assert_eq!(status, 413);
-    assert_eq!(problem["help"], "send a shorter body", "no setting helps");
+    assert_eq!(
+        problem["help"], "it is no setting; give a plan by its name, or without comments",
+        "no setting helps"
+    );
     assert_eq!(reached(&daemon, "request_bytes").await, 1);
     let mut step = 200;
     for _ in 0..1_000 {
