@@ -9,10 +9,12 @@
 //! The watermark is the newest event time seen, but never later than the clock: a sender whose
 //! clock runs ahead cannot close a tick for the others.
 
-use std::collections::BTreeMap;
+mod sampling;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Arm, Millis, Reading, Timestamp};
-use crate::plan::{MetricKind, Plan, Source};
+use crate::plan::{Cluster, Lifetime, MetricKind, Plan, Source};
 
 /// Smallest clock time after which a tick closes without its watermark, in milliseconds.
 pub const IDLE_CLOSE_MIN: Millis = 1_000;
@@ -46,6 +48,12 @@ pub struct Cell {
     pub missing: u64,
     /// Mantissa bits left of each value, once values were coarsened to keep the cell in bounds.
     pub coarse_bits: Option<u32>,
+    /// Samples of units that were not kept, because the tick has more units than its plan keeps.
+    pub sampled_out: u64,
+    /// Leading bits of a unit's number that must be zero for it to be kept; the same in both arms.
+    pub kept_bits: u32,
+    /// Units of the values, where their number is limited.
+    pub seen: BTreeSet<u64>,
 }
 
 /// A closed tick: one pair of cells (baseline, canary) a metric.
@@ -82,6 +90,8 @@ pub struct Window {
     next: usize,
     newest: Option<Timestamp>,
     kinds: Vec<(MetricKind, bool)>,
+    /// Units of one arm that a tick keeps, by metric, where they live for a tick.
+    units_max: Vec<Option<usize>>,
     /// Metrics whose exposure is time: a rate without an exposure counter.
     timed: Vec<bool>,
     open: BTreeMap<usize, Vec<[Cell; 2]>>,
@@ -104,6 +114,15 @@ impl Window {
                 .metrics
                 .iter()
                 .map(|m| (m.kind, m.cluster.is_some()))
+                .collect(),
+            units_max: plan
+                .metrics
+                .iter()
+                .map(|metric| {
+                    let short_lived = |cluster: &&Cluster| cluster.lifetime == Lifetime::Tick;
+                    let cluster = metric.cluster.as_ref().filter(short_lived)?;
+                    Some(cluster.units_per_tick_max as usize)
+                })
                 .collect(),
             timed: plan
                 .metrics
@@ -189,7 +208,15 @@ impl Window {
             .open
             .entry(index)
             .or_insert_with(|| vec![Default::default(); metrics]);
-        let cell: &mut Cell = &mut cells[metric][arm.index()];
+        let pair = &mut cells[metric];
+        let is_kept = self.units_max[metric]
+            .is_none_or(|units_max| sampling::make_room(pair, arm.index(), unit, units_max));
+        let cell: &mut Cell = &mut pair[arm.index()];
+        if !is_kept {
+            cell.sampled_out = cell.sampled_out.saturating_add(count_of(reading));
+            self.newest = self.newest.max(Some(ts));
+            return Ok(());
+        }
         let unit = clustered.then_some(unit);
         cell.add(kind, ts, reading, unit, self.tick_values_max)?;
         cell.missing = cell.missing.saturating_add(missing);

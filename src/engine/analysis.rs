@@ -412,11 +412,13 @@ impl Analysis {
             .metrics
             .iter()
             .zip(&self.counters)
-            .map(|(metric, counters)| ReceivedView {
+            .zip(self.judge.received())
+            .map(|((metric, counters), judged)| ReceivedView {
                 metric: metric.name.clone(),
                 baseline: counters.samples[0],
                 canary: counters.samples[1],
                 late: counters.late,
+                sampled_out: judged.sampled_out.iter().sum(),
                 missing: counters.missing,
                 newest: counters.newest.map(Timestamp::millis),
             });

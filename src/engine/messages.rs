@@ -306,6 +306,8 @@ pub struct ReceivedView {
     pub canary: u64,
     /// Samples that came too late.
     pub late: u64,
+    /// Samples of units that a crowded tick did not keep (`cluster.units_per_tick_max`).
+    pub sampled_out: u64,
     /// Values the sender marked as missing.
     pub missing: u64,
     /// Event time of the newest sample, unix milliseconds.

@@ -30,6 +30,7 @@ mod measure;
 mod overall;
 mod pass_gaussian;
 mod rank;
+pub mod received;
 mod recorded;
 mod series;
 mod spending;
@@ -45,6 +46,7 @@ use crate::window::{Cell, ClosedTick};
 pub use overall::score;
 
 use check::{Detail, Evidence, LookAt, MISSING_SHARE_MAX, Setting};
+use received::Received;
 use scratch::Scratch;
 use verdict::{Finding, Needs, PerArm};
 
@@ -70,17 +72,6 @@ pub struct Judge {
     checks: Vec<OneCheck>,
     received: Vec<Received>,
     ticks: usize,
-}
-
-/// What one metric received in closed ticks.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Received {
-    /// Samples by arm.
-    pub samples: [u64; 2],
-    /// Values marked as missing by arm.
-    pub missing: [u64; 2],
-    /// Closed ticks since the arm's last sample.
-    pub silent_ticks: [usize; 2],
 }
 
 /// The outcome of a look over all checks.
@@ -235,6 +226,10 @@ impl Judge {
                 canary: canary as u64,
             }),
             factors: evidence.factors,
+            sampled_out: (received.sampled_out != [0, 0]).then_some(PerArm {
+                baseline: received.sampled_out[0],
+                canary: received.sampled_out[1],
+            }),
         };
         if self.detail == Detail::Full {
             finding.message = sentence::of_finding(setting, &finding);
@@ -442,32 +437,6 @@ impl OneCheck {
             OneCheck::Threshold(check) => check.find(setting, at),
             OneCheck::Breach(check) => check.find(),
             OneCheck::BurnRate(check) => check.find(setting),
-        }
-    }
-}
-
-// === impl Received ===
-
-impl Received {
-    fn add(&mut self, cells: &[Cell; 2]) {
-        for (arm, cell) in cells.iter().enumerate() {
-            self.samples[arm] = self.samples[arm].saturating_add(cell.samples);
-            self.missing[arm] = self.missing[arm].saturating_add(cell.missing);
-            let silent = cell.samples == 0;
-            self.silent_ticks[arm] = if silent {
-                self.silent_ticks[arm] + 1
-            } else {
-                0
-            };
-        }
-    }
-
-    fn missing_share(&self, arm: usize) -> f64 {
-        let all = self.samples[arm] + self.missing[arm];
-        if all == 0 {
-            0.0
-        } else {
-            self.missing[arm] as f64 / all as f64
         }
     }
 }

@@ -102,6 +102,10 @@ pub struct Finding {
     /// Every factor that weakened the evidence, by name: `design_effect` (units of a tick),
     /// `between_unit` (units of the run), `dispersion`, `shape`, `autocorrelation`.
     pub factors: BTreeMap<String, f64>,
+    /// Samples that are in none of these figures: their units (lifetime tick) were more than a
+    /// tick keeps. Absent where all were kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampled_out: Option<PerArm<u64>>,
 }
 
 /// What the answer promises.

@@ -216,7 +216,15 @@ pub struct Cluster {
     pub by: String,
     /// How long a unit lives.
     pub lifetime: Lifetime,
+    /// Units of one arm that a tick keeps (lifetime tick). Beyond that the same share of units is
+    /// kept in both arms, by a hash of their names.
+    pub units_per_tick_max: u64,
 }
+
+/// Units of one arm that a tick keeps where a plan is silent.
+pub const UNITS_PER_TICK_DEFAULT: u64 = 10_000;
+/// Largest such number in a plan.
+pub const UNITS_PER_TICK_LIMIT: u64 = 1_000_000;
 
 /// How long a unit lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Check, Cluster, Lifetime, Metric, MetricKind, OnInconclusive, OnNoData, Plan, Question,
-    Resolution, Selector, Source, StepGate,
+    Resolution, Selector, Source, StepGate, UNITS_PER_TICK_LIMIT,
 };
 use crate::model::Millis;
 
@@ -89,6 +89,7 @@ impl Metric {
             cluster: units.map(|lifetime| Cluster {
                 by: "unit".to_owned(),
                 lifetime,
+                units_per_tick_max: UNITS_PER_TICK_LIMIT,
             }),
         }
     }

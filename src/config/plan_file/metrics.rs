@@ -9,6 +9,7 @@ use crate::config::quantity;
 use crate::config::reader::{Field, Reader, Table};
 use crate::plan::{
     Check, Cluster, Lifetime, METRICS_MAX, Metric, MetricKind, Resolution, Selector, Source,
+    UNITS_PER_TICK_DEFAULT, UNITS_PER_TICK_LIMIT,
 };
 
 /// Longest unit of measurement, in characters.
@@ -213,7 +214,7 @@ fn resolution(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Resolution> 
 }
 
 fn cluster(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Cluster> {
-    let table = reader.table(field, Some(&["by", "lifetime"]))?;
+    let table = reader.table(field, Some(&["by", "lifetime", "units_per_tick_max"]))?;
     let by = reader
         .required(
             &table,
@@ -225,9 +226,19 @@ fn cluster(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Cluster> {
     let lifetime = reader
         .required(&table, "lifetime", help)
         .and_then(|field| reader.word(&field, &[("tick", Lifetime::Tick), ("run", Lifetime::Run)]));
+    let most = table.get("units_per_tick_max");
+    if let Some(field) = most.as_ref().filter(|_| lifetime == Some(Lifetime::Run)) {
+        reader.bad(
+            field,
+            "units that live for the run are all kept",
+            "remove units_per_tick_max; it is for lifetime: tick",
+        );
+    }
+    let most = most.and_then(|field| reader.whole(&field, 1..=UNITS_PER_TICK_LIMIT));
     Some(Cluster {
         by: by?.to_owned(),
         lifetime: lifetime?,
+        units_per_tick_max: most.unwrap_or(UNITS_PER_TICK_DEFAULT),
     })
 }
 

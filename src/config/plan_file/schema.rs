@@ -226,6 +226,8 @@ struct Cluster {
     by: String,
     /// tick for traces and other short-lived units, run for pods, hosts and clients.
     lifetime: WrittenLifetime,
+    /// Units of one arm that a tick keeps (lifetime tick). Default 10000.
+    units_per_tick_max: Option<u64>,
 }
 
 /// One question: compare or threshold.

@@ -238,3 +238,32 @@ fn final_analyses_are_forgotten_beyond_the_limit_oldest_first() {
     };
     assert_eq!(machine.start(again), Ok(("zebra-again".to_owned(), false)));
 }
+
+#[test]
+fn a_tick_with_more_units_than_it_keeps_thins_both_arms_and_says_so() {
+    const UNITS: usize = 400;
+    let thinned = LATENCY.replace(
+        "{kind: latency}",
+        "{kind: latency, cluster: {by: trace, lifetime: tick, units_per_tick_max: 50}}",
+    );
+    let mut machine = Machine::running("x", &plan(&thinned));
+    let mut batch = Vec::new();
+    for unit in 0..UNITS {
+        for arm in [Arm::Baseline, Arm::Canary] {
+            let value = 100.0 + unit as f64;
+            let mut sample = sample("x", "duration", arm, 4.0, values(vec![value, value + 0.5]));
+            sample.unit = Some(format!("{arm:?}-{unit}"));
+            batch.push(sample);
+        }
+    }
+    let answer = machine.send(batch);
+    assert_eq!(answer.accepted, 2 * UNITS as u64, "none is refused");
+    machine.clock(20.0);
+    let finding = machine.body("x").checks[0].clone();
+    let out = finding.sampled_out.expect("not all were kept");
+    assert_eq!(finding.samples.baseline + out.baseline, 2 * UNITS as u64);
+    assert_eq!(finding.samples.canary + out.canary, 2 * UNITS as u64);
+    for kept in [finding.samples.baseline, finding.samples.canary] {
+        assert!((1..=100).contains(&kept), "{kept}");
+    }
+}
