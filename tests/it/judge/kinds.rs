@@ -288,3 +288,31 @@ fn traffic_that_begins_after_the_bake_time_is_judged_like_any() {
     );
     assert_eq!(finding.verdict, Fail);
 }
+
+#[test]
+fn a_difference_of_twice_the_absolute_tolerance_is_found_in_the_whole_run() {
+    let plan = one_check("kind: ratio", "compare: m, tolerance: 0.1pp");
+    let steady =
+        |canary: u64| (0..LOOKS).map(move |_| [of_ratio(3, 3_000), of_ratio(canary, 3_000)]);
+    // At the end .1 % of 60,000 against .3 %: 3.9 standard deviations beyond the boundary.
+    let (at, finding) = decided(&plan, steady(9));
+    assert_eq!(finding.verdict, Fail, "{finding:?}");
+    assert_eq!(finding.window_secs, at as f64, "the whole run speaks");
+    assert!(
+        finding.interval[0].is_some_and(|low| low >= 0.001),
+        "{finding:?}"
+    );
+    assert!(
+        finding
+            .estimate
+            .is_some_and(|seen| (seen - 0.002).abs() < 1e-12)
+    );
+    // On the boundary, and for all that is within it, nothing is found.
+    for canary in [0, 3, 6] {
+        assert!(
+            judged(&plan, steady(canary))
+                .iter()
+                .all(|look| look.outcome != Fail)
+        );
+    }
+}
