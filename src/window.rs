@@ -209,18 +209,19 @@ impl Window {
             .entry(index)
             .or_insert_with(|| vec![Default::default(); metrics]);
         let pair = &mut cells[metric];
+        let own = clustered.then_some(unit);
+        // First of all: what is refused is not recorded, and so must leave no trace.
+        pair[arm.index()].has_place(kind, reading, own, self.tick_values_max)?;
+        self.newest = self.newest.max(Some(ts));
+        pair[arm.index()].missing = pair[arm.index()].missing.saturating_add(missing);
         let is_kept = self.units_max[metric]
             .is_none_or(|units_max| sampling::make_room(pair, arm.index(), unit, units_max));
         let cell: &mut Cell = &mut pair[arm.index()];
         if !is_kept {
-            cell.sampled_out = cell.sampled_out.saturating_add(count_of(reading));
-            self.newest = self.newest.max(Some(ts));
+            cell.sampled_out = cell.sampled_out.saturating_add(samples_of(reading));
             return Ok(());
         }
-        let unit = clustered.then_some(unit);
-        cell.add(kind, ts, reading, unit, self.tick_values_max)?;
-        cell.missing = cell.missing.saturating_add(missing);
-        self.newest = self.newest.max(Some(ts));
+        cell.add(kind, ts, reading, own, self.tick_values_max);
         Ok(())
     }
 
@@ -277,6 +278,40 @@ impl Window {
 // === impl Cell ===
 
 impl Cell {
+    /// Whether the reading fits, in form and in size.
+    fn has_place(
+        &self,
+        kind: MetricKind,
+        reading: &Reading,
+        unit: Option<u64>,
+        values_max: usize,
+    ) -> Result<(), NoPlace> {
+        let (own, others) = (self.samples.max(self.bad), count_of(reading));
+        let fits = match (kind, reading) {
+            (MetricKind::Latency, Reading::Values { values, .. }) => {
+                unit.is_none() || self.values.len() + values.len() <= values_max
+            }
+            (MetricKind::Ratio, Reading::Ratio { .. }) => !self.is_full_for(unit, values_max),
+            (MetricKind::Ratio, Reading::Values { values, .. }) => {
+                if values.iter().any(|&value| value != 0.0 && value != 1.0) {
+                    return Err(NoPlace::WrongForm);
+                }
+                !self.is_full_for(unit, values_max)
+            }
+            (MetricKind::Rate, Reading::Rate { .. }) => true,
+            (MetricKind::Gauge, Reading::Values { values, .. }) => {
+                if values.iter().any(|value| value.is_infinite()) {
+                    return Err(NoPlace::WrongForm);
+                }
+                self.points.len() + values.len() <= values_max
+            }
+            _ => return Err(NoPlace::WrongForm),
+        };
+        let counts = own.saturating_add(others) <= CELL_COUNT_MAX;
+        (fits && counts).then_some(()).ok_or(NoPlace::TickFull)
+    }
+
+    /// Adds a reading that has a place.
     fn add(
         &mut self,
         kind: MetricKind,
@@ -284,31 +319,18 @@ impl Cell {
         reading: &Reading,
         unit: Option<u64>,
         values_max: usize,
-    ) -> Result<(), NoPlace> {
-        let (own, others) = (self.samples.max(self.bad), count_of(reading));
-        if own.saturating_add(others) > CELL_COUNT_MAX {
-            return Err(NoPlace::TickFull);
-        }
+    ) {
         match (kind, reading) {
             (MetricKind::Latency, Reading::Values { values, weights }) => {
                 if self.values.len() + values.len() > values_max {
-                    if unit.is_some() {
-                        return Err(NoPlace::TickFull);
-                    }
                     self.coarsen_below(values_max / 2);
                 }
                 self.add_values(values, weights, unit);
-            }
-            (MetricKind::Ratio, _) if self.is_full_for(unit, values_max) => {
-                return Err(NoPlace::TickFull);
             }
             (MetricKind::Ratio, Reading::Ratio { bad, total }) => {
                 self.add_ratio(*bad, *total, unit);
             }
             (MetricKind::Ratio, Reading::Values { values, weights }) => {
-                if values.iter().any(|&value| value != 0.0 && value != 1.0) {
-                    return Err(NoPlace::WrongForm);
-                }
                 for (i, &value) in values.iter().enumerate() {
                     let weight = weights.get(i).copied().unwrap_or(1);
                     self.add_ratio(if value == 1.0 { weight } else { 0 }, weight, unit);
@@ -320,19 +342,12 @@ impl Cell {
                 self.samples += 1;
             }
             (MetricKind::Gauge, Reading::Values { values, .. }) => {
-                if values.iter().any(|value| value.is_infinite()) {
-                    return Err(NoPlace::WrongForm);
-                }
-                if self.points.len() + values.len() > values_max {
-                    return Err(NoPlace::TickFull);
-                }
                 self.points
                     .extend(values.iter().map(|&value| (ts.millis(), value)));
                 self.samples = self.samples.saturating_add(values.len() as u64);
             }
-            _ => return Err(NoPlace::WrongForm),
+            _ => {}
         }
-        Ok(())
     }
 
     /// Puts what is summed in floating point into an order that does not depend on arrival.
@@ -431,6 +446,14 @@ fn even_out(cells: &mut [Cell; 2]) {
         for cell in cells.iter_mut() {
             cell.coarsen(bits);
         }
+    }
+}
+
+/// Samples that a reading adds to a cell whose units are limited.
+fn samples_of(reading: &Reading) -> u64 {
+    match reading {
+        Reading::Ratio { total, .. } => *total,
+        other => count_of(other),
     }
 }
 

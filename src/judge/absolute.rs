@@ -19,6 +19,7 @@ use crate::judge::check::LookAt;
 use crate::judge::forecast::{Ahead, soonest};
 use crate::judge::measure;
 use crate::judge::side::{Adjust, Side, Spending};
+use crate::judge::strata::{Strata, size, variance_of};
 use crate::judge::tally::Tally;
 use crate::plan::{Metric, MetricKind};
 use crate::stats::count_law::CountLaw;
@@ -50,6 +51,9 @@ pub struct AbsolutePart {
     fail: Spending,
     pass: Spending,
     run: Tally,
+    strata: Strata,
+    /// Design effect at the last look: events that come together count as fewer.
+    factor: f64,
     prior_exposure: f64,
     above: Side,
     /// Canary and baseline ceiling of every tick, from which a window's interval follows.
@@ -89,11 +93,12 @@ pub struct SpeakingWindow {
 // === impl AbsolutePart ===
 
 impl AbsolutePart {
-    /// The tests of one direction of a check.
+    /// The tests of one direction of a check; `factor` is its calibrated dispersion, 1 without.
     pub fn new(
         seed: [u8; 32],
         absolute: f64,
         metric: &Metric,
+        factor: f64,
         fail: Spending,
         pass: Spending,
     ) -> AbsolutePart {
@@ -111,11 +116,13 @@ impl AbsolutePart {
         AbsolutePart {
             kind: metric.kind,
             // Events of one unit come together, and the fixed-sample bound has no slack for it.
-            once: fail.looks_planned == 1 && metric.cluster.is_none(),
+            once: fail.looks_planned == 1 && metric.cluster.is_none() && factor <= 1.0,
             absolute,
             fail: half,
             pass,
             run: Tally::default(),
+            strata: Strata::default(),
+            factor: factor.max(1.0),
             prior_exposure: 0.0,
             above: Side::new(seed, half, none(pass)),
             history: Vec::new(),
@@ -155,6 +162,7 @@ impl AbsolutePart {
         if sizes[0] > 0.0 && sizes[1] > 0.0 {
             let weight = sizes[0] * sizes[1] / (sizes[0] + sizes[1]);
             let difference = tick.rate(1, self.kind) - tick.rate(0, self.kind) - self.absolute;
+            self.strata.add(tick, weight, sizes, self.kind);
             self.difference.push_gaussian(weight * difference, weight);
             self.beyond.push_gaussian(-weight * difference, weight);
         } else {
@@ -166,7 +174,8 @@ impl AbsolutePart {
     /// Looks at the run so far; `dispersion` is the design effect of the counts.
     pub fn look(&mut self, dispersion: Adjust, at: &mut LookAt<'_>) -> AbsoluteLook {
         let above = self.above.look(dispersion, at.scratch);
-        if !self.switched && self.run.bad[0] >= BASELINE_EVENTS_MIN {
+        self.factor = dispersion.factor.max(1.0);
+        if !self.switched && self.strata.run.bad[0] >= BASELINE_EVENTS_MIN {
             self.switched = true;
             self.difference.begin_passing_after(at.look - 1);
         }
@@ -179,9 +188,13 @@ impl AbsolutePart {
             };
             let look = self.difference.look(adjust, at.scratch);
             let worse = self.beyond.look(adjust, at.scratch);
-            beyond = worse.pass && self.has_events(baseline, dispersion);
+            let events = self.expected_events(baseline);
+            beyond = worse.pass && events >= CANARY_EVENTS_MIN;
             let spending = self.beyond.pass_spending();
-            to_beyond = Ahead::of(&worse, self.ticks, &self.pass, &spending).to_pass;
+            let for_events = self.ticks as f64 * (CANARY_EVENTS_MIN / events - 1.0);
+            to_beyond = Ahead::of(&worse, self.ticks, &self.pass, &spending)
+                .to_pass
+                .map(|ticks| ticks.max(for_events));
             let ahead = Ahead::of(&look, self.ticks, &self.fail, &self.pass);
             (look.pass, ahead.to_pass)
         } else {
@@ -229,21 +242,28 @@ impl AbsolutePart {
             }
         };
         let finite = |value: f64| value.is_finite().then_some(value);
-        let above = if speaking.is_none() && self.shown_pass() {
-            above.min(self.absolute)
-        } else {
-            above
-        };
-        let below = if speaking.is_none() && self.shown_beyond {
-            below.max(self.absolute)
-        } else {
-            below
+        let (below, above) = match self.estimate_of_run().filter(|_| speaking.is_none()) {
+            Some(seen) if self.shown_beyond => {
+                (below.max(self.absolute).min(seen), above.max(seen))
+            }
+            Some(seen) => (below.min(seen), above.min(self.absolute).max(seen)),
+            None if speaking.is_none() && self.shown_pass() => (below, above.min(self.absolute)),
+            None => (below, above),
         };
         if worse_is_lower {
             [finite(-above), finite(-below)]
         } else {
             [finite(below), finite(above)]
         }
+    }
+
+    /// Difference over the whole run where the test of it speaks: the mean over ticks by the weight
+    /// they have in the test, turned so that the canary has more. Shares over the run would not do
+    /// where the split of traffic changed.
+    pub fn estimate_of_run(&self) -> Option<f64> {
+        let speaks = self.shown_beyond || (self.switched && self.difference.is_passing());
+        let score = self.difference.prefix_s()[self.difference.ticks()];
+        (speaks && self.strata.weight > 0.0).then(|| score / self.strata.weight + self.absolute)
     }
 
     /// Ends of "canary minus baseline" over a window, turned so that the canary has more.
@@ -287,12 +307,17 @@ impl AbsolutePart {
     }
 
     fn bounds(&self, run: &Tally, arm: usize, delta: f64) -> [f64; 2] {
+        let fewer = |count: u64| match self.factor > 1.0 {
+            true => libm::round(count as f64 / self.factor) as u64,
+            false => count,
+        };
         match self.kind {
             MetricKind::Rate => {
                 let prior = self.prior_exposure.max(f64::MIN_POSITIVE);
-                mixture::rate_bounds(run.bad[arm], run.exposure[arm], delta, prior)
+                let exposure = run.exposure[arm] / self.factor;
+                mixture::rate_bounds(fewer(run.bad[arm]), exposure, delta, prior)
             }
-            _ => mixture::proportion_bounds(run.bad[arm], run.total[arm], delta),
+            _ => mixture::proportion_bounds(fewer(run.bad[arm]), fewer(run.total[arm]), delta),
         }
     }
 
@@ -339,33 +364,31 @@ impl AbsolutePart {
         }
     }
 
-    /// Whether the run holds events enough, and their opposites, for a Gaussian difference. Events
-    /// that come together count as fewer.
-    fn has_events(&self, baseline: f64, dispersion: Adjust) -> bool {
-        let trials = size(&self.run, 1, self.kind) / dispersion.factor.max(1.0);
+    /// Events that the canary is expected to have on the boundary, or their opposites where those
+    /// are fewer.
+    fn expected_events(&self, baseline: f64) -> f64 {
+        let trials = size(&self.strata.run, 1, self.kind) / self.factor;
         let canary = baseline + self.absolute;
         let rarer = match self.kind {
             MetricKind::Rate => canary,
             _ => canary.min(1.0 - canary),
         };
-        trials * rarer >= CANARY_EVENTS_MIN
+        (trials * rarer).max(f64::MIN_POSITIVE)
     }
 
     /// Variance factor of the weighted difference at the restricted maximum likelihood.
     fn variance(&self, baseline: f64) -> f64 {
-        let (n, m) = (size(&self.run, 0, self.kind), size(&self.run, 1, self.kind));
-        let canary = baseline + self.absolute;
-        let (of_baseline, of_canary) = match self.kind {
-            MetricKind::Rate => (baseline, canary),
-            _ => (baseline * (1.0 - baseline), canary * (1.0 - canary)),
-        };
-        ((n * of_canary + m * of_baseline) / (n + m)).max(f64::MIN_POSITIVE)
+        let Strata { weight, shares, .. } = self.strata;
+        let restricted = shares[0] * variance_of(baseline, self.kind)
+            + shares[1] * variance_of(baseline + self.absolute, self.kind);
+        (restricted.max(self.strata.observed) / weight).max(f64::MIN_POSITIVE)
     }
 
     /// The baseline's share (or rate) of largest likelihood among those with canary = it + a.
     fn restricted_baseline(&self) -> f64 {
-        let (x, y) = (self.run.bad[1] as f64, self.run.bad[0] as f64);
-        let (m, n) = (size(&self.run, 1, self.kind), size(&self.run, 0, self.kind));
+        let run = &self.strata.run;
+        let (x, y) = (run.bad[1] as f64, run.bad[0] as f64);
+        let (m, n) = (size(run, 1, self.kind), size(run, 0, self.kind));
         let a = self.absolute;
         let is_rate = self.kind == MetricKind::Rate;
         // Derivative of the log-likelihood: falls from +inf to below zero along the bracket.
@@ -427,14 +450,6 @@ impl AbsolutePart {
         }
         // At the present count a pass is not shown yet, so at least one more tick is needed.
         Some(((high - self.ticks) as f64).max(1.0))
-    }
-}
-
-/// Trials of a ratio's arm, exposure of a rate's.
-fn size(tally: &Tally, arm: usize, kind: MetricKind) -> f64 {
-    match kind {
-        MetricKind::Rate => tally.exposure[arm],
-        _ => tally.total[arm] as f64,
     }
 }
 

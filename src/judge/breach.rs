@@ -64,6 +64,10 @@ impl BreachCheck {
     /// Takes a closed tick; only the canary's cell counts.
     pub fn close(&mut self, cells: &[Cell; 2]) {
         let statistic = self.statistic(&cells[1]);
+        if statistic.is_none() && cells[1].sampled_out > 0 {
+            // Its units were not kept: that is no silence.
+            return;
+        }
         let period = match statistic {
             Some(value) if threshold::is_beyond(value, &self.limit) => Period::Breaching,
             Some(_) => Period::Good,

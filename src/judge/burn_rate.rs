@@ -62,7 +62,8 @@ impl BurnRateCheck {
     pub fn close(&mut self, cells: &[Cell; 2]) {
         let canary = &cells[1];
         let seen = (canary.total > 0).then(|| (canary.bad.min(canary.total), canary.total));
-        if seen.is_none() && self.no_data == NoData::Ignore {
+        // Where its units were not kept there is no silence.
+        if seen.is_none() && (self.no_data == NoData::Ignore || canary.sampled_out > 0) {
             return;
         }
         self.recent.push_back(seen);

@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use super::{Detail, OneCheck, setting};
 use crate::plan::{Check, Dispersion, MetricKind, Plan, Question, Tolerance, Worse};
-use crate::stats::dispersion::{self, LongRun};
+use crate::stats::dispersion::{self, LENGTHS, LongRun};
 use crate::window::ClosedTick;
+
+type ByLength = [Vec<f64>; LENGTHS.len()];
 
 /// Measures the comparisons of a plan.
 #[derive(Debug)]
@@ -18,8 +20,8 @@ pub struct Calibrator {
     plan: Arc<Plan>,
     /// By index of the check; a limit has none.
     checks: Vec<Option<OneCheck>>,
-    /// Batches of the recordings that are over, by check.
-    batches: Vec<Vec<f64>>,
+    /// Batches of the recordings that are over, by check and by their length.
+    batches: Vec<ByLength>,
     ticks: usize,
 }
 
@@ -44,12 +46,15 @@ impl Calibrator {
         let mut plan = plan.clone();
         // A single look has a test of its own, which shows no score by tick.
         plan.horizon = plan.horizon.max(2 * plan.tick);
-        plan.checks.iter_mut().for_each(to_equality);
+        let kinds: Vec<MetricKind> = plan.metrics.iter().map(|metric| metric.kind).collect();
+        for check in &mut plan.checks {
+            to_equality(check, kinds[check.metric]);
+        }
         // Whose a value is does not change a score.
         plan.metrics
             .iter_mut()
             .for_each(|metric| metric.cluster = None);
-        let batches = vec![Vec::new(); plan.checks.len()];
+        let batches = vec![ByLength::default(); plan.checks.len()];
         let mut calibrator = Calibrator {
             plan: Arc::new(plan),
             checks: Vec::new(),
@@ -84,7 +89,10 @@ impl Calibrator {
     pub fn end_recording(&mut self) {
         for (check, batches) in self.checks.iter_mut().zip(&mut self.batches) {
             if let Some(check) = check {
-                batches.extend(dispersion::batches(&check.scores()));
+                let scores = check.scores();
+                for (of_length, length) in batches.iter_mut().zip(LENGTHS) {
+                    of_length.extend(dispersion::batches(&scores, length));
+                }
             }
         }
         self.begin();
@@ -103,8 +111,8 @@ impl Calibrator {
     /// What the recordings that are over have shown, by comparison. Checks with fewer than two
     /// batches are left out.
     pub fn measures(&self) -> Vec<Measure> {
-        let of_check = |(check, batches): (usize, &Vec<f64>)| {
-            let long_run = dispersion::long_run(batches)?;
+        let of_check = |(check, batches): (usize, &ByLength)| {
+            let long_run = dispersion::widest(batches)?;
             let metric = &self.plan.metrics[self.plan.checks[check].metric];
             let is_gauge = metric.kind == MetricKind::Gauge;
             let (measured, dispersion) = if is_gauge {
@@ -159,7 +167,10 @@ impl OneCheck {
 // === functions ===
 
 /// The same comparison at equality, in one direction, with nothing allowed for.
-fn to_equality(check: &mut Check) {
+///
+/// Counts are always conditioned on their totals: what the absolute part is held against learns the
+/// baseline on the way, and would drift through the batches.
+fn to_equality(check: &mut Check, kind: MetricKind) {
     if let Question::Compare {
         worse,
         tolerance,
@@ -170,7 +181,8 @@ fn to_equality(check: &mut Check) {
         if *worse == Worse::Either {
             *worse = Worse::Higher;
         }
-        let by_ratio = tolerance.relative.is_some();
+        let is_count = matches!(kind, MetricKind::Ratio | MetricKind::Rate);
+        let by_ratio = is_count || tolerance.relative.is_some();
         *tolerance = Tolerance {
             relative: by_ratio.then_some(0.0),
             absolute: (!by_ratio).then_some(0.0),

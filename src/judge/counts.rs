@@ -17,7 +17,7 @@ use crate::judge::tally::Tally;
 use crate::judge::units::{self, Units};
 use crate::judge::verdict::{PartEvidence, Scale};
 use crate::model::Reason;
-use crate::plan::{MetricKind, Tolerance, Worse};
+use crate::plan::{Dispersion, MetricKind, Question, Tolerance, Worse};
 use crate::window::Cell;
 
 /// How many times the shown part the other must be before it is shown instead.
@@ -70,6 +70,13 @@ impl CountCheck {
         let share = 1.0 / directions.len() as f64;
         let both = tolerance.relative.is_some() && tolerance.absolute.is_some();
         let pass_share = if both { 0.5 } else { 1.0 };
+        let dispersed = match &setting.check.question {
+            Question::Compare {
+                dispersion: Dispersion::Factor(factor),
+                ..
+            } => *factor,
+            _ => 1.0,
+        };
         let sides = directions
             .iter()
             .map(|&worse_is_lower| {
@@ -85,7 +92,7 @@ impl CountCheck {
                         .map(|_| Side::new(setting.seed(plan_hash, name), fail, pass)),
                     absolute: tolerance.absolute.map(|absolute| {
                         let seed = setting.seed(plan_hash, &format!("{name}/absolute"));
-                        AbsolutePart::new(seed, absolute, setting.metric, fail, pass)
+                        AbsolutePart::new(seed, absolute, setting.metric, dispersed, fail, pass)
                     }),
                     failed: false,
                 }
@@ -313,7 +320,11 @@ impl CountCheck {
     ) -> PartEvidence {
         let ticks = look.speaking.map_or(self.history.len(), |w| w.ticks);
         let window = self.window(ticks);
-        let difference = window.rate(1, self.kind) - window.rate(0, self.kind);
+        let of_run = part.estimate_of_run().filter(|_| look.speaking.is_none());
+        let difference = match of_run {
+            Some(turned) => check::sign(side.worse_is_lower) * turned,
+            None => window.rate(1, self.kind) - window.rate(0, self.kind),
+        };
         let mut interval = part.interval(look.speaking, side.worse_is_lower);
         if self.worse == Worse::Either && look.speaking.is_none() && !look.crossing {
             // Each direction may have shown its own end.

@@ -105,7 +105,9 @@ impl GaugeCheck {
                 )
             })
             .collect();
-        let single = (setting.looks_planned() == 1).then(Default::default);
+        // What was calibrated needs no estimate from the run itself.
+        let is_known = matches!(dispersion, Dispersion::Sd(_));
+        let single = (setting.looks_planned() == 1 && !is_known).then(Default::default);
         GaugeCheck {
             worse,
             tolerance,

@@ -34,6 +34,7 @@ pub mod received;
 mod recorded;
 mod series;
 mod spending;
+mod strata;
 mod tail;
 mod tally;
 mod threshold;
@@ -51,7 +52,7 @@ use scratch::Scratch;
 use verdict::{Finding, Needs, PerArm};
 
 /// Revision of everything that can change a verdict's bytes: raise it with every such change.
-pub const ENGINE_REVISION: u32 = 1;
+pub const ENGINE_REVISION: u32 = 2;
 
 /// Difference of the arms' missing shares from which they count as different.
 const MISSING_DIFFERENCE: f64 = 0.1;
@@ -294,7 +295,8 @@ impl Judge {
 
     /// A reason that lies in the data and not in the canary.
     fn data_reason(&self, received: &Received, is_threshold: bool) -> Option<Reason> {
-        let [baseline, canary] = received.samples;
+        let [baseline, canary] =
+            [0, 1].map(|arm| received.samples[arm].saturating_add(received.sampled_out[arm]));
         if !self.received_anything() {
             return Some(Reason::NoTelemetry);
         }

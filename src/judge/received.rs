@@ -37,7 +37,7 @@ impl Received {
 
     /// Share of an arm's values that were marked as missing.
     pub fn missing_share(&self, arm: usize) -> f64 {
-        let all = self.samples[arm] + self.missing[arm];
+        let all = self.samples[arm] + self.sampled_out[arm] + self.missing[arm];
         if all == 0 {
             0.0
         } else {

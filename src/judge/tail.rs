@@ -386,6 +386,7 @@ impl OneSide {
                 let share = censored::chance_above([low, high], [threshold, threshold]);
                 self.units[arm.index()].add(unit, weight, weight * share);
             }
+            self.units[arm.index()].close_tick();
         }
     }
 

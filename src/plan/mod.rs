@@ -4,6 +4,7 @@
 //! must not know how a plan is written (YAML, places in a file): that is `config::plan_file`,
 //! which is the only way from text to a [`Plan`]. Next: `judge`, which reads a plan's checks.
 
+mod cluster;
 pub mod dispersion;
 pub mod forecast;
 mod invariants;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::model::Millis;
+pub use cluster::{Cluster, Lifetime, UNITS_PER_TICK_DEFAULT, UNITS_PER_TICK_LIMIT};
 pub use dispersion::Dispersion;
 pub use selector::{
     REGEXES_COMPILED_BYTES_MAX, REGEXES_HELP, Selector, SelectorError, SelectorTemplate,
@@ -207,33 +209,6 @@ pub enum Source {
         /// Series counting exposure; without it, exposure is time (seconds, equal in both arms).
         exposure: Option<Selector>,
     },
-}
-
-/// Which samples belong together.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cluster {
-    /// Label that carries the unit where the sample itself does not.
-    pub by: String,
-    /// How long a unit lives.
-    pub lifetime: Lifetime,
-    /// Units of one arm that a tick keeps (lifetime tick). Beyond that the same share of units is
-    /// kept in both arms, by a hash of their names.
-    pub units_per_tick_max: u64,
-}
-
-/// Units of one arm that a tick keeps where a plan is silent.
-pub const UNITS_PER_TICK_DEFAULT: u64 = 10_000;
-/// Largest such number in a plan.
-pub const UNITS_PER_TICK_LIMIT: u64 = 1_000_000;
-
-/// How long a unit lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Lifetime {
-    /// A trace or request group: gone within a tick or so.
-    Tick,
-    /// A pod, host or client: there for the whole run.
-    Run,
 }
 
 /// One question asked of a metric.

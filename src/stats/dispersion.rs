@@ -9,6 +9,9 @@ use crate::stats::special;
 /// first-order autocorrelation of 0.8 a batch shows 85 % of the long-run variance, and the upper
 /// bound makes up for the rest), short enough to have many of them.
 pub const BATCH_TICKS: usize = 30;
+/// Lengths of the batches that are looked at, in ticks. A verdict rests on windows of any length,
+/// and where ticks take turns (collections of garbage, batch jobs) short ones vary the most.
+pub const LENGTHS: [usize; 6] = [1, 2, 4, 8, 16, BATCH_TICKS];
 /// Confidence of the upper bound.
 const CONFIDENCE: f64 = 0.8;
 
@@ -25,14 +28,14 @@ pub struct LongRun {
     pub upper: f64,
 }
 
-/// The standardised sums of a stretch's whole batches, from each tick's score and variance by law
+/// The standardised sums of a stretch's whole batches of this many ticks, from each tick's score and variance by law
 /// (0 for a tick that says nothing). A batch in which most ticks say nothing is left out: it is
 /// too short to show how ticks hang together.
-pub fn batches(ticks: &[(f64, f64)]) -> Vec<f64> {
-    let whole = ticks.chunks_exact(BATCH_TICKS);
+pub fn batches(ticks: &[(f64, f64)], length: usize) -> Vec<f64> {
+    let whole = ticks.chunks_exact(length);
     let informed = whole.filter(|batch| {
         let informed = batch.iter().filter(|tick| tick.1 > 0.0).count();
-        2 * informed >= BATCH_TICKS
+        informed > 0 && 2 * informed >= length
     });
     informed
         .map(|batch| {
@@ -64,6 +67,20 @@ pub fn long_run(batches: &[f64]) -> Option<LongRun> {
     })
 }
 
+/// The largest variance that batches of any of [`LENGTHS`] show, by their upper bounds. How many
+/// there are is told of the longest ones. `None` with fewer than two of those.
+pub fn widest(by_length: &[Vec<f64>; LENGTHS.len()]) -> Option<LongRun> {
+    let longest = long_run(&by_length[LENGTHS.len() - 1])?;
+    let wider = |one: LongRun, other: LongRun| if other.upper > one.upper { other } else { one };
+    let found = by_length.iter().filter_map(|batches| long_run(batches));
+    let widest = found.fold(longest, wider);
+    Some(LongRun {
+        batches: longest.batches,
+        mean: longest.mean,
+        ..widest
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,7 +101,7 @@ mod tests {
     fn a_long_stretch_shows_its_long_run_variance() {
         for (ar, expected) in [(0.0, 1.0), (0.5, 3.0), (0.8, 9.0)] {
             let ticks = autoregression(ar, 300_000, "long");
-            let found = long_run(&batches(&ticks)).unwrap();
+            let found = long_run(&batches(&ticks, BATCH_TICKS)).unwrap();
             // Part of the covariance reaches over the ends of a batch.
             let spilled = 2.0 * ar / (BATCH_TICKS as f64 * (1.0 - ar * ar));
             let shown = expected * (1.0 - spilled);
@@ -101,7 +118,7 @@ mod tests {
         let above = (0..400)
             .filter(|number| {
                 let ticks = autoregression(0.0, 48 * BATCH_TICKS, &format!("short {number}"));
-                long_run(&batches(&ticks)).unwrap().upper > 1.0
+                long_run(&batches(&ticks, BATCH_TICKS)).unwrap().upper > 1.0
             })
             .count();
         assert!((290..350).contains(&above), "{above} of 400");
@@ -113,13 +130,24 @@ mod tests {
             .into_iter()
             .map(|(score, variance)| (score + 5.0, variance))
             .collect();
-        let plain = long_run(&batches(&autoregression(0.5, 3_000, "a"))).unwrap();
-        let found = long_run(&batches(&shifted)).unwrap();
+        let plain = long_run(&batches(&autoregression(0.5, 3_000, "a"), BATCH_TICKS)).unwrap();
+        let found = long_run(&batches(&shifted, BATCH_TICKS)).unwrap();
         assert!((found.variance / plain.variance - 1.0).abs() < 1e-9);
         assert!(found.mean > 10.0);
         let mut sparse = vec![(0.0, 0.0); 3 * BATCH_TICKS];
         sparse[..16].fill((1.0, 1.0));
-        assert_eq!(batches(&sparse), [4.0]);
+        assert_eq!(batches(&sparse, BATCH_TICKS), [4.0]);
         assert_eq!(long_run(&[1.0]), None);
+    }
+
+    #[test]
+    fn ticks_that_take_turns_are_as_noisy_as_one_tick_and_not_as_a_batch() {
+        let turns: Vec<(f64, f64)> = (0..3_000).map(|i| (f64::from(i % 10) - 4.5, 1.0)).collect();
+        let by_length = LENGTHS.map(|length| batches(&turns, length));
+        let found = widest(&by_length).unwrap();
+        assert_eq!(found.batches, 100);
+        let short = long_run(&by_length[2]).unwrap();
+        assert!(long_run(&by_length[5]).unwrap().upper < 1e-9);
+        assert!(found.upper >= short.upper && short.upper > 8.0, "{found:?}");
     }
 }

@@ -79,16 +79,15 @@ mod tests {
 
     fn put(cells: &mut [Cell; 2], kind: MetricKind, arm: usize, unit: u64, reading: &Reading) {
         if make_room(cells, arm, unit, UNITS_MAX) {
-            let put = cells[arm].add(
+            cells[arm].add(
                 kind,
                 crate::model::Timestamp(0),
                 reading,
                 Some(unit),
                 10_000,
             );
-            put.expect("there is room");
         } else {
-            cells[arm].sampled_out += super::super::count_of(reading);
+            cells[arm].sampled_out += super::super::samples_of(reading);
         }
     }
 

@@ -11,6 +11,7 @@ mod limits;
 mod pods;
 mod properties;
 mod recorded;
+mod strata;
 mod told;
 
 use std::sync::Arc;
