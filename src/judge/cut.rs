@@ -46,7 +46,7 @@ impl Cut {
     /// How much of a sample is beyond, and how much tied.
     pub fn count(&self, values: &Sorted) -> Counted {
         let (mut beyond, mut tied) = (0, 0);
-        for (&value, &weight) in values.values().iter().zip(values.weights()) {
+        for (value, weight) in values.pairs() {
             if value > self.threshold {
                 beyond = u64::saturating_add(beyond, weight);
             } else if value == self.threshold {

@@ -284,7 +284,7 @@ fn quantile_ends(
     upto: impl Fn(u64) -> bool,
 ) -> [Option<f64>; 2] {
     let (mut before, mut ends) = (0_u64, [None, None]);
-    for (&value, &weight) in values.values().iter().zip(values.weights()) {
+    for (value, weight) in values.pairs() {
         if below(before) {
             ends[0] = Some(value);
         }

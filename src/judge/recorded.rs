@@ -158,7 +158,7 @@ impl<'s> Pair<'s> {
                 let of = |arm: &Sorted, shares| Placed {
                     keys: arm.values().to_vec(),
                     shares,
-                    weights: arm.weights().to_vec(),
+                    weights: arm.pairs().map(|(_, weight)| weight).collect(),
                 };
                 [
                     of(&moved, rank::placements(&moved, canary, |x| x)),

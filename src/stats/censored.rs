@@ -109,7 +109,7 @@ impl Cells {
     /// The cells of a sample; values of one cell are merged.
     pub fn new(sample: &Sorted, rounding: &Rounding) -> Cells {
         let mut cells = Cells::default();
-        for (&value, &weight) in sample.values().iter().zip(sample.weights()) {
+        for (value, weight) in sample.pairs() {
             let [low, high] = rounding.cell(value);
             cells.push(low, high, weight);
         }

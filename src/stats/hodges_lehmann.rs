@@ -59,10 +59,8 @@ impl Differences {
         scale: impl Fn(f64) -> f64,
     ) -> Option<Differences> {
         let tie_sum = |sample: &Sorted| {
-            sample
-                .weights()
-                .iter()
-                .fold(0_i128, |sum, &t| sum.saturating_add(tie_term(t)))
+            let weights = sample.pairs().map(|(_, weight)| weight);
+            weights.fold(0_i128, |sum, t| sum.saturating_add(tie_term(t)))
         };
         let tie_sum_within = tie_sum(canary).saturating_add(tie_sum(baseline));
         let canary = Axis::new(canary, &scale)?;

@@ -1,211 +1,15 @@
-//! Sorted weighted samples, and the exact counts that rank statistics are made of.
+//! The exact counts that rank statistics are made of, over sorted weighted samples.
 //!
-//! Owns counting: [`Sorted`], the doubled U, tie sums and mid-placements. Everything here is exact
+//! Owns counting: the doubled U, tie sums and mid-placements. Everything here is exact
 //! integer arithmetic. It must not know of p-values or of what a canary is judged by: that is
-//! [`super::mann_whitney`] and [`super::hodges_lehmann`]. Next: [`order_key`], how doubles are
-//! sorted.
+//! [`super::mann_whitney`] and [`super::hodges_lehmann`]. Next: [`Sorted`], the
+//! samples, and [`order_key`], how doubles are sorted.
 
 mod order;
+mod sorted;
 
-use std::fmt;
-
-use order::sort_keys;
 pub use order::{from_order_key, order_key};
-
-/// A value that is not a number cannot be ranked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotANumber;
-
-impl fmt::Display for NotANumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value is not a number; drop and count such values before ranking them")
-    }
-}
-
-impl std::error::Error for NotANumber {}
-
-/// A sorted sample: distinct values ascending, each with how often it was seen.
-///
-/// `-0.0` is stored as `0.0`, so the two tie. Infinities rank as extremes. Counts derived from a
-/// sample are exact while the weights of both arms together stay below 2^42 (4e12), beyond
-/// anything a process can receive; above that they saturate instead of wrapping.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Sorted {
-    values: Vec<f64>,
-    weights: Vec<u64>,
-    total: u64,
-}
-
-impl Sorted {
-    /// Sorts `values`. `weights`, where given, is as long as `values`; a weight of zero drops its
-    /// value.
-    ///
-    /// # Errors
-    /// [`NotANumber`] when any value is NaN.
-    ///
-    /// # Panics
-    /// When `weights` has another length than `values`: a mistake of the caller, not of the data.
-    pub fn new(values: Vec<f64>, weights: Option<Vec<u64>>) -> Result<Sorted, NotANumber> {
-        match weights {
-            None => Sorted::unweighted(values),
-            Some(weights) => {
-                assert_eq!(values.len(), weights.len(), "one weight per value");
-                Sorted::weighted(&values, &weights)
-            }
-        }
-    }
-
-    fn unweighted(values: Vec<f64>) -> Result<Sorted, NotANumber> {
-        if values.iter().any(|value| value.is_nan()) {
-            return Err(NotANumber);
-        }
-        let mut keys: Vec<u64> = values.into_iter().map(order_key).collect();
-        sort_keys(&mut keys);
-        let total = keys.len() as u64;
-        let repeats: usize = keys
-            .windows(2)
-            .map(|pair| usize::from(pair[0] == pair[1]))
-            .sum();
-        let mut weights = vec![1_u64; keys.len() - repeats];
-        if repeats > 0 {
-            // Without branches: each key is written over its equals and counted where they stand.
-            let mut last = 0;
-            for i in 1..keys.len() {
-                let key = keys[i];
-                let is_new = usize::from(key != keys[last]);
-                last += is_new;
-                keys[last] = key;
-                // A new key's weight is 1 already.
-                weights[last] += 1 - is_new as u64;
-            }
-            keys.truncate(last + 1);
-        }
-        Ok(Sorted {
-            values: keys.into_iter().map(from_order_key).collect(),
-            weights,
-            total,
-        })
-    }
-
-    fn weighted(values: &[f64], weights: &[u64]) -> Result<Sorted, NotANumber> {
-        if values.iter().any(|value| value.is_nan()) {
-            return Err(NotANumber);
-        }
-        let mut pairs: Vec<(u64, u64)> = values
-            .iter()
-            .zip(weights)
-            .filter(|&(_, &weight)| weight > 0)
-            .map(|(&value, &weight)| (order_key(value), weight))
-            .collect();
-        pairs.sort_unstable_by_key(|&(key, _)| key);
-        let mut sorted = Sorted::default();
-        for (key, weight) in pairs {
-            sorted.push(from_order_key(key), weight);
-        }
-        Ok(sorted)
-    }
-
-    /// Appends a value that is not below the last one.
-    fn push(&mut self, value: f64, weight: u64) {
-        self.total = self.total.saturating_add(weight);
-        match (self.values.last(), self.weights.last_mut()) {
-            (Some(&last), Some(count)) if last == value => *count = count.saturating_add(weight),
-            _ => {
-                self.values.push(value);
-                self.weights.push(weight);
-            }
-        }
-    }
-
-    /// Distinct values, ascending.
-    pub fn values(&self) -> &[f64] {
-        &self.values
-    }
-
-    /// How often each of [`Sorted::values`] was seen; never zero.
-    pub fn weights(&self) -> &[u64] {
-        &self.weights
-    }
-
-    /// Sum of the weights: the sample's size.
-    pub fn total(&self) -> u64 {
-        self.total
-    }
-
-    /// Whether no value was seen twice.
-    fn is_untied(&self) -> bool {
-        self.total == self.values.len() as u64
-    }
-
-    /// Whether there is no value at all.
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-
-    /// Both samples as one.
-    pub fn merge(&self, other: &Sorted) -> Sorted {
-        let capacity = self.values.len() + other.values.len();
-        let mut merged = Sorted {
-            values: Vec::with_capacity(capacity),
-            weights: Vec::with_capacity(capacity),
-            total: 0,
-        };
-        let (mut i, mut j) = (0, 0);
-        while i < self.values.len() && j < other.values.len() {
-            if self.values[i] <= other.values[j] {
-                merged.push(self.values[i], self.weights[i]);
-                i += 1;
-            } else {
-                merged.push(other.values[j], other.weights[j]);
-                j += 1;
-            }
-        }
-        for (&value, &weight) in self.values[i..].iter().zip(&self.weights[i..]) {
-            merged.push(value, weight);
-        }
-        for (&value, &weight) in other.values[j..].iter().zip(&other.weights[j..]) {
-            merged.push(value, weight);
-        }
-        merged
-    }
-
-    /// Every value through a monotone non-decreasing `map`; values that become equal are merged.
-    pub fn mapped(&self, map: impl Fn(f64) -> f64) -> Sorted {
-        let mut mapped = Sorted {
-            values: Vec::with_capacity(self.values.len()),
-            weights: Vec::with_capacity(self.values.len()),
-            total: 0,
-        };
-        for (&value, &weight) in self.values.iter().zip(&self.weights) {
-            mapped.push(map(value), weight);
-        }
-        mapped
-    }
-
-    /// The sample of negated values: what was lowest is highest.
-    pub fn negated(&self) -> Sorted {
-        let mut negated = Sorted::default();
-        for (&value, &weight) in self.values.iter().zip(&self.weights).rev() {
-            // 0.0 - value, so that zero stays positive zero.
-            negated.push(0.0 - value, weight);
-        }
-        negated
-    }
-
-    /// The smallest value whose cumulative weight reaches `level` (0 to 1) of the total, the
-    /// inverse of the empirical distribution function; `None` for an empty sample.
-    pub fn quantile(&self, level: f64) -> Option<f64> {
-        let wanted = level * self.total as f64;
-        let mut seen = 0_u64;
-        for (&value, &weight) in self.values.iter().zip(&self.weights) {
-            seen = seen.saturating_add(weight);
-            if seen as f64 >= wanted {
-                return Some(value);
-            }
-        }
-        self.values.last().copied()
-    }
-}
+pub use sorted::{NotANumber, Sorted};
 
 /// Twice the Mann-Whitney U of the canary over `map(baseline)`: two for every pair with
 /// canary above, one for every tied pair. `map` must be monotone non-decreasing. Takes one pass
@@ -214,9 +18,10 @@ pub fn two_u(canary: &Sorted, baseline: &Sorted, map: impl Fn(f64) -> f64) -> i1
     let mut sum = 0_i128;
     let mut at = 0;
     let mut below = 0_u64;
-    for (&value, &weight) in canary.values.iter().zip(&canary.weights) {
-        while at < baseline.values.len() && map(baseline.values[at]) < value {
-            below = below.saturating_add(baseline.weights[at]);
+    let values = baseline.values();
+    for (value, weight) in canary.pairs() {
+        while at < values.len() && map(values[at]) < value {
+            below = below.saturating_add(baseline.weight(at));
             at += 1;
         }
         let equal = equal_weight(baseline, at, value, &map);
@@ -243,16 +48,15 @@ fn merged_untied(
     baseline: &Sorted,
     map: impl Fn(f64) -> f64,
 ) -> Option<(i128, i128)> {
+    // All are counted, since a loop that may end early is not vectorised.
     let images_tie = || {
-        baseline
-            .values
-            .windows(2)
-            .any(|pair| map(pair[0]) == map(pair[1]))
+        let pairs = baseline.values().windows(2);
+        pairs.fold(false, |tie, pair| tie | (map(pair[0]) == map(pair[1])))
     };
     if !canary.is_untied() || !baseline.is_untied() || images_tie() {
         return None;
     }
-    let (canary, baseline) = (&canary.values[..], &baseline.values[..]);
+    let (canary, baseline) = (canary.values(), baseline.values());
     let (mut i, mut j) = (0, 0);
     // Pairs are counted by the canary's value, as long as the baseline has one left; a sum of
     // lengths below 2^42 fits by the contract of `Sorted`.
@@ -273,9 +77,11 @@ fn merged_untied(
 
 /// Weight of the run of values from index `at` on whose image equals `value`.
 fn equal_weight(sample: &Sorted, at: usize, value: f64, map: &impl Fn(f64) -> f64) -> u64 {
-    let run = sample.values[at..].iter().zip(&sample.weights[at..]);
-    run.take_while(|&(&other, _)| map(other) == value)
-        .fold(0_u64, |sum, (_, &weight)| sum.saturating_add(weight))
+    let run = sample.values()[at..].iter().enumerate();
+    run.take_while(|&(_, &other)| map(other) == value)
+        .fold(0_u64, |sum, (i, _)| {
+            sum.saturating_add(sample.weight(at + i))
+        })
 }
 
 /// Sum of `t^3 - t` over the groups of `t` equal values in the sample that pools the canary with
@@ -299,21 +105,21 @@ pub fn tie_groups<'s>(
 ) -> impl Iterator<Item = (u64, u64)> + 's {
     let (mut i, mut j) = (0, 0);
     std::iter::from_fn(move || {
-        let next_canary = canary.values.get(i).copied();
-        let next_baseline = baseline.values.get(j).map(|&value| map(value));
+        let next_canary = canary.values().get(i).copied();
+        let next_baseline = baseline.values().get(j).map(|&value| map(value));
         let value = match (next_canary, next_baseline) {
             (None, None) => return None,
             (Some(value), None) | (None, Some(value)) => value,
             (Some(canary), Some(baseline)) => canary.min(baseline),
         };
         let mut from_canary = 0_u64;
-        while i < canary.values.len() && canary.values[i] == value {
-            from_canary = from_canary.saturating_add(canary.weights[i]);
+        while i < canary.values().len() && canary.values()[i] == value {
+            from_canary = from_canary.saturating_add(canary.weight(i));
             i += 1;
         }
         let mut size = from_canary;
-        while j < baseline.values.len() && map(baseline.values[j]) == value {
-            size = size.saturating_add(baseline.weights[j]);
+        while j < baseline.values().len() && map(baseline.values()[j]) == value {
+            size = size.saturating_add(baseline.weight(j));
             j += 1;
         }
         Some((from_canary, size))
@@ -324,18 +130,18 @@ pub fn tie_groups<'s>(
 /// equal to it; 0 to 1, in the order of `of.values()`. Empty `among` gives NaN-free zeros.
 /// `map_among` must be monotone non-decreasing.
 pub fn placements(of: &Sorted, among: &Sorted, map_among: impl Fn(f64) -> f64) -> Vec<f64> {
-    let doubled_total = 2.0 * among.total.max(1) as f64;
+    let doubled_total = 2.0 * among.total().max(1) as f64;
     let mut at = 0;
     let mut below = 0_u64;
     let place = |&value: &f64| {
-        while at < among.values.len() && map_among(among.values[at]) < value {
-            below = below.saturating_add(among.weights[at]);
+        while at < among.values().len() && map_among(among.values()[at]) < value {
+            below = below.saturating_add(among.weight(at));
             at += 1;
         }
         let equal = equal_weight(among, at, value, &map_among);
         (2.0 * below as f64 + equal as f64) / doubled_total
     };
-    of.values.iter().map(place).collect()
+    of.values().iter().map(place).collect()
 }
 
 #[cfg(test)]
@@ -350,14 +156,19 @@ mod tests {
     fn equal_values_merge_and_zeros_tie() {
         let sample = sorted(&[2.0, 0.0, -0.0, 2.0, f64::NEG_INFINITY, 1.0]);
         assert_eq!(sample.values(), [f64::NEG_INFINITY, 0.0, 1.0, 2.0]);
-        assert_eq!(sample.weights(), [1, 2, 1, 2]);
+        let weights: Vec<u64> = sample.pairs().map(|(_, weight)| weight).collect();
+        assert_eq!(weights, [1, 2, 1, 2]);
         assert_eq!(sample.total(), 6);
         assert!(sample.values()[1].is_sign_positive());
     }
 
     #[test]
     fn nan_is_refused_with_and_without_weights() {
-        assert_eq!(Sorted::new(vec![1.0, f64::NAN], None), Err(NotANumber));
+        for nan in [f64::NAN, -f64::NAN] {
+            for values in [vec![1.0, nan], vec![nan, f64::INFINITY, f64::NEG_INFINITY]] {
+                assert_eq!(Sorted::new(values, None), Err(NotANumber));
+            }
+        }
         assert_eq!(Sorted::new(vec![f64::NAN], Some(vec![0])), Err(NotANumber));
     }
 
@@ -413,7 +224,8 @@ mod tests {
         let heavy = Sorted::new(vec![1.0, 2.0], Some(vec![u64::MAX, u64::MAX])).expect("no NaN");
         assert_eq!(heavy.total(), u64::MAX);
         assert_eq!(tie_sum(&heavy, &heavy, |y| y), i128::MAX);
-        assert_eq!(heavy.merge(&heavy).weights(), [u64::MAX, u64::MAX]);
+        let merged = heavy.merge(&heavy);
+        assert_eq!([merged.weight(0), merged.weight(1)], [u64::MAX; 2]);
         assert!(two_u(&heavy, &heavy, |y| y) > 0);
     }
 

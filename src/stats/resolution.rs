@@ -66,8 +66,8 @@ impl Seen {
         let values = sample.values();
         let from = values.len().saturating_sub(LOOKED_AT_MAX) / 2;
         let to = values.len().min(from + LOOKED_AT_MAX);
-        let looked_at = values[from..to].iter().zip(&sample.weights()[from..to]);
-        for (&value, &weight) in looked_at.filter(|(value, _)| value.is_finite()) {
+        let looked_at = sample.pairs().take(to).skip(from);
+        for (value, weight) in looked_at.filter(|(value, _)| value.is_finite()) {
             let (decimals, digits) = written(value);
             self.weights[decimals] = self.weights[decimals].saturating_add(weight);
             self.divisors[decimals] = gcd(self.divisors[decimals], digits);

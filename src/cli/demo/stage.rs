@@ -34,9 +34,9 @@ const CANARY_PERCENT: u8 = 50;
 /// Work of an average request, of one core: several times what sending and receiving it costs.
 const WORK_PER_REQUEST: Duration = Duration::from_micros(1_000);
 /// The bad canary: this share of requests ...
-const BAD_SLOW_PERCENT: u8 = 65;
+const BAD_SLOW_PERCENT: u8 = 80;
 /// ... costs this many times the work.
-const BAD_SLOW_FACTOR: u32 = 4;
+const BAD_SLOW_FACTOR: u32 = 8;
 
 /// Everything that runs.
 pub struct Stage {
@@ -101,7 +101,7 @@ pub async fn set_up(healthy: bool) -> anyhow::Result<Stage> {
 pub fn canary_words(healthy: bool) -> &'static str {
     match healthy {
         true => "  the canary does the same work as the baseline",
-        false => "  the canary does 4 times the work for 65 % of its requests",
+        false => "  the canary does 8 times the work for 80 % of its requests",
     }
 }
 

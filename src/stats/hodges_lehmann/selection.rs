@@ -39,9 +39,9 @@ impl Axis {
         }
         let values = sample.values().iter().map(|&value| scale(value)).collect();
         let mut suffix: Vec<u64> = Vec::new();
-        if sample.weights().iter().any(|&weight| weight != 1) {
-            suffix = vec![0; sample.weights().len() + 1];
-            for (i, &weight) in sample.weights().iter().enumerate().rev() {
+        if !sample.is_untied() {
+            suffix = vec![0; sample.values().len() + 1];
+            for (i, (_, weight)) in sample.pairs().enumerate().rev() {
                 suffix[i] = suffix[i + 1].saturating_add(weight);
             }
         }

@@ -2,15 +2,20 @@
 //!
 //! Owns the image and the choice of sort. It must not know of weights or of ranks.
 
-/// From this many values on, a radix sort over the integer images is faster than a comparison sort.
-const RADIX_LEN_MIN: usize = 3_000;
-/// Above this many values the scattered writes of the radix sort leave the cache and it loses again.
-const RADIX_LEN_MAX: usize = 1_000_000;
-/// Digit width of the radix sort: 2048 counters fit the first-level cache, six digits cover 64 bits.
-const RADIX_BITS: u32 = 11;
+/// From this many values on, scattering by digits is faster than comparing.
+const RADIX_LEN_MIN: usize = 400;
+/// Leading bits looked at beyond the logarithm of the number of values. With `b` of them, of
+/// evenly spread values one in `2^b` finds its neighbour with the same leading bits, so few are
+/// left to compare; values spread less evenly (a far outlier takes bits of the exponent) leave more.
+const SLACK_BITS: u32 = 9;
+/// A wider digit has more counters than the first-level cache and the address buffers hold.
+const DIGIT_BITS_MAX: u32 = 11;
+/// Steps an insertion sort may take for each value before the values count as unsorted.
+const STEPS_PER_VALUE_MAX: usize = 8;
 
 /// The image of a double among the integers that keeps the order: `a < b` exactly when
-/// `order_key(a) < order_key(b)`, with `-0.0` taken as `0.0`. Not meant for NaN.
+/// `order_key(a) < order_key(b)`, with `-0.0` taken as `0.0`. A NaN comes before or
+/// after everything else, by its sign.
 pub fn order_key(value: f64) -> u64 {
     const SIGN: u64 = 1 << 63;
     // Adding zero turns -0.0 into 0.0 and leaves everything else alone.
@@ -29,44 +34,73 @@ pub(super) fn sort_keys(keys: &mut Vec<u64>) {
     if keys.is_sorted() {
         return;
     }
-    if (RADIX_LEN_MIN..=RADIX_LEN_MAX).contains(&keys.len()) {
-        radix_sort(keys);
-    } else {
+    if keys.len() < RADIX_LEN_MIN || keys.len() > u32::MAX as usize {
+        return keys.sort_unstable();
+    }
+    sort_by_leading_bits(keys);
+    if !insertion_sort(keys) {
         keys.sort_unstable();
     }
 }
 
-/// Least-significant-digit radix sort; digits in which all keys agree cost one look.
-fn radix_sort(keys: &mut Vec<u64>) {
-    const BUCKETS: usize = 1 << RADIX_BITS;
-    const DIGITS: usize = 64_usize.div_ceil(RADIX_BITS as usize);
-    const MASK: u64 = (1 << RADIX_BITS) - 1;
-    let digit_of = |key: u64, digit: usize| (key >> (digit as u32 * RADIX_BITS) & MASK) as usize;
+/// Sorts by the first bits in which the images differ, as many as tell most of them apart, from
+/// the least significant digit up.
+fn sort_by_leading_bits(keys: &mut Vec<u64>) {
+    let first = keys[0];
+    let differing = keys.iter().fold(0, |bits, &key| bits | (key ^ first));
+    let width = u64::BITS - differing.leading_zeros();
+    let wanted = (keys.len().ilog2() + SLACK_BITS).min(width);
+    let digits = wanted.div_ceil(DIGIT_BITS_MAX);
+    let digit_bits = wanted.div_ceil(digits);
+    // The digits end at the first differing bit; the lowest may reach below what was wanted.
+    let lowest = width.saturating_sub(digits * digit_bits);
+    let buckets = 1_usize << digit_bits;
+    let mask = buckets as u64 - 1;
+    let digit_of = |key: u64, digit: u32| (key >> (lowest + digit * digit_bits) & mask) as usize;
 
-    let mut counts = vec![[0_u32; BUCKETS]; DIGITS];
+    let mut counts = vec![0_u32; buckets * digits as usize];
     for &key in keys.iter() {
-        for (digit, count) in counts.iter_mut().enumerate() {
-            count[digit_of(key, digit)] += 1;
+        for digit in 0..digits {
+            counts[digit as usize * buckets + digit_of(key, digit)] += 1;
         }
     }
     let mut scratch = vec![0_u64; keys.len()];
-    for (digit, count) in counts.iter_mut().enumerate() {
-        if count[digit_of(keys[0], digit)] as usize == keys.len() {
-            continue;
-        }
+    for (digit, slots) in counts.chunks_exact_mut(buckets).enumerate() {
         let mut start = 0;
-        for slot in count.iter_mut() {
+        for slot in slots.iter_mut() {
             let size = *slot;
             *slot = start;
             start += size;
         }
         for &key in keys.iter() {
-            let slot = &mut count[digit_of(key, digit)];
+            let slot = &mut slots[digit_of(key, digit as u32)];
             scratch[*slot as usize] = key;
             *slot += 1;
         }
         std::mem::swap(keys, &mut scratch);
     }
+}
+
+/// Sorts what is nearly sorted; `false`, leaving some order, where it takes too many steps.
+fn insertion_sort(keys: &mut [u64]) -> bool {
+    let mut steps_left = keys.len().saturating_mul(STEPS_PER_VALUE_MAX);
+    for i in 1..keys.len() {
+        let key = keys[i];
+        if keys[i - 1] <= key {
+            continue;
+        }
+        let mut at = i;
+        while at > 0 && keys[at - 1] > key {
+            keys[at] = keys[at - 1];
+            at -= 1;
+        }
+        keys[at] = key;
+        match steps_left.checked_sub(i - at) {
+            Some(left) => steps_left = left,
+            None => return false,
+        }
+    }
+    true
 }
 
 #[cfg(test)]
@@ -95,21 +129,53 @@ mod tests {
         assert_eq!(order_key(-0.0), order_key(0.0));
     }
 
+    /// A multiplicative generator: spread over signs and magnitudes, no dependence on chance.
+    fn spread(len: usize) -> impl Iterator<Item = u64> {
+        let state = std::iter::successors(Some(0x9E37_79B9_7F4A_7C15_u64), |state| {
+            Some(state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1))
+        });
+        state.map(|state| state ^ (state >> 29)).take(len)
+    }
+
+    fn check(keys: Vec<u64>) {
+        let mut expected = keys.clone();
+        expected.sort_unstable();
+        let mut sorted = keys;
+        sort_keys(&mut sorted);
+        assert!(sorted == expected);
+    }
+
     #[test]
     fn every_way_of_sorting_agrees() {
-        // A multiplicative generator: spread over signs and magnitudes, no dependence on chance.
-        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-        for len in [RADIX_LEN_MIN - 1, RADIX_LEN_MIN, 20_000] {
-            let mut keys: Vec<u64> = (0..len)
-                .map(|_| {
-                    state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
-                    state
-                })
-                .collect();
-            let mut expected = keys.clone();
-            expected.sort_unstable();
-            sort_keys(&mut keys);
-            assert_eq!(keys, expected);
+        for len in [0, 1, 2, RADIX_LEN_MIN - 1, RADIX_LEN_MIN, 5_000, 100_000] {
+            check(spread(len).collect());
+            // Like the images of latencies: a few exponents, mantissas of any bits.
+            check(
+                spread(len)
+                    .map(|key| order_key(1.0) + (key >> 10))
+                    .collect(),
+            );
+            // Whole numbers, many equal; an outlier that takes all the leading bits.
+            check(
+                spread(len)
+                    .map(|key| order_key((key % 300) as f64))
+                    .collect(),
+            );
+            let mut outlier: Vec<u64> = spread(len).map(|key| key >> 30).collect();
+            outlier.push(u64::MAX);
+            check(outlier);
+            check((0..len as u64).rev().collect());
+            check(vec![7; len]);
         }
+    }
+
+    #[test]
+    fn values_that_leading_bits_do_not_tell_apart_are_compared() {
+        let mut keys: Vec<u64> = spread(50_000).map(|key| key >> 40).collect();
+        keys.push(u64::MAX);
+        let mut by_bits = keys.clone();
+        sort_by_leading_bits(&mut by_bits);
+        assert!(!insertion_sort(&mut by_bits), "it took few steps");
+        check(keys);
     }
 }
