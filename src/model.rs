@@ -3,6 +3,8 @@
 //! Owns the vocabulary and nothing else. It must not know of plans, windows or bytes.
 //! Values that would be nonsense (a NaN, a weight of zero) cannot be built here.
 
+pub mod series;
+
 mod words_for_infinities;
 
 use std::collections::BTreeMap;

@@ -89,11 +89,7 @@ impl<'l> Collecting<'l> {
         if (self.room)(self.bytes) {
             return Ok(());
         }
-        Err(Unreadable {
-            code: UnreadableCode::NoRoom,
-            message: "there is no room in memory for the samples".into(),
-            help: "send them again later, or in several requests".into(),
-        })
+        Err(super::no_room())
     }
 }
 

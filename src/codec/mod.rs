@@ -6,6 +6,7 @@
 
 pub mod csv;
 pub mod json;
+pub mod series;
 
 mod bounded;
 mod collect;
@@ -112,4 +113,13 @@ pub enum UnreadableCode {
     UnsupportedMediaType,
     /// Memory for its samples was not to be had.
     NoRoom,
+}
+
+/// There is no memory for what was decoded.
+fn no_room() -> Unreadable {
+    Unreadable {
+        code: UnreadableCode::NoRoom,
+        message: "there is no room in memory for the samples".into(),
+        help: "send them again later, or in several requests".into(),
+    }
 }

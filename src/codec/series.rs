@@ -1,0 +1,371 @@
+//! Series into a batch, and refusals of those that cannot be taken.
+//!
+//! Owns the limits on series, labels and points, which hold for every format that sends series,
+//! and the memory their batch takes. How a format is read is the business of its own file.
+
+use super::{
+    ItemRefusal, Limits, METRIC_BYTES_MAX, Origin, REFUSALS_SPELLED_MAX, TS_MILLIS_MAX,
+    TS_MILLIS_MIN, Unreadable, UnreadableCode,
+};
+use crate::model::Timestamp;
+use crate::model::series::{
+    BadLabels, Histogram, NAME_LABEL, Point, PointValue, SeriesBatch, SeriesKind,
+};
+
+/// Cells of one histogram at one point. A native histogram has 160 by default, an exponential one
+/// as many in each direction.
+pub const HISTOGRAM_CELLS_MAX: usize = 1_024;
+/// Bytes by which a batch grows before room is asked for.
+const STEP_BYTES: u64 = 1 << 20;
+
+/// What a request of series held.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DecodedSeries {
+    /// The series that can be taken.
+    pub batch: SeriesBatch,
+    /// Where each series of the batch stood; as long as the batch.
+    pub origins: Vec<Origin>,
+    /// What was refused: whole series, or single points of one (then under the series' number).
+    pub refusals: Vec<ItemRefusal>,
+    /// Points that were refused, alone or with their series.
+    pub refused_points: u64,
+}
+
+/// A request's series while they are read.
+pub(super) struct Collecting<'l> {
+    decoded: DecodedSeries,
+    limits: &'l Limits,
+    /// Where the series being read stood; `None` where it was refused.
+    current: Option<Origin>,
+    points: usize,
+    bytes: u64,
+    asked: u64,
+    room: &'l mut dyn FnMut(u64) -> bool,
+}
+
+// === impl Collecting ===
+
+impl<'l> Collecting<'l> {
+    /// Nothing yet. `room` is asked whether so many bytes in all may be taken.
+    pub fn new(limits: &'l Limits, room: &'l mut dyn FnMut(u64) -> bool) -> Collecting<'l> {
+        Collecting {
+            decoded: DecodedSeries::default(),
+            limits,
+            current: None,
+            points: 0,
+            bytes: 0,
+            asked: 0,
+            room,
+        }
+    }
+
+    /// Begins a series, or refuses it; points that follow belong to it, and are refused with it.
+    pub fn begin<'t>(
+        &mut self,
+        labels: impl Iterator<Item = (&'t str, &'t str)>,
+        kind: SeriesKind,
+        origin: Origin,
+    ) {
+        let (mut count, mut bytes, mut name_bytes) = (0, 0, 0);
+        let labels = labels.inspect(|(name, value)| {
+            if *name == NAME_LABEL {
+                name_bytes = value.len();
+            } else if !value.is_empty() {
+                count += 1;
+                bytes += name.len() + value.len();
+            }
+        });
+        let begun = self.decoded.batch.begin(labels, kind);
+        let key_bytes = begun.as_ref().map_or(0, |key| key.as_bytes().len());
+        let (count_max, bytes_max) = (self.limits.label_count_max, self.limits.label_bytes_max);
+        let problem = match begun {
+            Err(BadLabels::NoName) => Some((
+                "bad_metric_name",
+                format!("a series without a name; give it the label {NAME_LABEL}"),
+            )),
+            Err(BadLabels::Twice(name)) => Some((
+                "duplicate_label",
+                format!("the label {name:?} is given twice; give it once"),
+            )),
+            Err(BadLabels::BatchFull) => Some((
+                "labels_too_long",
+                "the labels of one request take more than 4 GiB; send fewer series at once".into(),
+            )),
+            Ok(_) if name_bytes > METRIC_BYTES_MAX => Some((
+                "bad_metric_name",
+                format!("a metric's name must have 1 to {METRIC_BYTES_MAX} bytes"),
+            )),
+            Ok(_) if count > count_max => Some((
+                "too_many_labels",
+                format!("{count} labels; at most {count_max} are allowed"),
+            )),
+            Ok(_) if bytes > bytes_max => Some((
+                "labels_too_long",
+                format!("labels of {bytes} bytes; at most {bytes_max} are allowed"),
+            )),
+            Ok(_) => None,
+        };
+        match problem {
+            None => {
+                self.current = Some(origin);
+                self.decoded.origins.push(origin);
+                self.bytes += key_bytes as u64 + 64;
+            }
+            Some((code, message)) => {
+                if key_bytes > 0 {
+                    self.decoded.batch.take_back();
+                }
+                self.current = None;
+                self.refuse(origin, code, message);
+            }
+        }
+    }
+
+    /// Adds a point to the series that was begun last. One with a time or a number that cannot be
+    /// is refused by itself; a NaN that is no staleness marker counts as one that was not measured,
+    /// and is left out by the caller.
+    ///
+    /// # Errors
+    /// Too many points for one request, or no room for them.
+    pub fn point(&mut self, point: Point) -> Result<(), Unreadable> {
+        self.points += 1;
+        if self.points > self.limits.samples_per_request_max {
+            let most = self.limits.samples_per_request_max;
+            return Err(Unreadable {
+                code: UnreadableCode::TooManySamples,
+                message: format!("more than {most} samples in one request"),
+                help: "send them in several requests, or raise limits.samples_per_request_max"
+                    .into(),
+            });
+        }
+        let Some(origin) = self.current else {
+            self.decoded.refused_points += 1;
+            return Ok(());
+        };
+        if let Some((code, message)) = self.problem_of(&point) {
+            self.decoded.refused_points += 1;
+            self.refuse(origin, code, message);
+            return Ok(());
+        }
+        self.decoded.batch.point(point);
+        self.bytes += 2 * size_of::<Point>() as u64;
+        if self.bytes - self.asked >= STEP_BYTES {
+            self.ask()?;
+        }
+        Ok(())
+    }
+
+    fn problem_of(&self, point: &Point) -> Option<(&'static str, String)> {
+        let in_range = |ts: Timestamp| (TS_MILLIS_MIN..=TS_MILLIS_MAX).contains(&ts.millis());
+        if !in_range(point.ts) {
+            return Some((
+                "bad_timestamp",
+                format!(
+                    "the time {} is not in unix milliseconds between the years 2000 and 2200",
+                    point.ts.millis()
+                ),
+            ));
+        }
+        match point.value {
+            PointValue::Number(value) | PointValue::Increment(value) if value.is_nan() => Some((
+                "nan",
+                "the value is not a number; leave such points out".into(),
+            )),
+            PointValue::Histogram(number) => {
+                let cells = self
+                    .decoded
+                    .batch
+                    .histogram(number)
+                    .map_or(0, |h| h.cells.len());
+                (cells > HISTOGRAM_CELLS_MAX).then(|| {
+                    (
+                        "too_many_cells",
+                        format!("a histogram of {cells} buckets; at most {HISTOGRAM_CELLS_MAX} are allowed"),
+                    )
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Keeps a histogram for a point that is to be added.
+    pub fn histogram(&mut self, histogram: Histogram) -> PointValue {
+        self.bytes += 128 + 24 * histogram.cells.len() as u64;
+        self.decoded.batch.add_histogram(histogram)
+    }
+
+    /// Refuses something that stood at `origin`.
+    pub fn refuse(&mut self, origin: Origin, code: &'static str, message: String) {
+        let spelled = self.decoded.refusals.len() < REFUSALS_SPELLED_MAX;
+        let message = if spelled { message } else { String::new() };
+        self.bytes += 128 + message.len() as u64;
+        self.decoded.refusals.push(ItemRefusal {
+            index: origin.index,
+            line: origin.line,
+            code,
+            message,
+        });
+    }
+
+    /// Counts points that were refused where they could not even be read.
+    pub fn lost_points(&mut self, points: u64) {
+        self.decoded.refused_points += points;
+    }
+
+    /// Refuses the series begun last after all, with its points: what follows could not be read.
+    pub fn give_up(&mut self, code: &'static str, message: String) {
+        if let Some(origin) = self.current.take() {
+            let points = self.decoded.batch.take_back();
+            self.decoded.origins.pop();
+            self.decoded.refused_points += points as u64;
+            self.refuse(origin, code, message);
+        }
+    }
+
+    /// The result, for which there is room.
+    ///
+    /// # Errors
+    /// [`UnreadableCode::NoRoom`].
+    pub fn finish(mut self) -> Result<DecodedSeries, Unreadable> {
+        self.ask()?;
+        Ok(self.decoded)
+    }
+
+    fn ask(&mut self) -> Result<(), Unreadable> {
+        self.asked = self.bytes;
+        if (self.room)(self.bytes) {
+            return Ok(());
+        }
+        Err(super::no_room())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ORIGIN: Origin = Origin {
+        index: 3,
+        line: None,
+    };
+
+    fn point(ts: i64, value: f64) -> Point {
+        Point {
+            ts: Timestamp(ts),
+            start: None,
+            value: PointValue::Number(value),
+        }
+    }
+
+    fn codes(decoded: &DecodedSeries) -> Vec<&'static str> {
+        decoded
+            .refusals
+            .iter()
+            .map(|refusal| refusal.code)
+            .collect()
+    }
+
+    #[test]
+    fn limits_on_labels_hold_at_them_and_one_past() {
+        let limits = Limits {
+            label_count_max: 2,
+            label_bytes_max: 8,
+            ..Limits::default()
+        };
+        let mut room = |_| true;
+        let mut collecting = Collecting::new(&limits, &mut room);
+        let named = |labels: &[(&'static str, &'static str)]| {
+            let name = (NAME_LABEL, "m");
+            std::iter::once(name).chain(labels.to_vec())
+        };
+        for labels in [
+            &[("a", "123"), ("b", "123")][..],
+            &[("a", "123"), ("b", "1234")],
+            &[("a", "1"), ("b", "1"), ("c", "1")],
+            &[("a", "1"), ("b", "1"), ("c", "")],
+        ] {
+            collecting.begin(named(labels), SeriesKind::Gauge, ORIGIN);
+            collecting
+                .point(point(1_764_000_000_000, 1.0))
+                .expect("few");
+        }
+        let decoded = collecting.finish().expect("room");
+        assert_eq!(codes(&decoded), ["labels_too_long", "too_many_labels"]);
+        assert_eq!((decoded.batch.len(), decoded.batch.point_count()), (2, 2));
+        assert_eq!((decoded.refused_points, decoded.origins.len()), (2, 2));
+        let long = "n".repeat(METRIC_BYTES_MAX);
+        let longer = format!("{long}n");
+        let mut room = |_| true;
+        let mut collecting = Collecting::new(&limits, &mut room);
+        for name in [&long, &longer] {
+            let labels = std::iter::once((NAME_LABEL, name.as_str()));
+            collecting.begin(labels, SeriesKind::Gauge, ORIGIN);
+        }
+        let decoded = collecting.finish().expect("room");
+        assert_eq!(
+            (codes(&decoded), decoded.batch.len()),
+            (vec!["bad_metric_name"], 1)
+        );
+    }
+
+    #[test]
+    fn points_are_refused_alone_and_counted_against_the_request() {
+        let limits = Limits {
+            samples_per_request_max: 4,
+            ..Limits::default()
+        };
+        let mut room = |_| true;
+        let mut collecting = Collecting::new(&limits, &mut room);
+        let name = std::iter::once((NAME_LABEL, "m"));
+        collecting.begin(name, SeriesKind::Counter, ORIGIN);
+        for (ts, value) in [
+            (1_764_000_000, 1.0),
+            (1_764_000_000_000, f64::NAN),
+            (1_764_000_000_000, f64::INFINITY),
+            (1_764_000_000_001, 2.0),
+        ] {
+            collecting.point(point(ts, value)).expect("at the limit");
+        }
+        let past = collecting.point(point(1_764_000_000_002, 2.0));
+        assert_eq!(
+            past.map_err(|error| error.code),
+            Err(UnreadableCode::TooManySamples)
+        );
+        collecting.give_up("malformed", "cut off".into());
+        let decoded = collecting.finish().expect("room");
+        assert_eq!(codes(&decoded), ["bad_timestamp", "nan", "malformed"]);
+        assert_eq!(decoded.refusals[0].index, 3);
+        assert_eq!((decoded.refused_points, decoded.batch.len()), (4, 0));
+    }
+
+    #[test]
+    fn a_batch_asks_for_room_and_histograms_have_a_limit() {
+        let limits = Limits::default();
+        let mut room = |bytes| bytes < 1_000;
+        let collecting = Collecting::new(&limits, &mut room);
+        assert!(collecting.finish().is_ok());
+        let mut collecting = Collecting::new(&limits, &mut room);
+        let name = std::iter::once((NAME_LABEL, "m"));
+        collecting.begin(name, SeriesKind::Histogram, ORIGIN);
+        for cells in [HISTOGRAM_CELLS_MAX, HISTOGRAM_CELLS_MAX + 1] {
+            let cell = crate::model::series::HistogramCell {
+                low: 0.0,
+                high: 1.0,
+                count: 1.0,
+            };
+            let value = collecting.histogram(Histogram {
+                cells: vec![cell; cells],
+                ..Histogram::default()
+            });
+            let point = Point {
+                value,
+                ..point(1_764_000_000_000, 0.0)
+            };
+            collecting.point(point).expect("few");
+        }
+        assert_eq!(codes(&collecting.decoded), ["too_many_cells"]);
+        assert_eq!(collecting.decoded.batch.point_count(), 1);
+        let error = collecting.finish().expect_err("no room");
+        assert_eq!(error.code, UnreadableCode::NoRoom);
+    }
+}
