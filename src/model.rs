@@ -104,6 +104,14 @@ pub enum Reading {
         /// All events.
         total: u64,
     },
+    /// Events that went well of total events, for kind `ratio`: what a histogram's buckets up to a
+    /// bound and all of them tell, at times in different requests.
+    Good {
+        /// Events that went well.
+        good: u64,
+        /// All events.
+        total: u64,
+    },
     /// Events over an exposure (seconds, requests, ...), for kind `rate`.
     Rate {
         /// Number of events.

@@ -42,6 +42,9 @@ pub struct Cell {
     pub exposure: f64,
     /// Bad and total events by unit, for clustered ratios.
     pub by_unit: BTreeMap<u64, (u64, u64)>,
+    /// Events that went well, of how many, by unit where there are units: what ratios from a
+    /// histogram's buckets arrive as. At the tick's close the others are its bad events.
+    pub goods: BTreeMap<Option<u64>, (u64, u64)>,
     /// Samples: weights of values, totals of ratios, readings of rates, points of gauges.
     pub samples: u64,
     /// Values the sender could not measure.
@@ -127,7 +130,7 @@ impl Window {
             timed: plan
                 .metrics
                 .iter()
-                .map(|m| matches!(m.source, Source::RateIncrements { exposure: None, .. }))
+                .map(|m| matches!(m.source, Source::RateCounts { exposure: None, .. }))
                 .collect(),
             open: BTreeMap::new(),
             tick_values_max,
@@ -291,7 +294,9 @@ impl Cell {
             (MetricKind::Latency, Reading::Values { values, .. }) => {
                 unit.is_none() || self.values.len() + values.len() <= values_max
             }
-            (MetricKind::Ratio, Reading::Ratio { .. }) => !self.is_full_for(unit, values_max),
+            (MetricKind::Ratio, Reading::Ratio { .. } | Reading::Good { .. }) => {
+                !self.is_full_for(unit, values_max)
+            }
             (MetricKind::Ratio, Reading::Values { values, .. }) => {
                 if values.iter().any(|&value| value != 0.0 && value != 1.0) {
                     return Err(NoPlace::WrongForm);
@@ -330,6 +335,12 @@ impl Cell {
             (MetricKind::Ratio, Reading::Ratio { bad, total }) => {
                 self.add_ratio(*bad, *total, unit);
             }
+            (MetricKind::Ratio, Reading::Good { good, total }) => {
+                self.add_ratio(0, *total, unit);
+                let goods = self.goods.entry(unit).or_default();
+                goods.0 = goods.0.saturating_add(*good);
+                goods.1 = goods.1.saturating_add(*total);
+            }
             (MetricKind::Ratio, Reading::Values { values, weights }) => {
                 for (i, &value) in values.iter().enumerate() {
                     let weight = weights.get(i).copied().unwrap_or(1);
@@ -352,6 +363,10 @@ impl Cell {
 
     /// Puts what is summed in floating point into an order that does not depend on arrival.
     fn settle(&mut self) {
+        for (unit, (good, total)) in std::mem::take(&mut self.goods) {
+            // A bucket whose fellows came too late for the tick can hold more than all of them.
+            self.add_bad(unit, total.saturating_sub(good));
+        }
         self.points
             .sort_by(|one, other| one.0.cmp(&other.0).then(one.1.total_cmp(&other.1)));
         if self.units.is_empty() {
@@ -412,6 +427,14 @@ impl Cell {
         }
     }
 
+    /// Counts events as bad that are in the totals already.
+    fn add_bad(&mut self, unit: Option<u64>, bad: u64) {
+        self.bad = self.bad.saturating_add(bad);
+        if let Some(sums) = unit.and_then(|unit| self.by_unit.get_mut(&unit)) {
+            sums.0 = sums.0.saturating_add(bad);
+        }
+    }
+
     /// Merges values that agree to 11 bits of mantissa, or to as many as it takes to leave at most
     /// `distinct_max` values. At the tick's close the other arm is coarsened alike.
     fn coarsen_below(&mut self, distinct_max: usize) {
@@ -452,7 +475,7 @@ fn even_out(cells: &mut [Cell; 2]) {
 /// Samples that a reading adds to a cell whose units are limited.
 fn samples_of(reading: &Reading) -> u64 {
     match reading {
-        Reading::Ratio { total, .. } => *total,
+        Reading::Ratio { total, .. } | Reading::Good { total, .. } => *total,
         other => count_of(other),
     }
 }
@@ -465,6 +488,7 @@ fn count_of(reading: &Reading) -> u64 {
             .iter()
             .fold(0, |sum, &weight| sum.saturating_add(weight)),
         Reading::Ratio { bad, total } => *bad.max(total),
+        Reading::Good { good, total } => *good.max(total),
         Reading::Rate { events, .. } => *events,
     }
 }

@@ -13,6 +13,7 @@ mod doubts;
 mod metrics;
 pub mod schema;
 mod selectors;
+mod source;
 mod tolerance;
 pub mod traffic;
 

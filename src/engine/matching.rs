@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use super::messages::{Refusal, RefusalCode};
 use crate::model::{Arm, Labels};
-use crate::plan::{Plan, Selector, Source};
+use crate::plan::{Counted, Plan, Selector, Source};
+
+/// The label with the upper bound of a bucket.
+const BUCKET_LABEL: &str = "le";
 
 /// The plan's arm matchers with their variables filled in.
 #[derive(Debug, Clone)]
@@ -20,22 +23,36 @@ pub(super) struct ArmSelectors {
 pub(super) enum Role {
     /// The reading itself.
     Reading,
-    /// Increments of bad events (ratio) or of events (rate).
+    /// Bad events (ratio) or events (rate).
     Bad,
-    /// Increments of all events (ratio) or of exposure (rate).
+    /// Events that went well, those up to a bucket's bound (ratio).
+    Good,
+    /// All events (ratio) or exposure (rate).
     Total,
 }
 
+/// How what a series' points hold is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Form {
+    /// As it is: a reading, or what came on top.
+    AsIs,
+    /// A total, of which what came on top counts.
+    Total,
+    /// A histogram, of which observations above this bound count.
+    Above(f64),
+}
+
 /// One place a series belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Place {
     pub metric: usize,
     pub arm: Arm,
     pub role: Role,
+    pub form: Form,
 }
 
 /// How a series meets one analysis.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Match {
     /// No metric or no arm of the analysis asks for it.
     None,
@@ -117,33 +134,77 @@ impl ArmSelectors {
         Match::Places(
             places
                 .into_iter()
-                .map(|(metric, role)| Place { metric, arm, role })
+                .map(|(metric, role, form)| Place {
+                    metric,
+                    arm,
+                    role,
+                    form,
+                })
                 .collect(),
         )
     }
 }
 
-fn places(plan: &Plan, name: &str, labels: &Labels) -> Vec<(usize, Role)> {
+fn places(plan: &Plan, name: &str, labels: &Labels) -> Vec<(usize, Role, Form)> {
     let mut found = Vec::new();
     for (metric, source) in plan.metrics.iter().map(|metric| &metric.source).enumerate() {
-        let mut ask = |selector: &Selector, role| {
+        let mut ask = |selector: &Selector, role, form| {
             if selector.matches(name, labels) {
-                found.push((metric, role));
+                found.push((metric, role, form));
             }
         };
         match source {
-            Source::Values { select } => ask(select, Role::Reading),
-            Source::RatioIncrements { bad, total } => {
-                ask(bad, Role::Bad);
-                ask(total, Role::Total);
+            Source::Values { select } => ask(select, Role::Reading, Form::AsIs),
+            Source::RatioCounts {
+                bad,
+                total,
+                counted,
+            } => {
+                ask(bad, Role::Bad, form_of(*counted));
+                ask(total, Role::Total, form_of(*counted));
             }
-            Source::RateIncrements { events, exposure } => {
-                ask(events, Role::Bad);
+            Source::RateCounts {
+                events,
+                exposure,
+                counted,
+            } => {
+                ask(events, Role::Bad, form_of(*counted));
                 if let Some(exposure) = exposure {
-                    ask(exposure, Role::Total);
+                    ask(exposure, Role::Total, form_of(*counted));
+                }
+            }
+            Source::Above {
+                histogram,
+                buckets,
+                bound,
+            } => {
+                ask(histogram, Role::Bad, Form::Above(*bound));
+                if let Some(role) = role_of_bucket(labels, *bound) {
+                    ask(buckets, role, Form::Total);
                 }
             }
         }
     }
     found
+}
+
+fn form_of(counted: Counted) -> Form {
+    match counted {
+        Counted::Increments => Form::AsIs,
+        Counted::Totals => Form::Total,
+    }
+}
+
+/// What a bucket counts for: buckets count everything up to their bound, so the one at the bound
+/// holds what went well and the last one all. The others are not needed.
+fn role_of_bucket(labels: &Labels, bound: f64) -> Option<Role> {
+    // Senders write 0.5, 5e-01, 1 or 1.0.
+    let upper: f64 = labels.get(BUCKET_LABEL)?.parse().ok()?;
+    if upper == bound {
+        Some(Role::Good)
+    } else if upper == f64::INFINITY {
+        Some(Role::Total)
+    } else {
+        None
+    }
 }

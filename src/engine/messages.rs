@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::judge::verdict::{Status, VerdictBody};
+use crate::model::series::SeriesBatch;
 use crate::model::{Change, Decision, Outcome, Reason, Sample, Timestamp};
 use crate::plan::Plan;
 
@@ -19,6 +20,8 @@ pub enum Input {
     Start(Start),
     /// Decoded samples arrived, in one request.
     Samples(Vec<Sample>),
+    /// Decoded series arrived, in one request.
+    Series(Box<SeriesBatch>),
     /// Time passed: closes idle ticks, finds stale and abandoned analyses.
     Tick,
     /// A controller enters a step of its rollout.

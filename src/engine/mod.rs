@@ -15,6 +15,7 @@ mod dedupe;
 mod ingest;
 mod matching;
 mod rest;
+mod series;
 mod steps;
 mod unplaced;
 mod watching;
@@ -25,6 +26,8 @@ pub use analysis::Analysis;
 pub use messages::*;
 
 use crate::judge::check::Detail;
+use series::KnownSeries;
+
 use crate::judge::scratch::Scratch;
 use crate::model::{Change, Millis, Reason, Timestamp};
 
@@ -41,6 +44,8 @@ pub struct Limits {
     pub future_skew: Millis,
     /// Sample ids remembered per analysis.
     pub dedupe_ids_max: usize,
+    /// Series of running analyses that are followed, with their totals.
+    pub series_max: usize,
     /// Steps of one analysis.
     pub steps_max: usize,
     /// Time without samples or questions after which an analysis is abandoned.
@@ -55,6 +60,7 @@ impl Default for Limits {
             tick_values_max: 65_536,
             future_skew: 60_000,
             dedupe_ids_max: 100_000,
+            series_max: 100_000,
             steps_max: 100,
             abandoned_after: 30 * 60_000,
         }
@@ -71,6 +77,8 @@ pub struct State {
     keys: BTreeMap<String, (String, String)>,
     /// Ids of final analyses, oldest first.
     finished: std::collections::VecDeque<String>,
+    /// Series that running analyses ask for, and what is remembered of them.
+    series: KnownSeries,
     scratch: Scratch,
 }
 
@@ -85,6 +93,7 @@ impl State {
             analyses: BTreeMap::new(),
             keys: BTreeMap::new(),
             finished: Default::default(),
+            series: KnownSeries::default(),
             scratch: Scratch::default(),
         }
     }
@@ -109,6 +118,7 @@ pub fn apply(state: &mut State, input: Input, now: Timestamp) -> Vec<Effect> {
     match input {
         Input::Start(start) => begin(state, start, now, &mut effects),
         Input::Samples(samples) => ingest::take(state, samples, now, &mut effects),
+        Input::Series(batch) => series::take(state, &batch, now, &mut effects),
         Input::Tick => tick(state, now, &mut effects),
         Input::Step {
             analysis,
@@ -187,6 +197,10 @@ fn begin(state: &mut State, start: Start, now: Timestamp, effects: &mut Vec<Effe
         state.keys.insert(key, (id.clone(), digest));
     }
     state.analyses.insert(id, analysis);
+    let State {
+        series, analyses, ..
+    } = state;
+    series.match_anew(|id| analyses.get(id).is_some_and(Analysis::takes_samples));
 }
 
 /// Running analyses of the same service, environment and region that judge another revision.

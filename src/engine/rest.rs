@@ -41,11 +41,19 @@ fn forget_matchers(plan: &mut Plan) {
         let forget = |selector: &mut Selector| *selector = Selector::named(name);
         match &mut metric.source {
             Source::Values { select } => forget(select),
-            Source::RatioIncrements { bad, total } => {
+            Source::RatioCounts { bad, total, .. } => {
                 forget(bad);
                 forget(total);
             }
-            Source::RateIncrements { events, exposure } => {
+            Source::Above {
+                histogram, buckets, ..
+            } => {
+                forget(histogram);
+                forget(buckets);
+            }
+            Source::RateCounts {
+                events, exposure, ..
+            } => {
                 forget(events);
                 exposure.iter_mut().for_each(forget);
             }

@@ -99,8 +99,11 @@ fn metrics(analysis: &Analysis) -> String {
     let sources = analysis.plan.metrics.iter().map(|metric| &metric.source);
     let mut selectors = sources.flat_map(|source| match source {
         Source::Values { select } => vec![select],
-        Source::RatioIncrements { bad, total } => vec![bad, total],
-        Source::RateIncrements { events, exposure } => {
+        Source::RatioCounts { bad, total, .. } => vec![bad, total],
+        Source::Above { histogram, .. } => vec![histogram],
+        Source::RateCounts {
+            events, exposure, ..
+        } => {
             std::iter::once(events).chain(exposure.as_ref()).collect()
         }
     });

@@ -60,7 +60,7 @@ pub fn of_plan(plan: &Plan) -> Vec<String> {
         };
         assumes.insert(text);
         let is_compare = matches!(check.question, Question::Compare { .. });
-        if is_compare && matches!(metric.source, Source::RateIncrements { exposure: None, .. }) {
+        if is_compare && matches!(metric.source, Source::RateCounts { exposure: None, .. }) {
             assumes.insert(format!(
                 "{}: both arms get equal traffic, for events are counted by time alone",
                 check.name

@@ -195,20 +195,44 @@ pub enum Source {
         /// Series of the metric.
         select: Selector,
     },
-    /// Ratio from two counters' increments: each matching sample adds its values.
-    RatioIncrements {
+    /// Ratio from two counters; the series of one arm are summed.
+    RatioCounts {
         /// Series counting bad events.
         bad: Selector,
         /// Series counting all events.
         total: Selector,
+        /// What their samples hold.
+        counted: Counted,
     },
-    /// Rate from the increments of an event counter and of an exposure counter.
-    RateIncrements {
+    /// Rate from an event counter and an exposure counter; the series of one arm are summed.
+    RateCounts {
         /// Series counting events.
         events: Selector,
         /// Series counting exposure; without it, exposure is time (seconds, equal in both arms).
         exposure: Option<Selector>,
+        /// What their samples hold.
+        counted: Counted,
     },
+    /// Ratio from the buckets of a histogram: observations above a bound, of all. Exact where the
+    /// bound is one of a bucket.
+    Above {
+        /// Histograms that come as one series.
+        histogram: Selector,
+        /// Buckets that come as a series each, told apart by the label `le`.
+        buckets: Selector,
+        /// The bound, in the metric's unit.
+        bound: f64,
+    },
+}
+
+/// What the samples of a counter hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Counted {
+    /// What came on top since the sample before.
+    Increments,
+    /// Everything since the process started, as Prometheus' counters do.
+    Totals,
 }
 
 /// One question asked of a metric.

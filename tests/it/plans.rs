@@ -133,7 +133,7 @@ fn a_full_plan_says_what_was_written() {
     assert_eq!(*form, ThresholdForm::Breach { periods: 3, of: 5 });
     assert!(matches!(
         &plan.metrics[2].source,
-        Source::RateIncrements {
+        Source::RateCounts {
             exposure: Some(_),
             ..
         }

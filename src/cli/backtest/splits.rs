@@ -403,6 +403,10 @@ fn add_plain((values, weights): &mut (Vec<f64>, Vec<u64>), reading: &Reading) {
             values.extend([0.0, 1.0]);
             weights.extend([total - bad, *bad]);
         }
+        Reading::Good { good, total } => {
+            values.extend([0.0, 1.0]);
+            weights.extend([*good, total.saturating_sub(*good)]);
+        }
         Reading::Rate { .. } => {}
     }
 }

@@ -76,7 +76,7 @@ impl Drawn {
         let drawer = |(metric, own): (usize, &MetricTraffic)| {
             let from = &plan.metrics[metric].source;
             // Without an exposure counter both arms are exposed for the whole tick.
-            let timed = matches!(from, Source::RateIncrements { exposure: None, .. });
+            let timed = matches!(from, Source::RateCounts { exposure: None, .. });
             let count = |arm: usize| {
                 let mean = own.per_second * secs * traffic.share(arm);
                 match traffic.arrivals {

@@ -49,6 +49,8 @@ struct Unit {
     values: Vec<(f64, u64)>,
     bad: u64,
     total: u64,
+    /// Events that went well, of how many of the total.
+    good: (u64, u64),
     exposure: f64,
 }
 
@@ -210,6 +212,9 @@ impl Pool {
                     .collect();
             }
             Reading::Ratio { bad, total } => (unit.bad, unit.total) = (*bad, *total),
+            Reading::Good { good, total } => {
+                (unit.total, unit.good) = (*total, (*good, *total));
+            }
             Reading::Rate { events, exposure } => (unit.bad, unit.exposure) = (*events, *exposure),
         }
         self.ticks[tick].push(unit);
@@ -227,9 +232,15 @@ impl Pool {
                 sum.values.extend(unit.values);
                 sum.bad += unit.bad;
                 sum.total += unit.total;
+                sum.good.0 += unit.good.0;
+                sum.good.1 += unit.good.1;
                 sum.exposure += unit.exposure;
             }
-            tick.extend(joined.into_values());
+            tick.extend(joined.into_values().map(|mut unit| {
+                let (good, total) = std::mem::take(&mut unit.good);
+                unit.bad += total.saturating_sub(good);
+                unit
+            }));
         }
         self.ids = self.ticks.iter().flatten().map(|unit| unit.id).collect();
         self.ids.sort_unstable();

@@ -318,7 +318,7 @@ fn compare(
             "add an absolute part: {relative: 20%, absolute: 0.1pp}",
         );
     }
-    if matches!(metric.source, Source::RateIncrements { exposure: None, .. }) {
+    if matches!(metric.source, Source::RateCounts { exposure: None, .. }) {
         let at = (table.place_of("compare"), &*table.path_of("compare"));
         let message = "without an exposure counter both arms are taken to get equal traffic";
         let help = "add exposure: to the metric, such as the counter of all requests";

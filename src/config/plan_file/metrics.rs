@@ -3,8 +3,8 @@
 //! Owns the written forms of a metric. Forms planned for later are refused by name with what to
 //! use today, rather than as unknown words. Next: `checks`.
 
-use super::{ProblemCode, Severity, name, selectors};
-use crate::config::problem::{nearest, one_of};
+use super::{ProblemCode, Severity, name, source};
+use crate::config::problem::one_of;
 use crate::config::quantity;
 use crate::config::reader::{Field, Reader, Table};
 use crate::plan::{
@@ -30,16 +30,11 @@ pub(in crate::config) const METRIC_KEYS: &[&str] = &[
     "total",
     "events",
     "exposure",
+    "above",
     "cluster",
 ];
 /// Planned keys: known words, refused with what to use instead.
-const RESERVED_KEYS: [(&str, &str); 2] = [
-    ("prometheus", "push the samples to POST /v1/samples"),
-    (
-        "above",
-        "send {\"bad\", \"total\"} per tick with from: values, bad being those above the bound",
-    ),
-];
+const RESERVED_KEYS: [(&str, &str); 1] = [("prometheus", "push the samples to POST /v1/samples")];
 
 /// The kinds, as written.
 const KINDS: [(&str, MetricKind); 4] = [
@@ -153,7 +148,7 @@ fn metric(reader: &mut Reader<'_>, name: String, field: &Field<'_>) -> Written {
     written.metric.kind = kind;
     written.kind_known = true;
     recorded(reader, &table, &mut written.metric);
-    if !reserved && let Some(source) = source(reader, &table, kind, &written.metric.name) {
+    if !reserved && let Some(source) = source::read(reader, &table, kind, &written.metric.name) {
         written.metric.source = source;
     }
     written.selects = table.get("select").is_some();
@@ -240,127 +235,6 @@ fn cluster(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Cluster> {
         lifetime: lifetime?,
         units_per_tick_max: most.unwrap_or(UNITS_PER_TICK_DEFAULT),
     })
-}
-
-/// Where the samples come from, by kind and `from`.
-fn source(
-    reader: &mut Reader<'_>,
-    table: &Table<'_>,
-    kind: MetricKind,
-    name: &str,
-) -> Option<Source> {
-    let from = match table.get("from") {
-        Some(field) => from(reader, &field, kind)?,
-        None => From::Values,
-    };
-    let allowed: &[&str] = match (from, kind) {
-        (From::Values, _) => &["select"],
-        (From::Increments, MetricKind::Ratio) => &["bad", "total"],
-        (From::Increments, MetricKind::Rate) => &["events", "exposure"],
-        (From::Increments, _) => {
-            let message = "increments make a ratio or a rate, nothing else";
-            let help = "from: values for latency and gauge";
-            if let Some(field) = table.get("from") {
-                reader.refuse(&field, ProblemCode::Conflict, message, help);
-            }
-            return None;
-        }
-    };
-    for key in ["select", "bad", "total", "events", "exposure"] {
-        if let Some(field) = table.get(key).filter(|_| !allowed.contains(&key)) {
-            let help = match (from, key, kind) {
-                (From::Values, "bad" | "total", MetricKind::Ratio)
-                | (From::Values, "events" | "exposure", MetricKind::Rate) => {
-                    "add from: increments".to_owned()
-                }
-                _ => format!("this form takes {}", allowed.join(" and ")),
-            };
-            let message = format!("`{key}` does not belong to this form of metric");
-            reader.refuse(&field, ProblemCode::Conflict, message, help);
-        }
-    }
-    match (from, kind) {
-        (From::Values, _) => Some(Source::Values {
-            select: match table.get("select") {
-                Some(field) => selector(reader, &field)?,
-                None => Selector::named(name),
-            },
-        }),
-        (From::Increments, MetricKind::Ratio) => ratio_increments(reader, table),
-        (From::Increments, _) => {
-            let events =
-                required_selector(reader, table, "events", "the series that counts events");
-            let exposure = match table.get("exposure") {
-                Some(field) => Some(selector(reader, &field)?),
-                None => None,
-            };
-            Some(Source::RateIncrements {
-                events: events?,
-                exposure,
-            })
-        }
-    }
-}
-
-fn ratio_increments(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Source> {
-    let bad = required_selector(reader, table, "bad", "the series that counts bad events");
-    let total = required_selector(reader, table, "total", "the series that counts all");
-    let (bad, total) = (bad?, total?);
-    if bad == total {
-        let at = (table.place_of("bad"), &*table.path_of("bad"));
-        let message = "`bad` and `total` are the same series";
-        let help = "bad is a part of total: total: 'requests', bad: 'requests{code=~\"5..\"}'";
-        reader.error(at, ProblemCode::Conflict, message, help);
-    }
-    Some(Source::RatioIncrements { bad, total })
-}
-
-#[derive(Clone, Copy)]
-enum From {
-    Values,
-    Increments,
-}
-
-fn from(reader: &mut Reader<'_>, field: &Field<'_>, kind: MetricKind) -> Option<From> {
-    let text = reader.text(field)?;
-    let instead = match (text, kind) {
-        ("values", _) => return Some(From::Values),
-        ("increments", _) => return Some(From::Increments),
-        ("counter", MetricKind::Ratio | MetricKind::Rate) => {
-            "send each interval's increase and write from: increments"
-        }
-        ("counter", _) => "kind: rate with from: increments, sending each interval's increase",
-        ("histogram", MetricKind::Ratio) => {
-            "send {\"bad\", \"total\"} per tick, bad being those above the bound"
-        }
-        ("histogram", _) => "send the values themselves: from: values",
-        ("gauge", MetricKind::Gauge) => "write from: values (the default)",
-        ("gauge", _) => "write kind: gauge and from: values",
-        _ => {
-            let known = ["values", "increments"];
-            let help = nearest(text, known).map(|near| format!("did you mean `{near}`?"));
-            let message = format!("`{text}` is not values or increments");
-            reader.bad(field, message, help.unwrap_or_default());
-            return None;
-        }
-    };
-    let message = format!("from: {text} is not available in this version");
-    reader.refuse(field, ProblemCode::NotAvailable, message, instead);
-    None
-}
-
-fn required_selector(
-    reader: &mut Reader<'_>,
-    table: &Table<'_>,
-    key: &str,
-    help: &str,
-) -> Option<Selector> {
-    let field = reader.required(table, key, help)?;
-    selector(reader, &field)
-}
-
-fn selector(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Selector> {
-    selectors::read(reader, field, Selector::parse, Selector::regex_bytes)
 }
 
 /// A metric no check asks about is collected for nothing; a selector without arms finds nobody.

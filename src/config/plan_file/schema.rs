@@ -188,18 +188,20 @@ struct Metric {
     resolution: Option<WrittenResolution>,
     /// Whether values below zero are expected (kind latency). Default false.
     negative: Option<bool>,
-    /// Whether samples carry readings or counters' increments. Default values.
+    /// What samples carry: readings, counters' totals, or counters' increments. Default values.
     from: Option<From>,
     /// Series of the metric. Default: series of the metric's name.
     select: Option<String>,
-    /// Series that counts bad events (ratio from increments).
+    /// Series that counts bad events (ratio from counters).
     bad: Option<String>,
-    /// Series that counts all events (ratio from increments).
+    /// Series that counts all events (ratio from counters).
     total: Option<String>,
-    /// Series that counts events (rate from increments).
+    /// Series that counts events (rate from counters).
     events: Option<String>,
-    /// Series that counts exposure (rate from increments). Default: time.
+    /// Series that counts exposure (rate from counters). Default: time.
     exposure: Option<String>,
+    /// Ratio from a histogram's buckets: observations above a bound, of all.
+    above: Option<Above>,
     /// Which samples belong together.
     cluster: Option<Cluster>,
 }
@@ -381,8 +383,23 @@ struct DispersionNumber {
 #[derive(JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum From {
+    /// Readings.
     Values,
+    /// Totals since the process started.
+    Counter,
+    /// What came on top since the last sample.
     Increments,
+    /// Points of a time series.
+    Gauge,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Above {
+    /// The histogram, without _bucket.
+    histogram: String,
+    /// Upper bound of one of its buckets.
+    bound: f64,
 }
 
 #[cfg(test)]

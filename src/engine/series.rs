@@ -1,0 +1,342 @@
+//! Series into analyses: what each point adds, and where it goes.
+//!
+//! Owns the way from a batch of series to readings: counters to increments, histograms to counts,
+//! several series of one arm summed. What becomes of a reading is `ingest`'s, as for any sample;
+//! the recording holds readings, so a replay needs none of this. Next: `known`, `track`, `sums`.
+
+mod known;
+mod sums;
+mod track;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub(super) use known::KnownSeries;
+use known::{Known, Met, Site};
+use sums::{Added, Sums};
+use track::{Step, Track};
+
+use super::State;
+use super::analysis::Analysis;
+use super::ingest::{self, Lines};
+use super::matching::{Form, Match, Place, Role};
+use super::messages::*;
+use super::unplaced;
+use crate::model::Timestamp;
+use crate::model::series::{HistogramCell, Point, PointValue, Series, SeriesBatch, SeriesKind};
+use crate::plan::MetricKind;
+use crate::window::NoPlace;
+
+/// One point, with what it adds to its series.
+struct Seen {
+    kind: SeriesKind,
+    point: Point,
+    step: Amount,
+}
+
+/// What came on top since the point before.
+enum Amount {
+    Number(Step<f64>),
+    Cells(Step<Vec<HistogramCell>>),
+    /// The series ended.
+    Nothing,
+}
+
+/// What became of a point at one of its places.
+enum Fate {
+    /// It is summed with others of its arm and tick.
+    Summed,
+    /// What it adds cannot be known, or began before the analysis; the next one's will count.
+    Priming,
+    Late,
+    Repeated,
+    Refused(&'static str, String),
+}
+
+/// Takes a batch.
+pub(super) fn take(
+    state: &mut State,
+    batch: &SeriesBatch,
+    now: Timestamp,
+    effects: &mut Vec<Effect>,
+) {
+    let mut answer = Ingested::default();
+    let mut sums = Sums::default();
+    let latest = now.plus(state.limits.future_skew);
+    let mut all_known = std::mem::take(&mut state.series);
+    for (index, series) in batch.iter().enumerate() {
+        let series_max = state.limits.series_max;
+        let met = all_known.meet(series.key, series_max, || sites(state, &series));
+        let Some(known) = met_at(state, met, index, &series, &mut answer) else {
+            continue;
+        };
+        for point in series.points {
+            if point.ts > latest {
+                let message = ingest::ahead_of_clock(point.ts, now);
+                answer.refuse(index, "future", message);
+                continue;
+            }
+            let seen = see(&mut known.track, batch, series.kind, *point);
+            let fates = add(state, known, index, &seen, &mut sums);
+            answer.count_point(index, fates);
+        }
+    }
+    state.series = all_known;
+    let lines = pour(state, sums, &mut answer);
+    ingest::finish(state, lines, answer, now, effects);
+}
+
+/// Whoever asks for a series; `None`, with the reason in the answer, when nobody does.
+fn met_at<'k>(
+    state: &State,
+    met: Met<'k>,
+    index: usize,
+    series: &Series<'_>,
+    answer: &mut Ingested,
+) -> Option<&'k mut Known> {
+    let points = series.points.len() as u64;
+    match met {
+        Met::Matched(known) if !known.sites.is_empty() => return Some(known),
+        Met::Full => {
+            let limit = state.limits.series_max;
+            let message = format!(
+                "{limit} series of running analyses are followed, which is the limit; narrow the plans' matchers, or raise limits.series_max"
+            );
+            for _ in 0..points {
+                answer.refuse(index, "too_many_series", message.clone());
+            }
+        }
+        Met::Matched(_) | Met::Unmatched { before: true } => answer.unmatched += points,
+        Met::Unmatched { before: false } => {
+            answer.unmatched += points;
+            if answer.unplaced.len() < UNPLACED_SHOWN_MAX {
+                let (name, labels) = (series.key.name(), series.key.labels());
+                let why = unplaced::unmatched(state, index, name, &labels);
+                answer.unplaced.push(why);
+            }
+        }
+    }
+    None
+}
+
+/// Who asks for a series.
+fn sites(state: &State, series: &Series<'_>) -> Vec<Site> {
+    let labels = series.key.labels();
+    let site = |(id, found): (String, Match)| {
+        let places = match found {
+            Match::Places(places) => places,
+            Match::Ambiguous | Match::None => Vec::new(),
+        };
+        let plan = &state.analyses.get(&id)?.plan;
+        let unit = |place: &Place| {
+            let cluster = plan.metrics[place.metric].cluster.as_ref()?;
+            labels.get(&cluster.by).map(|unit| Arc::from(unit.as_str()))
+        };
+        let units = places.iter().map(unit).collect();
+        Some(Site {
+            analysis: id,
+            places,
+            units,
+        })
+    };
+    let found = ingest::meetings(state, series.key.name(), &labels);
+    found.into_iter().filter_map(site).collect()
+}
+
+fn see(track: &mut Track, batch: &SeriesBatch, kind: SeriesKind, point: Point) -> Seen {
+    let (ts, start) = (point.ts, point.start);
+    let step = match point.value {
+        PointValue::Number(value) => Amount::Number(track.total(ts, start, value)),
+        PointValue::Increment(value) => Amount::Number(track.alone(ts, start, value)),
+        PointValue::Histogram(number) => match batch.histogram(number) {
+            Some(histogram) if histogram.is_increment => {
+                Amount::Cells(track.alone(ts, start, histogram.cells.clone()))
+            }
+            Some(histogram) => Amount::Cells(track.histogram(ts, start, histogram)),
+            None => Amount::Nothing,
+        },
+        PointValue::Stale => Amount::Nothing,
+    };
+    Seen { kind, point, step }
+}
+
+/// Adds a point wherever its series is asked for.
+fn add(
+    state: &mut State,
+    known: &Known,
+    index: usize,
+    seen: &Seen,
+    sums: &mut Sums,
+) -> Vec<Fate> {
+    let mut fates = Vec::with_capacity(1);
+    for site in &known.sites {
+        let Some(analysis) = state.analyses.get_mut(&site.analysis) else {
+            continue;
+        };
+        if !analysis.takes_samples() {
+            continue;
+        }
+        analysis.ambiguous += u64::from(site.places.is_empty());
+        for (place, unit) in site.places.iter().zip(&site.units) {
+            let fate = match amount_at(analysis, place, seen) {
+                Ok(added) => match analysis.window.place(seen.point.ts) {
+                    Ok(tick) => {
+                        let group = sums.group(&site.analysis, place, tick, unit.as_ref());
+                        group.add(index, seen.point.ts, place.role, added);
+                        Fate::Summed
+                    }
+                    Err(NoPlace::Late) => Fate::Late,
+                    Err(NoPlace::BeforeStart) if place.form != Form::AsIs => Fate::Priming,
+                    Err(no_place) => {
+                        let (code, message) = ingest::no_place(analysis, place.metric, no_place);
+                        Fate::Refused(code, message)
+                    }
+                },
+                Err(fate) => fate,
+            };
+            let late = matches!(fate, Fate::Late);
+            analysis.counters[place.metric].late += u64::from(late);
+            fates.push(fate);
+        }
+    }
+    fates
+}
+
+/// What a point adds at a place.
+fn amount_at(analysis: &Analysis, place: &Place, seen: &Seen) -> Result<Added, Fate> {
+    let metric = &analysis.plan.metrics[place.metric];
+    let refused = |code, message: &str| {
+        let message = format!("the metric {:?} {message}", metric.name);
+        Err(Fate::Refused(code, message))
+    };
+    if seen.kind == SeriesKind::Summary {
+        return refused(
+            "summary",
+            "cannot be had from a summary, whose quantiles can neither be compared nor added; expose a histogram",
+        );
+    }
+    match (place.form, &seen.step) {
+        (_, Amount::Nothing) => Err(Fate::Priming),
+        (_, Amount::Number(Step::Repeated) | Amount::Cells(Step::Repeated)) => Err(Fate::Repeated),
+        (_, Amount::Number(Step::OutOfOrder) | Amount::Cells(Step::OutOfOrder)) => Err(Fate::Late),
+        (Form::AsIs, Amount::Number(_)) => match (place.role, metric.kind, seen.point.value) {
+            (Role::Reading, MetricKind::Gauge, PointValue::Number(value)) if value.is_finite() => {
+                Ok(Added::Value(value))
+            }
+            (Role::Reading, MetricKind::Gauge, _) => refused("wrong_form", "takes finite values"),
+            (Role::Reading, ..) => refused(
+                "wrong_form",
+                "takes readings, which a series of numbers does not hold; write from: counter for totals, or above: for the buckets of a histogram",
+            ),
+            (_, _, PointValue::Number(value) | PointValue::Increment(value)) => {
+                Ok(Added::Count(value))
+            }
+            _ => Err(Fate::Priming),
+        },
+        (Form::Total, Amount::Number(Step::Increment { amount, since })) => {
+            if *since < analysis.started_at() {
+                return Err(Fate::Priming);
+            }
+            Ok(Added::Count(*amount))
+        }
+        (Form::Above(bound), Amount::Cells(Step::Increment { amount, since })) => {
+            if *since < analysis.started_at() {
+                return Err(Fate::Priming);
+            }
+            above(amount, bound).map_err(|message| Fate::Refused("bound_within_bucket", message))
+        }
+        (_, Amount::Number(Step::First) | Amount::Cells(Step::First)) => Err(Fate::Priming),
+        (_, Amount::Cells(_)) => refused(
+            "wrong_form",
+            "does not take histograms; write above: {histogram, bound} to compare the share above a bucket's bound",
+        ),
+        (_, Amount::Number(_)) => refused("wrong_form", "takes histograms"),
+    }
+}
+
+/// How many observations are above the bound, of how many.
+fn above(cells: &[HistogramCell], bound: f64) -> Result<Added, String> {
+    let (mut bad, mut total) = (0.0, 0.0);
+    for cell in cells {
+        if cell.low < bound && bound < cell.high {
+            return Err(format!(
+                "its bucket from {} to {} holds the bound {bound}; give one of the two as the bound",
+                cell.low, cell.high
+            ));
+        }
+        total += cell.count;
+        if cell.low >= bound {
+            bad += cell.count;
+        }
+    }
+    Ok(Added::Share { bad, total })
+}
+
+/// Puts the sums into their windows.
+fn pour(state: &mut State, sums: Sums, answer: &mut Ingested) -> Lines {
+    let mut lines: Lines = BTreeMap::new();
+    for (id, groups) in sums.into_analyses() {
+        let Some(analysis) = state.analyses.get_mut(&id) else {
+            continue;
+        };
+        for (group, sum) in groups {
+            let metric = &analysis.plan.metrics[group.metric];
+            let put = match sum.readings(metric.kind) {
+                Ok(readings) => {
+                    let put = |(ts, reading)| {
+                        let unit = group.unit.as_deref();
+                        let site = (group.metric, group.arm);
+                        ingest::put(analysis, site, ts, reading, unit, 0, &mut lines)
+                            .map_err(|no_place| ingest::no_place(analysis, group.metric, no_place))
+                    };
+                    readings.into_iter().try_for_each(put)
+                }
+                Err(amount) => Err((
+                    "wrong_form",
+                    format!(
+                        "what counters of {:?} add in one tick must be a whole number from 0 up, not {amount}",
+                        metric.name
+                    ),
+                )),
+            };
+            if let Err((code, message)) = put {
+                answer.accepted = answer.accepted.saturating_sub(sum.points);
+                for _ in 0..sum.points {
+                    answer.refuse(sum.index, code, message.clone());
+                }
+            }
+        }
+    }
+    lines
+}
+
+// === impl Ingested ===
+
+impl Ingested {
+    /// Counts a point once: the best of its fates.
+    fn count_point(&mut self, index: usize, fates: Vec<Fate>) {
+        let mut worst = None;
+        let (mut late, mut repeated) = (false, false);
+        if fates.is_empty() {
+            self.ambiguous += 1;
+            return;
+        }
+        for fate in fates {
+            match fate {
+                Fate::Summed | Fate::Priming => {
+                    self.accepted += 1;
+                    return;
+                }
+                Fate::Late => late = true,
+                Fate::Repeated => repeated = true,
+                Fate::Refused(code, message) => worst = worst.or(Some((code, message))),
+            }
+        }
+        match worst {
+            _ if late => self.late += 1,
+            _ if repeated => self.duplicate += 1,
+            Some((code, message)) => self.refuse(index, code, message),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The series seen lately: who asks for each, and what is remembered of it.
+//!
+//! Owns the memo of matches. Matching a series against a thousand analyses takes far longer than
+//! taking its point, and the same series come again and again; so it is done once, and again when
+//! an analysis starts. Series that nobody asks for are remembered by a hash only. Next: `track`.
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use super::track::Track;
+use crate::engine::matching::Place;
+use crate::model::series::SeriesKey;
+
+/// Series that nobody asks for whose hashes are kept (8 bytes each, and their table); past that
+/// the memo begins anew.
+pub const UNMATCHED_REMEMBERED_MAX: usize = 100_000;
+
+/// Series by their keys.
+#[derive(Debug)]
+pub(in crate::engine) struct KnownSeries {
+    hasher: FixedState,
+    matched: HashTable<Known>,
+    unmatched: HashTable<u64>,
+    /// Grows with every start of an analysis, after which matches are to be found anew.
+    generation: u64,
+}
+
+/// A series that at least one analysis asks for.
+#[derive(Debug)]
+pub(super) struct Known {
+    key: Box<[u8]>,
+    generation: u64,
+    /// Who asks for it.
+    pub sites: Vec<Site>,
+    /// What came before.
+    pub track: Track,
+}
+
+/// One analysis that asks for a series.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Site {
+    /// Id of the analysis.
+    pub analysis: String,
+    /// What for; empty where both arms ask for it.
+    pub places: Vec<Place>,
+    /// The unit its samples belong to, by metric of `places`.
+    pub units: Vec<Option<Arc<str>>>,
+}
+
+/// What is known of a series.
+pub(super) enum Met<'k> {
+    /// Somebody asks for it.
+    Matched(&'k mut Known),
+    /// Nobody does, and it was not asked about before.
+    Unmatched {
+        /// Whether it was met before.
+        before: bool,
+    },
+    /// Somebody asks for it, but there is no room for another series.
+    Full,
+}
+
+// === impl KnownSeries ===
+
+impl KnownSeries {
+    /// Nothing known. The seed makes collisions unforeseeable to senders; no result depends on it.
+    pub fn new(seed: u64) -> KnownSeries {
+        KnownSeries {
+            hasher: FixedState::with_seed(seed),
+            matched: HashTable::new(),
+            unmatched: HashTable::new(),
+            generation: 0,
+        }
+    }
+
+    /// Series that are remembered with their totals.
+    pub fn len(&self) -> usize {
+        self.matched.len()
+    }
+
+    /// An analysis started: everything is to be matched anew, and what belonged only to analyses
+    /// that ended (as `is_running` tells) is forgotten.
+    pub fn match_anew(&mut self, is_running: impl Fn(&str) -> bool) {
+        self.generation += 1;
+        self.unmatched.clear();
+        self.matched
+            .retain(|known| known.sites.iter().any(|site| is_running(&site.analysis)));
+    }
+
+    /// What is known of a series; `find` tells who asks for it.
+    pub(super) fn meet(
+        &mut self,
+        key: SeriesKey<'_>,
+        series_max: usize,
+        find: impl FnOnce() -> Vec<Site>,
+    ) -> Met<'_> {
+        let bytes = key.as_bytes();
+        let hash = self.hasher.hash_one(bytes);
+        if self.unmatched.find(hash, |known| *known == hash).is_some() {
+            return Met::Unmatched { before: true };
+        }
+        let is_same = |known: &Known| *known.key == *bytes;
+        if self.matched.find(hash, is_same).is_none() {
+            let sites = find();
+            if sites.is_empty() {
+                self.remember_unmatched(hash);
+                return Met::Unmatched { before: false };
+            }
+            if self.matched.len() >= series_max {
+                return Met::Full;
+            }
+            let known = Known {
+                key: bytes.into(),
+                generation: self.generation,
+                sites,
+                track: Track::default(),
+            };
+            let hasher = &self.hasher;
+            let entry = self.matched.insert_unique(hash, known, |known| {
+                hasher.hash_one(&*known.key)
+            });
+            return Met::Matched(entry.into_mut());
+        }
+        let generation = self.generation;
+        match self.matched.find_mut(hash, is_same) {
+            Some(known) => {
+                if known.generation != generation {
+                    known.generation = generation;
+                    known.sites = find();
+                }
+                Met::Matched(known)
+            }
+            None => Met::Full,
+        }
+    }
+
+    fn remember_unmatched(&mut self, hash: u64) {
+        if self.unmatched.len() >= UNMATCHED_REMEMBERED_MAX {
+            self.unmatched.clear();
+        }
+        self.unmatched.insert_unique(hash, hash, |hash| *hash);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::series::{SeriesBatch, SeriesKind};
+
+    fn batch(count: usize) -> SeriesBatch {
+        let mut batch = SeriesBatch::default();
+        for number in 0..count {
+            let pod = format!("pod-{number}");
+            let labels = [("__name__", "m"), ("pod", pod.as_str())];
+            let begun = batch.begin(labels.into_iter(), SeriesKind::Counter);
+            begun.expect("named");
+        }
+        batch
+    }
+
+    fn site(analysis: &str) -> Site {
+        Site {
+            analysis: analysis.to_owned(),
+            places: Vec::new(),
+            units: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_series_is_matched_once_and_again_after_a_start() {
+        let mut known = KnownSeries::new(7);
+        let batch = batch(3);
+        let keys: Vec<_> = batch.iter().map(|series| series.key).collect();
+        let mut found = 0;
+        for _ in 0..3 {
+            let met = known.meet(keys[0], 10, || {
+                found += 1;
+                vec![site("a")]
+            });
+            assert!(matches!(met, Met::Matched(known) if known.sites == [site("a")]));
+        }
+        for before in [false, true] {
+            let met = known.meet(keys[1], 10, Vec::new);
+            assert!(matches!(met, Met::Unmatched { before: b } if b == before));
+        }
+        assert_eq!((found, known.len()), (1, 1));
+        known.match_anew(|id| id == "a");
+        let met = known.meet(keys[0], 10, || vec![site("a"), site("b")]);
+        assert!(matches!(met, Met::Matched(known) if known.sites.len() == 2));
+        let met = known.meet(keys[1], 10, || vec![site("b")]);
+        assert!(matches!(met, Met::Matched(_)));
+        known.match_anew(|id| id == "c");
+        assert_eq!(known.len(), 0);
+    }
+
+    #[test]
+    fn one_series_past_the_limit_is_refused_and_the_others_go_on() {
+        let mut known = KnownSeries::new(7);
+        let batch = batch(3);
+        let mut outcomes = Vec::new();
+        for key in batch.iter().map(|series| series.key) {
+            let met = known.meet(key, 2, || vec![site("a")]);
+            outcomes.push(matches!(met, Met::Matched(_)));
+        }
+        assert_eq!(outcomes, [true, true, false]);
+        let first = batch.iter().next().expect("three").key;
+        assert!(matches!(known.meet(first, 2, Vec::new), Met::Matched(_)));
+    }
+
+    #[test]
+    fn the_memo_of_unmatched_series_is_bounded() {
+        let mut known = KnownSeries::new(7);
+        let batch = batch(UNMATCHED_REMEMBERED_MAX + 1);
+        for key in batch.iter().map(|series| series.key) {
+            known.meet(key, 10, Vec::new);
+        }
+        assert!(known.unmatched.len() <= UNMATCHED_REMEMBERED_MAX);
+    }
+}

@@ -1,0 +1,151 @@
+//! What the points of a batch add, by analysis, metric, arm, tick and unit.
+//!
+//! Owns the summing over the series of one arm: a service of a hundred pods has a hundred series
+//! of every counter, and its ratio is that of their sums. Sums are exact while they are whole and
+//! below 2^53, so the order in which series come does not matter.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::engine::matching::{Place, Role};
+use crate::model::{Arm, COUNT_MAX, Reading, Timestamp};
+use crate::plan::MetricKind;
+
+/// Everything a batch adds.
+#[derive(Debug, Default)]
+pub(super) struct Sums {
+    analyses: BTreeMap<String, BTreeMap<Group, Sum>>,
+}
+
+/// What is summed together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Group {
+    pub metric: usize,
+    pub arm: Arm,
+    tick: usize,
+    pub unit: Option<Arc<str>>,
+}
+
+/// What one point adds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Added {
+    /// To a count or an exposure.
+    Count(f64),
+    /// To both counts of a ratio.
+    Share {
+        /// Bad events.
+        bad: f64,
+        /// All events.
+        total: f64,
+    },
+    /// A gauge's value.
+    Value(f64),
+}
+
+/// The sum of a group.
+#[derive(Debug, Default)]
+pub(super) struct Sum {
+    bad: f64,
+    good: Option<f64>,
+    total: f64,
+    values: Vec<(Timestamp, f64)>,
+    newest: Option<Timestamp>,
+    /// Number of the first series that added to it.
+    pub index: usize,
+    /// Points that added to it.
+    pub points: u64,
+}
+
+// === impl Sums ===
+
+impl Sums {
+    /// The sum that a place's points of this tick and unit belong to.
+    pub fn group(
+        &mut self,
+        analysis: &str,
+        place: &Place,
+        tick: usize,
+        unit: Option<&Arc<str>>,
+    ) -> &mut Sum {
+        let group = Group {
+            metric: place.metric,
+            arm: place.arm,
+            tick,
+            unit: unit.cloned(),
+        };
+        // Most batches are of one analysis, whose name is copied once.
+        if !self.analyses.contains_key(analysis) {
+            self.analyses.insert(analysis.to_owned(), BTreeMap::new());
+        }
+        let groups = self.analyses.get_mut(analysis);
+        groups.expect("just inserted").entry(group).or_default()
+    }
+
+    /// The sums, by analysis.
+    pub fn into_analyses(self) -> impl Iterator<Item = (String, BTreeMap<Group, Sum>)> {
+        self.analyses.into_iter()
+    }
+}
+
+// === impl Sum ===
+
+impl Sum {
+    pub fn add(&mut self, index: usize, ts: Timestamp, role: Role, added: Added) {
+        if self.points == 0 {
+            self.index = index;
+        }
+        self.points += 1;
+        self.newest = self.newest.max(Some(ts));
+        match (added, role) {
+            (Added::Count(count), Role::Bad) => self.bad += count,
+            (Added::Count(count), Role::Good) => *self.good.get_or_insert(0.0) += count,
+            (Added::Count(count), Role::Total | Role::Reading) => self.total += count,
+            (Added::Share { bad, total }, _) => {
+                self.bad += bad;
+                self.total += total;
+            }
+            (Added::Value(value), _) => self.values.push((ts, value)),
+        }
+    }
+
+    /// The readings it makes for a metric of this kind.
+    ///
+    /// # Errors
+    /// An amount that cannot be counted: it is not whole, negative, or too large.
+    pub fn readings(&self, kind: MetricKind) -> Result<Vec<(Timestamp, Reading)>, f64> {
+        let Some(newest) = self.newest else {
+            return Ok(Vec::new());
+        };
+        let whole = |amount: f64| {
+            let is_whole = (0.0..=COUNT_MAX as f64).contains(&amount) && amount.fract() == 0.0;
+            is_whole.then_some(amount as u64).ok_or(amount)
+        };
+        let reading = match (kind, self.good) {
+            (MetricKind::Ratio, Some(good)) => Reading::Good {
+                good: whole(good)?,
+                total: whole(self.total)?,
+            },
+            (MetricKind::Ratio, None) => Reading::Ratio {
+                bad: whole(self.bad)?,
+                total: whole(self.total)?,
+            },
+            (MetricKind::Rate, _) => {
+                let exposure = self.total;
+                if !(0.0..=COUNT_MAX as f64).contains(&exposure) {
+                    return Err(exposure);
+                }
+                Reading::Rate {
+                    events: whole(self.bad)?,
+                    exposure,
+                }
+            }
+            (MetricKind::Gauge | MetricKind::Latency, _) => {
+                let values = self.values.iter();
+                return Ok(values
+                    .map(|&(ts, value)| (ts, Reading::value(value)))
+                    .collect());
+            }
+        };
+        Ok(vec![(newest, reading)])
+    }
+}
