@@ -233,6 +233,7 @@ pub fn play<'l>(
     // What was accepted once must be accepted again: the recording is bounded, not its replay.
     let limits = Limits {
         abandoned_after: i64::MAX,
+        open_ticks_max: usize::MAX,
         future_skew: i64::MAX / 4,
         steps_max: usize::MAX,
         tick_values_max: header.tick_values_max,
