@@ -219,6 +219,14 @@ fn read_header(first: Option<&str>) -> Result<Header, PlayError> {
     Ok(header)
 }
 
+/// Revision of the engine that made a recording: within one revision a replay gives the same bytes.
+///
+/// # Errors
+/// As [`play`], of the header.
+pub fn engine_revision<'l>(lines: impl IntoIterator<Item = &'l str>) -> Result<u32, PlayError> {
+    Ok(read_header(lines.into_iter().next())?.engine_revision)
+}
+
 /// Plays a recording into an empty machine, handing over the effects of every line. With `plan`,
 /// the recording is judged under that plan instead of its own; where that plan is not through by
 /// the last line, the ticks that hold recorded samples are closed and looked at too.
