@@ -261,7 +261,7 @@ fn answer_of_start(effect: Effect) -> Answer {
 fn kind_of(input: &Input) -> &'static str {
     match input {
         Input::Start(_) => "start",
-        Input::Samples(_) => "samples",
+        Input::Samples(_) | Input::Series(_) => "samples",
         Input::Tick => "tick",
         Input::Step { .. } => "step",
         Input::Cancel { .. } => "cancel",

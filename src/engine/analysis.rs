@@ -108,6 +108,11 @@ impl Analysis {
         &self.change
     }
 
+    /// When it began: what came before does not count.
+    pub(super) fn started_at(&self) -> Timestamp {
+        self.started_at
+    }
+
     /// Whether the verdict does not change any more.
     pub fn is_final(&self) -> bool {
         self.ended.is_some()
@@ -356,7 +361,7 @@ impl Analysis {
                 beta: self.plan.beta,
                 spent: self.judge.spent(),
                 looks: closed as u64,
-                assumes: assumptions::of_plan(&self.plan),
+                assumes: assumptions::of(&self.plan, findings),
             },
             checks: findings.to_vec(),
             watch: self.watch_view(),

@@ -6,19 +6,18 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 use super::State;
 use super::analysis::Analysis;
-use super::matching::{Match, Place, Role};
+use super::matching::{Form, Match, Place, Role};
 use super::messages::*;
-use super::{recording, unplaced};
-use crate::model::{Arm, COUNT_MAX, Labels, Reading, Sample, Timestamp};
-use crate::plan::MetricKind;
+use super::placing::{self, Lines, Taking, digest};
+use super::readings::reading_for;
+use super::series::Totals;
+use super::unplaced;
+use crate::model::{Arm, Labels, Sample, Timestamp};
 use crate::window::NoPlace;
-
-/// Largest increment of a counter in one sample.
-const INCREMENT_MAX: f64 = COUNT_MAX as f64;
 
 /// Metrics of a plan that a refusal names.
 const METRICS_SHOWN_MAX: usize = 10;
@@ -32,7 +31,13 @@ enum Fate {
 }
 
 /// How a batch's series meet the running analyses, by name and labels.
-type Memo<'a> = BTreeMap<(&'a str, &'a Labels), Vec<(String, Match)>>;
+type Memo<'a> = BTreeMap<(&'a str, &'a Labels), Arc<Vec<(String, Match)>>>;
+
+/// How a sample's series meets the running analyses, and whether it is the first of its batch.
+struct Meetings {
+    found: Arc<Vec<(String, Match)>>,
+    is_first: bool,
+}
 
 /// Takes a batch.
 pub(super) fn take(
@@ -42,21 +47,19 @@ pub(super) fn take(
     effects: &mut Vec<Effect>,
 ) {
     let mut answer = Ingested::default();
-    let mut lines: BTreeMap<String, recording::Batch> = BTreeMap::new();
+    let mut lines = Lines::new();
     let mut memo = Memo::new();
+    let mut totals = Totals::default();
+    let taking = Taking::new(state, now);
     for (index, sample) in samples.iter().enumerate() {
-        let latest = now.plus(state.limits.future_skew);
-        if sample.ts > latest {
-            let ahead = sample.ts.since(now) as f64 / 1000.0;
-            answer.refuse(index, "future", format!(
-                "its time is {ahead:.0} s ahead of davy's clock; check the sender's clock, or raise limits.future_skew_secs_max"
-            ));
+        if let Err((code, message)) = taking.check(sample.ts) {
+            answer.refuse(index, code, message);
             continue;
         }
         match &sample.address {
             Some(address) => {
                 let fate = match state.analyses.get_mut(&address.analysis) {
-                    Some(analysis) => addressed(analysis, sample, address.arm, &mut lines),
+                    Some(analysis) => addressed(analysis, sample, address.arm, taking, &mut lines),
                     None => Fate::Refused(
                         "unknown_analysis",
                         format!("no analysis has the id {:?}", address.analysis),
@@ -64,55 +67,51 @@ pub(super) fn take(
                 };
                 answer.count(index, vec![fate]);
             }
-            None => matched(state, index, sample, &mut memo, &mut lines, &mut answer),
-        }
-    }
-    for (id, batch) in lines {
-        effects.push(Effect::Record {
-            analysis: id.clone(),
-            line: batch.line(now),
-        });
-        let State {
-            analyses, scratch, ..
-        } = state;
-        if let Some(analysis) = analyses.get_mut(&id) {
-            analysis.touch(now);
-            analysis.close_due(now, scratch, effects);
-            if analysis.takes_samples() {
-                effects.push(Effect::Changed(Box::new(analysis.view())));
+            None => {
+                let found = met(state, sample, &mut memo);
+                if found.is_total() {
+                    totals.add(index, sample, &mut answer);
+                } else {
+                    matched(state, index, sample, found, taking, &mut lines, &mut answer);
+                }
             }
         }
     }
-    if answer.unmatched > 0 {
-        for analysis in state.analyses.values_mut().filter(|a| a.takes_samples()) {
-            analysis.see_unmatched(answer.unmatched);
-        }
-    }
-    effects.push(Effect::Ingested(answer));
+    totals.take(state, taking, &mut lines, &mut answer);
+    placing::finish(state, lines, answer, now, effects);
 }
 
-fn matched<'a>(
+fn met<'a>(state: &State, sample: &'a Sample, memo: &mut Memo<'a>) -> Meetings {
+    match memo.entry((&sample.metric, &sample.labels)) {
+        Entry::Occupied(entry) => Meetings {
+            found: entry.get().clone(),
+            is_first: false,
+        },
+        Entry::Vacant(entry) => {
+            let found = Arc::new(meetings(state, &sample.metric, &sample.labels));
+            Meetings {
+                found: entry.insert(found).clone(),
+                is_first: true,
+            }
+        }
+    }
+}
+
+fn matched(
     state: &mut State,
     index: usize,
-    sample: &'a Sample,
-    memo: &mut Memo<'a>,
-    lines: &mut BTreeMap<String, recording::Batch>,
+    sample: &Sample,
+    Meetings { found, is_first }: Meetings,
+    taking: Taking,
+    lines: &mut Lines,
     answer: &mut Ingested,
 ) {
-    let (found, fresh) = match memo.entry((&sample.metric, &sample.labels)) {
-        Entry::Occupied(entry) => (entry.into_mut(), false),
-        Entry::Vacant(entry) => {
-            let found = meetings(state, &sample.metric, &sample.labels);
-            (entry.insert(found), true)
-        }
-    };
-    let explain = fresh && answer.unplaced.len() < UNPLACED_SHOWN_MAX;
+    let explain = is_first && answer.unplaced.len() < UNPLACED_SHOWN_MAX;
     if found.is_empty() {
         answer.unmatched += 1;
         if explain {
-            answer
-                .unplaced
-                .push(unplaced::unmatched(state, index, sample));
+            let why = unplaced::unmatched(state, index, &sample.metric, &sample.labels);
+            answer.unplaced.push(why);
         }
         return;
     }
@@ -123,7 +122,7 @@ fn matched<'a>(
             continue;
         };
         match found {
-            Match::Places(places) => fates.push(placed(analysis, sample, places, lines)),
+            Match::Places(places) => fates.push(placed(analysis, sample, places, taking, lines)),
             Match::Ambiguous => {
                 analysis.ambiguous += 1;
                 ambiguous = ambiguous.or(Some(id));
@@ -140,12 +139,13 @@ fn matched<'a>(
     };
     answer.ambiguous += 1;
     if explain {
-        let why = unplaced::ambiguous(analysis, index, sample);
+        let why = unplaced::ambiguous(analysis, index, &sample.metric, &sample.labels);
         answer.unplaced.push(why);
     }
 }
 
-fn meetings(state: &State, name: &str, labels: &Labels) -> Vec<(String, Match)> {
+/// The running analyses that ask for a series, or whose arms both do.
+pub(super) fn meetings(state: &State, name: &str, labels: &Labels) -> Vec<(String, Match)> {
     let running = state
         .analyses
         .values()
@@ -163,7 +163,8 @@ fn addressed(
     analysis: &mut Analysis,
     sample: &Sample,
     arm: Arm,
-    lines: &mut BTreeMap<String, recording::Batch>,
+    taking: Taking,
+    lines: &mut Lines,
 ) -> Fate {
     let Some(metric) = analysis.plan.metric_index(&sample.metric) else {
         let metrics = analysis.plan.metrics.iter();
@@ -189,7 +190,9 @@ fn addressed(
             metric,
             arm,
             role: Role::Reading,
+            form: Form::AsIs,
         }],
+        taking,
         lines,
     )
 }
@@ -199,7 +202,8 @@ fn placed(
     analysis: &mut Analysis,
     sample: &Sample,
     places: &[Place],
-    lines: &mut BTreeMap<String, recording::Batch>,
+    taking: Taking,
+    lines: &mut Lines,
 ) -> Fate {
     if !analysis.takes_samples() {
         return Fate::Refused(
@@ -207,14 +211,15 @@ fn placed(
             format!("the analysis {:?} is final", analysis.id),
         );
     }
-    if let Err(no_place) = analysis.window.place(sample.ts) {
-        return no_place_fate(analysis, places, no_place);
+    let window = &analysis.window;
+    if let Err(no_place) = window.place_at(sample.ts, taking.now, taking.open_ticks_max) {
+        return fate_without_place(analysis, places, no_place);
     }
     let mut readings = Vec::with_capacity(places.len());
     for place in places {
         match reading_for(analysis, place, &sample.reading) {
             Ok(reading) => readings.push(reading),
-            Err(fate) => return fate,
+            Err((code, message)) => return Fate::Refused(code, message),
         }
     }
     let id = sample.id.as_ref().map(|id| digest(id.as_bytes()));
@@ -223,38 +228,11 @@ fn placed(
     }
     for (place, reading) in places.iter().zip(readings) {
         let unit = unit_of(analysis, place.metric, sample);
-        let number = match &unit {
-            Some(unit) => digest(unit.as_bytes()) as u64,
-            None => digest(&analysis.own_units.to_le_bytes()) as u64,
-        };
-        let missing = u64::from(sample.missing);
-        let put = analysis.window.insert(
-            place.metric,
-            place.arm,
-            sample.ts,
-            &reading,
-            number,
-            missing,
-        );
+        let (site, missing) = ((place.metric, place.arm), sample.missing);
+        let put = placing::put(analysis, site, sample.ts, reading, unit, missing, lines);
         if let Err(no_place) = put {
-            return no_place_fate(analysis, places, no_place);
+            return fate_without_place(analysis, places, no_place);
         }
-        // Only what is kept, and so recorded, is numbered: a replay must number the same.
-        analysis.own_units += u64::from(unit.is_none());
-        let counters = &mut analysis.counters[place.metric];
-        let samples = &mut counters.samples[place.arm.index()];
-        *samples = samples.saturating_add(weight_of(&reading));
-        counters.missing = counters.missing.saturating_add(missing);
-        counters.newest = counters.newest.max(Some(sample.ts));
-        let name = &analysis.plan.metrics[place.metric].name;
-        lines.entry(analysis.id.clone()).or_default().add(
-            name,
-            place.arm,
-            sample.ts,
-            reading,
-            unit,
-            sample.missing,
-        );
     }
     if let Some(id) = id {
         // Only now: what found no room is not a duplicate when it is sent again.
@@ -263,122 +241,15 @@ fn placed(
     Fate::Accepted
 }
 
-fn no_place_fate(analysis: &mut Analysis, places: &[Place], no_place: NoPlace) -> Fate {
-    match no_place {
-        NoPlace::Late => {
-            for place in places {
-                analysis.counters[place.metric].late += 1;
-            }
-            Fate::Late
+fn fate_without_place(analysis: &mut Analysis, places: &[Place], no_place: NoPlace) -> Fate {
+    if no_place == NoPlace::Late {
+        for place in places {
+            analysis.counters[place.metric].late += 1;
         }
-        NoPlace::BeforeStart => Fate::Refused(
-            "before_start",
-            "its time is before the start of the analysis; check the sender's clock".to_owned(),
-        ),
-        NoPlace::AfterHorizon => Fate::Refused(
-            "after_horizon",
-            "its time is past the horizon of the plan".to_owned(),
-        ),
-        NoPlace::TickFull => Fate::Refused(
-            "tick_full",
-            "its tick holds as many values as limits.tick_values_max allows; shorten the tick or raise the limit"
-                .to_owned(),
-        ),
-        NoPlace::WrongForm => {
-            let metric = &analysis.plan.metrics[places[0].metric];
-            Fate::Refused("wrong_form", wrong_form(metric.kind, &metric.name))
-        }
+        return Fate::Late;
     }
-}
-
-/// The reading a sample gives at a place: itself, or its share of a counter pair.
-fn reading_for(analysis: &Analysis, place: &Place, reading: &Reading) -> Result<Reading, Fate> {
-    let metric = &analysis.plan.metrics[place.metric];
-    let wrong = || Fate::Refused("wrong_form", wrong_form(metric.kind, &metric.name));
-    let fits = match (metric.kind, reading) {
-        (MetricKind::Latency, Reading::Values { .. }) => true,
-        (MetricKind::Gauge, Reading::Values { values, .. }) => {
-            values.iter().all(|value| value.is_finite())
-        }
-        (MetricKind::Ratio, Reading::Ratio { .. }) => true,
-        (MetricKind::Ratio, Reading::Values { values, .. }) if place.role == Role::Reading => {
-            values.iter().all(|&value| value == 0.0 || value == 1.0)
-        }
-        (MetricKind::Rate, Reading::Rate { .. }) => true,
-        (_, Reading::Values { .. }) => place.role != Role::Reading,
-        _ => false,
-    };
-    if !fits {
-        return Err(wrong());
-    }
-    if place.role == Role::Reading {
-        return if is_countable(reading) {
-            Ok(reading.clone())
-        } else {
-            Err(Fate::Refused(
-                "count_too_large",
-                format!(
-                    "weights, totals and events must be at most {COUNT_MAX} a sample, exposures finite and from 0 up"
-                ),
-            ))
-        };
-    }
-    increment(metric.kind, &metric.name, place.role, reading)
-}
-
-/// The increment of one of a pair of counters.
-fn increment(kind: MetricKind, name: &str, role: Role, reading: &Reading) -> Result<Reading, Fate> {
-    let Reading::Values { values, weights } = reading else {
-        return Err(Fate::Refused("wrong_form", wrong_form(kind, name)));
-    };
-    let sum: f64 = values
-        .iter()
-        .enumerate()
-        .map(|(i, value)| value * weights.get(i).copied().unwrap_or(1) as f64)
-        .sum();
-    let is_exposure = role == Role::Total && kind == MetricKind::Rate;
-    if !(0.0..=INCREMENT_MAX).contains(&sum) || (!is_exposure && sum.fract() != 0.0) {
-        return Err(Fate::Refused(
-            "wrong_form",
-            format!(
-                "an increment of {} must be a whole number from 0 up, not {sum}",
-                name
-            ),
-        ));
-    }
-    Ok(match (kind, role) {
-        (MetricKind::Ratio, Role::Bad) => Reading::Ratio {
-            bad: sum as u64,
-            total: 0,
-        },
-        (MetricKind::Ratio, _) => Reading::Ratio {
-            bad: 0,
-            total: sum as u64,
-        },
-        (_, Role::Bad) => {
-            // Without an exposure counter the window takes the tick's length.
-            Reading::Rate {
-                events: sum as u64,
-                exposure: 0.0,
-            }
-        }
-        _ => Reading::Rate {
-            events: 0,
-            exposure: sum,
-        },
-    })
-}
-
-/// Whether the counts of a reading can be summed without loss.
-fn is_countable(reading: &Reading) -> bool {
-    match reading {
-        Reading::Values { weights, .. } => weights.iter().all(|&weight| weight <= COUNT_MAX),
-        // An increment of bad events comes with its total in a reading of its own.
-        Reading::Ratio { bad, total } => *bad.max(total) <= COUNT_MAX,
-        Reading::Rate { events, exposure } => {
-            *events <= COUNT_MAX && (0.0..=COUNT_MAX as f64).contains(exposure)
-        }
-    }
+    let (code, message) = placing::refusal(analysis, places[0].metric, no_place);
+    Fate::Refused(code, message)
 }
 
 fn unit_of(analysis: &Analysis, metric: usize, sample: &Sample) -> Option<String> {
@@ -389,39 +260,23 @@ fn unit_of(analysis: &Analysis, metric: usize, sample: &Sample) -> Option<String
         .or_else(|| sample.labels.get(&cluster.by).cloned())
 }
 
-fn wrong_form(kind: MetricKind, name: &str) -> String {
-    let wants = match kind {
-        MetricKind::Latency => "\"value\" or \"values\" with numbers",
-        MetricKind::Ratio => "\"value\": 0 or 1, or \"value\": {\"bad\": b, \"total\": t}",
-        MetricKind::Rate => "\"value\": {\"events\": e, \"exposure\": x}",
-        MetricKind::Gauge => "\"value\" with one finite number",
-    };
-    format!("the metric {name:?} takes {wants}")
-}
+// === impl Meetings ===
 
-fn weight_of(reading: &Reading) -> u64 {
-    match reading {
-        Reading::Values { values, weights } if weights.is_empty() => values.len() as u64,
-        Reading::Values { weights, .. } => weights
-            .iter()
-            .fold(0, |sum, &weight| sum.saturating_add(weight)),
-        Reading::Ratio { total, .. } => *total,
-        Reading::Rate { .. } => 1,
+impl Meetings {
+    /// Whether somebody asks for what came on top of a total, not for the sample itself.
+    fn is_total(&self) -> bool {
+        let places = self.found.iter().filter_map(|(_, found)| match found {
+            Match::Places(places) => Some(places),
+            Match::Ambiguous | Match::None => None,
+        });
+        places.flatten().any(|place| place.form != Form::AsIs)
     }
-}
-
-/// The first 128 bits of SHA-256: chance collisions are out of reach.
-fn digest(bytes: &[u8]) -> u128 {
-    let digest = Sha256::digest(bytes);
-    digest[..16]
-        .iter()
-        .fold(0, |number, &byte| number << 8 | u128::from(byte))
 }
 
 // === impl Ingested ===
 
 impl Ingested {
-    fn refuse(&mut self, index: usize, code: &'static str, message: String) {
+    pub(super) fn refuse(&mut self, index: usize, code: &'static str, message: String) {
         let spelled = self.refused.len() < REFUSALS_SPELLED_MAX;
         self.refused.push(RefusedSample {
             index,

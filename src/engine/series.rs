@@ -8,22 +8,24 @@ mod known;
 mod sums;
 mod track;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(super) use known::KnownSeries;
 use known::{Known, Met, Site};
-use sums::{Added, Sums};
+use sums::{Added, Group, Sum, Sums};
 use track::{Step, Track};
 
 use super::State;
 use super::analysis::Analysis;
-use super::ingest::{self, Lines};
+use super::ingest;
 use super::matching::{Form, Match, Place, Role};
 use super::messages::*;
+use super::placing::{self, Lines, Refused, Taking};
 use super::unplaced;
-use crate::model::Timestamp;
-use crate::model::series::{HistogramCell, Point, PointValue, Series, SeriesBatch, SeriesKind};
+use crate::model::series::{
+    HistogramCell, NAME_LABEL, Point, PointValue, Series, SeriesBatch, SeriesKind,
+};
+use crate::model::{Reading, Sample, Timestamp};
 use crate::plan::MetricKind;
 use crate::window::NoPlace;
 
@@ -50,7 +52,19 @@ enum Fate {
     Priming,
     Late,
     Repeated,
+    /// Both arms ask for it.
+    Ambiguous,
+    /// Those that asked for it are final.
+    Unmatched,
     Refused(&'static str, String),
+}
+
+/// Samples of counters' totals, as a batch of series.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    batch: SeriesBatch,
+    /// Number of each series' sample in its own batch.
+    indexes: Vec<usize>,
 }
 
 /// Takes a batch.
@@ -61,29 +75,42 @@ pub(super) fn take(
     effects: &mut Vec<Effect>,
 ) {
     let mut answer = Ingested::default();
+    let mut lines = Lines::new();
+    let taking = Taking::new(state, now);
+    take_all(state, batch, |index| index, taking, &mut lines, &mut answer);
+    placing::finish(state, lines, answer, now, effects);
+}
+
+/// Takes the series of a batch, each under the number that `index_of` gives it.
+fn take_all(
+    state: &mut State,
+    batch: &SeriesBatch,
+    index_of: impl Fn(usize) -> usize,
+    taking: Taking,
+    lines: &mut Lines,
+    answer: &mut Ingested,
+) {
     let mut sums = Sums::default();
-    let latest = now.plus(state.limits.future_skew);
     let mut all_known = std::mem::take(&mut state.series);
-    for (index, series) in batch.iter().enumerate() {
+    for (number, series) in batch.iter().enumerate() {
+        let index = index_of(number);
         let series_max = state.limits.series_max;
         let met = all_known.meet(series.key, series_max, || sites(state, &series));
-        let Some(known) = met_at(state, met, index, &series, &mut answer) else {
+        let Some(known) = met_at(state, met, index, &series, answer) else {
             continue;
         };
         for point in series.points {
-            if point.ts > latest {
-                let message = ingest::ahead_of_clock(point.ts, now);
-                answer.refuse(index, "future", message);
+            if let Err((code, message)) = taking.check(point.ts) {
+                answer.refuse(index, code, message);
                 continue;
             }
             let seen = see(&mut known.track, batch, series.kind, *point);
-            let fates = add(state, known, index, &seen, &mut sums);
+            let fates = add(state, known, index, &seen, taking, &mut sums);
             answer.count_point(index, fates);
         }
     }
     state.series = all_known;
-    let lines = pour(state, sums, &mut answer);
-    ingest::finish(state, lines, answer, now, effects);
+    pour(state, sums, lines, answer);
 }
 
 /// Whoever asks for a series; `None`, with the reason in the answer, when nobody does.
@@ -166,9 +193,11 @@ fn add(
     known: &Known,
     index: usize,
     seen: &Seen,
+    taking: Taking,
     sums: &mut Sums,
 ) -> Vec<Fate> {
     let mut fates = Vec::with_capacity(1);
+    let mut is_ambiguous = false;
     for site in &known.sites {
         let Some(analysis) = state.analyses.get_mut(&site.analysis) else {
             continue;
@@ -177,21 +206,21 @@ fn add(
             continue;
         }
         analysis.ambiguous += u64::from(site.places.is_empty());
+        is_ambiguous |= site.places.is_empty();
         for (place, unit) in site.places.iter().zip(&site.units) {
             let fate = match amount_at(analysis, place, seen) {
-                Ok(added) => match analysis.window.place(seen.point.ts) {
-                    Ok(tick) => {
-                        let group = sums.group(&site.analysis, place, tick, unit.as_ref());
-                        group.add(index, seen.point.ts, place.role, added);
-                        Fate::Summed
+                Ok(added) => {
+                    let ts = seen.point.ts;
+                    let open_ticks_max = taking.open_ticks_max;
+                    match analysis.window.place_at(ts, taking.now, open_ticks_max) {
+                        Ok(tick) => {
+                            let group = sums.group(&site.analysis, place, tick, unit.as_ref());
+                            group.add(index, ts, place.role, added);
+                            Fate::Summed
+                        }
+                        Err(no_place) => without_place(analysis, place, no_place),
                     }
-                    Err(NoPlace::Late) => Fate::Late,
-                    Err(NoPlace::BeforeStart) if place.form != Form::AsIs => Fate::Priming,
-                    Err(no_place) => {
-                        let (code, message) = ingest::no_place(analysis, place.metric, no_place);
-                        Fate::Refused(code, message)
-                    }
-                },
+                }
                 Err(fate) => fate,
             };
             let late = matches!(fate, Fate::Late);
@@ -199,7 +228,23 @@ fn add(
             fates.push(fate);
         }
     }
-    fates
+    match fates.is_empty() {
+        true if is_ambiguous => vec![Fate::Ambiguous],
+        true => vec![Fate::Unmatched],
+        false => fates,
+    }
+}
+
+fn without_place(analysis: &Analysis, place: &Place, no_place: NoPlace) -> Fate {
+    match no_place {
+        NoPlace::Late => Fate::Late,
+        // The next one's increment counts from here.
+        NoPlace::BeforeStart if place.form != Form::AsIs => Fate::Priming,
+        _ => {
+            let (code, message) = placing::refusal(analysis, place.metric, no_place);
+            Fate::Refused(code, message)
+        }
+    }
 }
 
 /// What a point adds at a place.
@@ -217,6 +262,11 @@ fn amount_at(analysis: &Analysis, place: &Place, seen: &Seen) -> Result<Added, F
     }
     match (place.form, &seen.step) {
         (_, Amount::Nothing) => Err(Fate::Priming),
+        (Form::AsIs | Form::Total, Amount::Cells(_)) => refused(
+            "wrong_form",
+            "does not take histograms; write above: {histogram, bound} to compare the share above a bucket's bound",
+        ),
+        (Form::Above(_), Amount::Number(_)) => refused("wrong_form", "takes histograms"),
         (_, Amount::Number(Step::Repeated) | Amount::Cells(Step::Repeated)) => Err(Fate::Repeated),
         (_, Amount::Number(Step::OutOfOrder) | Amount::Cells(Step::OutOfOrder)) => Err(Fate::Late),
         (Form::AsIs, Amount::Number(_)) => match (place.role, metric.kind, seen.point.value) {
@@ -246,11 +296,6 @@ fn amount_at(analysis: &Analysis, place: &Place, seen: &Seen) -> Result<Added, F
             above(amount, bound).map_err(|message| Fate::Refused("bound_within_bucket", message))
         }
         (_, Amount::Number(Step::First) | Amount::Cells(Step::First)) => Err(Fate::Priming),
-        (_, Amount::Cells(_)) => refused(
-            "wrong_form",
-            "does not take histograms; write above: {histogram, bound} to compare the share above a bucket's bound",
-        ),
-        (_, Amount::Number(_)) => refused("wrong_form", "takes histograms"),
     }
 }
 
@@ -273,33 +318,13 @@ fn above(cells: &[HistogramCell], bound: f64) -> Result<Added, String> {
 }
 
 /// Puts the sums into their windows.
-fn pour(state: &mut State, sums: Sums, answer: &mut Ingested) -> Lines {
-    let mut lines: Lines = BTreeMap::new();
+fn pour(state: &mut State, sums: Sums, lines: &mut Lines, answer: &mut Ingested) {
     for (id, groups) in sums.into_analyses() {
         let Some(analysis) = state.analyses.get_mut(&id) else {
             continue;
         };
         for (group, sum) in groups {
-            let metric = &analysis.plan.metrics[group.metric];
-            let put = match sum.readings(metric.kind) {
-                Ok(readings) => {
-                    let put = |(ts, reading)| {
-                        let unit = group.unit.as_deref();
-                        let site = (group.metric, group.arm);
-                        ingest::put(analysis, site, ts, reading, unit, 0, &mut lines)
-                            .map_err(|no_place| ingest::no_place(analysis, group.metric, no_place))
-                    };
-                    readings.into_iter().try_for_each(put)
-                }
-                Err(amount) => Err((
-                    "wrong_form",
-                    format!(
-                        "what counters of {:?} add in one tick must be a whole number from 0 up, not {amount}",
-                        metric.name
-                    ),
-                )),
-            };
-            if let Err((code, message)) = put {
+            if let Err((code, message)) = pour_one(analysis, &group, &sum, lines) {
                 answer.accepted = answer.accepted.saturating_sub(sum.points);
                 for _ in 0..sum.points {
                     answer.refuse(sum.index, code, message.clone());
@@ -307,7 +332,71 @@ fn pour(state: &mut State, sums: Sums, answer: &mut Ingested) -> Lines {
             }
         }
     }
-    lines
+}
+
+fn pour_one(
+    analysis: &mut Analysis,
+    group: &Group,
+    sum: &Sum,
+    lines: &mut Lines,
+) -> Result<(), Refused> {
+    let metric = &analysis.plan.metrics[group.metric];
+    let readings = sum.readings(metric.kind).map_err(|amount| {
+        let message = format!(
+            "what the counters of {:?} add in one tick must be a whole number from 0 up, not {amount}",
+            metric.name
+        );
+        ("wrong_form", message)
+    })?;
+    for (ts, reading) in readings {
+        let unit = group.unit.as_deref().map(str::to_owned);
+        let site = (group.metric, group.arm);
+        placing::put(analysis, site, ts, reading, unit, 0, lines)
+            .map_err(|no_place| placing::refusal(analysis, group.metric, no_place))?;
+    }
+    Ok(())
+}
+
+// === impl Totals ===
+
+impl Totals {
+    /// Adds a sample; one that holds no single number is refused.
+    pub fn add(&mut self, index: usize, sample: &Sample, answer: &mut Ingested) {
+        let value = match &sample.reading {
+            Reading::Values { values, weights } if weights.is_empty() => match values.as_slice() {
+                [value] => Some(*value),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some(value) = value else {
+            let message = format!(
+                "the series {:?} counts, so its samples hold one number: the total so far",
+                sample.metric
+            );
+            return answer.refuse(index, "wrong_form", message);
+        };
+        let name = (NAME_LABEL, sample.metric.as_str());
+        let labels = sample.labels.iter();
+        let labels = labels.map(|(name, value)| (name.as_str(), value.as_str()));
+        let labels = std::iter::once(name).chain(labels);
+        if self.batch.begin(labels, SeriesKind::Counter).is_err() {
+            let message = "its labels cannot be told apart from the series' name; rename __name__";
+            return answer.refuse(index, "duplicate_label", message.to_owned());
+        }
+        self.batch.point(Point {
+            ts: sample.ts,
+            start: None,
+            value: PointValue::Number(value),
+        });
+        self.indexes.push(index);
+    }
+
+    /// Takes what was added.
+    pub fn take(self, state: &mut State, taking: Taking, lines: &mut Lines, answer: &mut Ingested) {
+        let index_of = |number| self.indexes.get(number).copied().unwrap_or(number);
+        take_all(state, &self.batch, index_of, taking, lines, answer);
+    }
 }
 
 // === impl Ingested ===
@@ -317,10 +406,6 @@ impl Ingested {
     fn count_point(&mut self, index: usize, fates: Vec<Fate>) {
         let mut worst = None;
         let (mut late, mut repeated) = (false, false);
-        if fates.is_empty() {
-            self.ambiguous += 1;
-            return;
-        }
         for fate in fates {
             match fate {
                 Fate::Summed | Fate::Priming => {
@@ -329,6 +414,8 @@ impl Ingested {
                 }
                 Fate::Late => late = true,
                 Fate::Repeated => repeated = true,
+                Fate::Ambiguous => self.ambiguous += 1,
+                Fate::Unmatched => self.unmatched += 1,
                 Fate::Refused(code, message) => worst = worst.or(Some((code, message))),
             }
         }

@@ -8,7 +8,7 @@ use super::State;
 use super::analysis::Analysis;
 use super::matching::Nearness;
 use super::messages::Unplaced;
-use crate::model::{Arm, Labels, Sample};
+use crate::model::{Arm, Labels};
 use crate::plan::Source;
 
 /// Characters shown of a selector or a series.
@@ -17,14 +17,13 @@ const SELECTOR_CHARS_SHOWN: usize = 200;
 const METRICS_SHOWN_MAX: usize = 5;
 
 /// A series that no running analysis asks for.
-pub(super) fn unmatched(state: &State, index: usize, sample: &Sample) -> Unplaced {
+pub(super) fn unmatched(state: &State, index: usize, name: &str, labels: &Labels) -> Unplaced {
     let running = || state.analyses.values().filter(|a| a.takes_samples());
     let near = |wanted: Nearness| {
         running().find(|analysis| {
             let selectors = analysis.selectors.as_ref();
-            selectors.is_some_and(|selectors| {
-                selectors.nearness(&analysis.plan, &sample.metric, &sample.labels) == wanted
-            })
+            selectors
+                .is_some_and(|selectors| selectors.nearness(&analysis.plan, name, labels) == wanted)
         })
     };
     let message = if let Some(analysis) = near(Nearness::Metric) {
@@ -57,17 +56,22 @@ pub(super) fn unmatched(state: &State, index: usize, sample: &Sample) -> Unplace
     Unplaced {
         index,
         outcome: "unmatched",
-        series: series(&sample.metric, &sample.labels),
+        series: series(name, labels),
         message,
     }
 }
 
 /// A series that both arms of the analysis ask for.
-pub(super) fn ambiguous(analysis: &Analysis, index: usize, sample: &Sample) -> Unplaced {
+pub(super) fn ambiguous(
+    analysis: &Analysis,
+    index: usize,
+    name: &str,
+    labels: &Labels,
+) -> Unplaced {
     Unplaced {
         index,
         outcome: "ambiguous",
-        series: series(&sample.metric, &sample.labels),
+        series: series(name, labels),
         message: format!(
             "both arms of {} ask for it; let their matchers exclude each other; {}",
             named(analysis),
@@ -103,9 +107,7 @@ fn metrics(analysis: &Analysis) -> String {
         Source::Above { histogram, .. } => vec![histogram],
         Source::RateCounts {
             events, exposure, ..
-        } => {
-            std::iter::once(events).chain(exposure.as_ref()).collect()
-        }
+        } => std::iter::once(events).chain(exposure.as_ref()).collect(),
     });
     let first: Vec<String> = selectors
         .by_ref()

@@ -29,6 +29,7 @@ mod replay;
 mod replay_csv;
 mod replay_increments;
 mod replay_told;
+mod series;
 mod shutdown;
 mod side;
 mod simulate;

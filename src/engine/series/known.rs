@@ -18,7 +18,7 @@ use crate::model::series::SeriesKey;
 pub const UNMATCHED_REMEMBERED_MAX: usize = 100_000;
 
 /// Series by their keys.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::engine) struct KnownSeries {
     hasher: FixedState,
     matched: HashTable<Known>,
@@ -118,9 +118,9 @@ impl KnownSeries {
                 track: Track::default(),
             };
             let hasher = &self.hasher;
-            let entry = self.matched.insert_unique(hash, known, |known| {
-                hasher.hash_one(&*known.key)
-            });
+            let entry = self
+                .matched
+                .insert_unique(hash, known, |known| hasher.hash_one(&*known.key));
             return Met::Matched(entry.into_mut());
         }
         let generation = self.generation;

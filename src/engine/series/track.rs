@@ -51,6 +51,21 @@ pub(super) enum Step<T> {
     OutOfOrder,
 }
 
+/// Why a point is not newer than what is remembered.
+enum Old {
+    Repeated,
+    OutOfOrder,
+}
+
+impl<T> From<Old> for Step<T> {
+    fn from(old: Old) -> Step<T> {
+        match old {
+            Old::Repeated => Step::Repeated,
+            Old::OutOfOrder => Step::OutOfOrder,
+        }
+    }
+}
+
 // === impl Track ===
 
 impl Track {
@@ -58,7 +73,7 @@ impl Track {
     pub fn total(&mut self, ts: Timestamp, start: Option<Timestamp>, total: f64) -> Step<f64> {
         let before = match self.turn(ts, start, Held::Number(total)) {
             Ok(before) => before,
-            Err(step) => return step.into(),
+            Err(old) => return old.into(),
         };
         match before {
             Some((since, Held::Number(before), true)) if before <= total => Step::Increment {
@@ -84,7 +99,7 @@ impl Track {
         let cells = histogram.cells.clone();
         let before = match self.turn(ts, start, Held::Cells(cells.clone())) {
             Ok(before) => before,
-            Err(step) => return step.into(),
+            Err(old) => return old.into(),
         };
         match before {
             Some((since, Held::Cells(before), true)) => match difference(&before, &cells) {
@@ -109,7 +124,7 @@ impl Track {
                 amount: value,
                 since: start.or(before.map(|(since, ..)| since)).unwrap_or(ts),
             },
-            Err(step) => step.into(),
+            Err(old) => old.into(),
         }
     }
 
@@ -125,16 +140,16 @@ impl Track {
         ts: Timestamp,
         start: Option<Timestamp>,
         held: Held,
-    ) -> Result<Option<(Timestamp, Held, bool)>, Step<()>> {
+    ) -> Result<Option<(Timestamp, Held, bool)>, Old> {
         let Some(newest) = &mut self.newest else {
             self.newest = Some(Newest { ts, start, held });
             return Ok(None);
         };
         if ts <= newest.ts {
             return Err(if ts == newest.ts {
-                Step::Repeated
+                Old::Repeated
             } else {
-                Step::OutOfOrder
+                Old::OutOfOrder
             });
         }
         // Some senders know the start only of some points; one that moved back is no new start.
@@ -181,28 +196,6 @@ fn difference(before: &[HistogramCell], now: &[HistogramCell]) -> Option<Vec<His
     }
     // What was there and is not any more.
     left.all(|old| old.count == 0.0).then_some(amount)
-}
-
-impl From<Step<()>> for Step<f64> {
-    fn from(step: Step<()>) -> Step<f64> {
-        step.without_amount()
-    }
-}
-
-impl From<Step<()>> for Step<Vec<HistogramCell>> {
-    fn from(step: Step<()>) -> Step<Vec<HistogramCell>> {
-        step.without_amount()
-    }
-}
-
-impl Step<()> {
-    fn without_amount<T>(self) -> Step<T> {
-        match self {
-            Step::Repeated => Step::Repeated,
-            Step::OutOfOrder => Step::OutOfOrder,
-            Step::First | Step::Increment { .. } => Step::First,
-        }
-    }
 }
 
 #[cfg(test)]
