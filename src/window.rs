@@ -9,15 +9,15 @@
 //! The watermark is the newest event time seen, but never later than the clock: a sender whose
 //! clock runs ahead cannot close a tick for the others.
 
+mod open;
 mod sampling;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Arm, Millis, Reading, Timestamp};
 use crate::plan::{Cluster, Lifetime, MetricKind, Plan, Source};
+pub use open::{OPEN_TICKS_MAX, lateness_max, open_ticks};
 
-/// Smallest clock time after which a tick closes without its watermark, in milliseconds.
-pub const IDLE_CLOSE_MIN: Millis = 1_000;
 /// Samples or events in one cell: sixteen times as many, over all looks, still fit an i64.
 pub const CELL_COUNT_MAX: u64 = 1 << 46;
 /// Mantissa bits that survive when an overfull tick is coarsened: a relative step of 2^-11.
@@ -74,6 +74,8 @@ pub enum NoPlace {
     BeforeStart,
     /// It is past the horizon, and its extension.
     AfterHorizon,
+    /// So many ticks lie between it and the oldest open one that it would hold too many open.
+    TooFarAhead,
     /// Its tick holds as many clustered values as allowed.
     TickFull,
     /// The reading's form does not fit the metric's kind.
@@ -136,7 +138,7 @@ impl Window {
 
     /// Clock time past the lateness after which a tick closes without its watermark.
     pub fn idle_after(&self) -> Millis {
-        self.tick.max(IDLE_CLOSE_MIN)
+        open::idle_after(self.tick)
     }
 
     /// Newest event time seen.

@@ -13,6 +13,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use serde::Serialize;
+
+use recorded::EngineChanged;
 
 use crate::cli::OutputForm;
 use crate::cli::exit::Exit;
@@ -20,6 +23,7 @@ use crate::codec::csv::{self, CsvProblem, Row};
 use crate::config::plans;
 use crate::config::problem::{nearest, one_of};
 use crate::engine::{self, Effect, Event, EventKind, Input, Limits, Start, State};
+use crate::judge::verdict::VerdictBody;
 use crate::model::{Address, Change, Labels, Millis, Outcome, Reading, Sample, Timestamp};
 use crate::plan::Plan;
 
@@ -47,6 +51,19 @@ pub fn run(args: &ReplayArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     };
     let bytes = std::fs::read(&args.file)
         .with_context(|| format!("cannot read {}", args.file.display()))?;
+    let recording = match bytes.first() {
+        Some(b'{') => Some(std::str::from_utf8(&bytes).context("the recording is not UTF-8")?),
+        _ => None,
+    };
+    let engine_changed = match recording {
+        Some(text) => {
+            EngineChanged::since(text).with_context(|| args.file.display().to_string())?
+        }
+        None => None,
+    };
+    if let Some(changed) = &engine_changed {
+        changed.warn(&args.file);
+    }
     let mut failed = Ok(());
     let mut verdict = Outcome::Inconclusive;
     let mut show = |event: &Event| {
@@ -54,12 +71,11 @@ pub fn run(args: &ReplayArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
             verdict = event.body.verdict;
         }
         if failed.is_ok() {
-            failed = write_look(args.output, event, out);
+            failed = write_look(args.output, event, engine_changed, out);
         }
     };
     let mut ending = None;
-    if bytes.first() == Some(&b'{') {
-        let text = std::str::from_utf8(&bytes).context("the recording is not UTF-8")?;
+    if let Some(text) = recording {
         let told = recorded::play(text, plan, |effects| each_look(effects, &mut show))
             .with_context(|| args.file.display().to_string())?;
         told.warn(&args.file);
@@ -118,6 +134,15 @@ pub fn warn_of_rows(path: &Path, problems: &[CsvProblem]) {
             problems.len()
         );
     }
+}
+
+/// A line of the JSON output: the verdict body as its daemon gave it, and what to know of it.
+#[derive(Serialize)]
+struct JsonLook<'e> {
+    #[serde(flatten)]
+    body: &'e VerdictBody,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine_changed: Option<EngineChanged>,
 }
 
 /// What a replay could not use of its rows.
@@ -368,10 +393,19 @@ pub fn each_look(effects: &[Effect], show: &mut impl FnMut(&Event)) {
     }
 }
 
-fn write_look(form: OutputForm, event: &Event, out: &mut dyn Write) -> anyhow::Result<()> {
+fn write_look(
+    form: OutputForm,
+    event: &Event,
+    engine_changed: Option<EngineChanged>,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
     match form {
         OutputForm::Json => {
-            serde_json::to_writer(&mut *out, &*event.body)?;
+            let look = JsonLook {
+                body: &event.body,
+                engine_changed,
+            };
+            serde_json::to_writer(&mut *out, &look)?;
             writeln!(out)?;
         }
         OutputForm::Text => {

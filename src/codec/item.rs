@@ -8,6 +8,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::bounded::{BoundedLabels, LabelsWithin, Numbers, NumbersUpTo};
+use super::foreign;
 use super::number::{Counts, EventTime, Number, Problem, Value, whole};
 use super::{Limits, METRIC_BYTES_MAX, UNIT_BYTES_MAX};
 use crate::model::{Address, Arm, Reading, Sample, Timestamp};
@@ -160,14 +161,23 @@ fn unknown_key(key: &str) -> Problem {
     let distance = |known: &str| strsim::damerau_levenshtein(known, key);
     // The distance takes a table of both lengths; what is so long is no slip of the hand.
     let known = KEYS.iter().filter(|_| key.len() <= KEY_BYTES_COMPARED_MAX);
-    let advice = match known.min_by_key(|known| distance(known)) {
-        Some(known) if distance(known) <= 2 => {
+    let advice = match (foreign::key(key), known.min_by_key(|known| distance(known))) {
+        (Some(advice), _) => advice.to_owned(),
+        (None, Some(known)) if distance(known) <= 2 => {
             format!("did you mean `{known}`?")
         }
         _ => format!("the keys of a sample are {}", KEYS.join(", ")),
     };
     let key = super::number::quoted(key);
     Problem::new("unknown_key", format!("unknown key {key}; {advice}"))
+}
+
+fn unknown_arm(given: &str) -> Problem {
+    let meant = foreign::arm(given);
+    let advice = meant.map_or_else(String::new, |arm| format!("; write {}", arm.as_str()));
+    let given = super::number::quoted(given);
+    let message = format!("unknown arm {given}; the arms are baseline and canary{advice}");
+    Problem::new("unknown_arm", message)
 }
 
 // === impl RawItem ===
@@ -230,11 +240,8 @@ impl RawItem {
         match (self.analysis.take(), self.arm.take()) {
             (None, None) => Ok(None),
             (Some(analysis), Some(arm)) => {
-                let Some(arm) = Arm::BOTH.into_iter().find(|known| known.as_str() == arm) else {
-                    let arm = super::number::quoted(&arm);
-                    let message = format!("unknown arm {arm}; the arms are baseline and canary");
-                    return Err(Problem::new("unknown_arm", message));
-                };
+                let known = Arm::BOTH.into_iter().find(|known| known.as_str() == arm);
+                let arm = known.ok_or_else(|| unknown_arm(&arm))?;
                 Ok(Some(Address { analysis, arm }))
             }
             _ => Err(Problem::new(

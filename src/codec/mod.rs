@@ -9,6 +9,7 @@ pub mod json;
 
 mod bounded;
 mod collect;
+mod foreign;
 mod item;
 mod number;
 mod split;

@@ -13,21 +13,22 @@ mod doubts;
 mod metrics;
 pub mod schema;
 mod selectors;
+mod times;
 mod tolerance;
 pub mod traffic;
 
 pub use dispersion::Measured;
+use times::Times;
 
 use super::node::Node;
 use super::problem::{Problem, ProblemCode, Problems, Severity};
-use super::quantity::{DURATION_MILLIS_MAX, duration_text};
+use super::quantity::DURATION_MILLIS_MAX;
 use super::reader::{Field, Reader, Table};
 use super::yaml;
 use crate::model::Millis;
 use crate::plan::traffic::Traffic;
 use crate::plan::{
-    ArmTemplates, ChangeField, LOOKS_MAX, Metric, OnInconclusive, OnNoData, Plan, SelectorTemplate,
-    StepGate,
+    ArmTemplates, ChangeField, Metric, OnInconclusive, OnNoData, Plan, SelectorTemplate, StepGate,
 };
 
 /// Longest plan file, in bytes.
@@ -41,9 +42,6 @@ pub const TICK_MILLIS_MIN: Millis = 100;
 /// The form of plan files this version reads.
 pub const VERSION: &str = "davy/v1";
 
-const TICK_DEFAULT: Millis = 15_000;
-const LATENESS_DEFAULT_MAX: Millis = 120_000;
-const MIN_DURATION_DEFAULT: Millis = 300_000;
 const STEP_DURATION_DEFAULT: Millis = 60_000;
 const STEP_SAMPLES_DEFAULT: u64 = 50;
 pub(super) const SAMPLES_MAX: u64 = 1_000_000_000;
@@ -309,105 +307,6 @@ fn description(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
         return None;
     }
     Some(text.to_owned())
-}
-
-/// The plan's durations, in milliseconds.
-pub(super) struct Times {
-    pub horizon: Millis,
-    pub tick: Millis,
-    pub lateness: Millis,
-    pub min_duration: Millis,
-}
-
-impl Times {
-    fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Times> {
-        let read = |reader: &mut Reader<'_>, key: &str, least: Millis| match table.get(key) {
-            None => Ok(None),
-            Some(field) => reader.duration(&field, least).map(Some).ok_or(()),
-        };
-        let tick = read(reader, "tick", TICK_MILLIS_MIN);
-        let lateness = read(reader, "lateness", 0);
-        let min_duration = read(reader, "min_duration", 0);
-        let help = "say how long the analysis may last at most: horizon: 1h";
-        let horizon_field = reader.required(table, "horizon", help)?;
-        let horizon = reader.duration(&horizon_field, TICK_MILLIS_MIN)?;
-        let tick = tick.ok()?.unwrap_or(TICK_DEFAULT);
-        check_looks(reader, &horizon_field, horizon, tick)?;
-        // Two ticks: one for the pipeline, one for the scrape that just missed.
-        let lateness_default = (2 * tick).min(LATENESS_DEFAULT_MAX).min(horizon);
-        let min_duration_default = MIN_DURATION_DEFAULT.min(horizon / 4);
-        let times = Times {
-            horizon,
-            tick,
-            lateness: lateness.ok()?.unwrap_or(lateness_default),
-            min_duration: min_duration.ok()?.unwrap_or(min_duration_default),
-        };
-        for (key, value) in [
-            ("lateness", times.lateness),
-            ("min_duration", times.min_duration),
-        ] {
-            if let Some(field) = table.get(key).filter(|_| value > horizon) {
-                let message = format!("`{key}` is longer than the horizon");
-                let help = format!("at most {}", duration_text(horizon));
-                reader.refuse(&field, ProblemCode::Conflict, message, help);
-            }
-        }
-        Some(times)
-    }
-}
-
-/// The horizon must be a whole number of ticks, at most [`LOOKS_MAX`].
-fn check_looks(
-    reader: &mut Reader<'_>,
-    field: &Field<'_>,
-    horizon: Millis,
-    tick: Millis,
-) -> Option<()> {
-    let (horizon_text, tick_text) = (duration_text(horizon), duration_text(tick));
-    if horizon > LOOKS_MAX * tick {
-        let fits = nice_tick(horizon).map_or_else(String::new, |nice| {
-            format!(
-                "write tick: {}, or shorten the horizon",
-                duration_text(nice)
-            )
-        });
-        let message = format!(
-            "{horizon_text} at a tick of {tick_text} makes {} looks; at most {LOOKS_MAX} are possible",
-            horizon / tick
-        );
-        reader.refuse(field, ProblemCode::Conflict, message, fits);
-        return None;
-    }
-    if horizon % tick != 0 {
-        let below = horizon / tick * tick;
-        let near = if below == 0 {
-            duration_text(tick)
-        } else {
-            format!(
-                "{} or {}",
-                duration_text(below),
-                duration_text(below + tick)
-            )
-        };
-        let message = format!("the horizon is not a whole number of ticks of {tick_text}");
-        reader.refuse(
-            field,
-            ProblemCode::Conflict,
-            message,
-            format!("write {near}"),
-        );
-        return None;
-    }
-    Some(())
-}
-
-/// The shortest round tick under which this horizon is allowed.
-fn nice_tick(horizon: Millis) -> Option<Millis> {
-    let secs = [
-        1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600, 86_400,
-    ];
-    let mut ticks = secs.into_iter().map(|secs| secs * 1_000);
-    ticks.find(|tick| horizon % tick == 0 && horizon <= LOOKS_MAX * tick)
 }
 
 fn step(reader: &mut Reader<'_>, table: &Table<'_>, times: Option<&Times>) -> StepGate {

@@ -356,7 +356,7 @@ impl Analysis {
                 beta: self.plan.beta,
                 spent: self.judge.spent(),
                 looks: closed as u64,
-                assumes: assumptions::of_plan(&self.plan),
+                assumes: assumptions::of(&self.plan, findings),
             },
             checks: findings.to_vec(),
             watch: self.watch_view(),

@@ -15,7 +15,7 @@ use super::messages::*;
 use super::{recording, unplaced};
 use crate::model::{Arm, COUNT_MAX, Labels, Reading, Sample, Timestamp};
 use crate::plan::MetricKind;
-use crate::window::NoPlace;
+use crate::window::{NoPlace, OPEN_TICKS_MAX};
 
 /// Largest increment of a counter in one sample.
 const INCREMENT_MAX: f64 = COUNT_MAX as f64;
@@ -31,6 +31,13 @@ enum Fate {
     Refused(&'static str, String),
 }
 
+/// When a batch is taken, and how many ticks it may leave open.
+#[derive(Clone, Copy)]
+struct Taking {
+    now: Timestamp,
+    open_ticks_max: usize,
+}
+
 /// How a batch's series meet the running analyses, by name and labels.
 type Memo<'a> = BTreeMap<(&'a str, &'a Labels), Vec<(String, Match)>>;
 
@@ -44,6 +51,10 @@ pub(super) fn take(
     let mut answer = Ingested::default();
     let mut lines: BTreeMap<String, recording::Batch> = BTreeMap::new();
     let mut memo = Memo::new();
+    let taking = Taking {
+        now,
+        open_ticks_max: state.limits.open_ticks_max,
+    };
     for (index, sample) in samples.iter().enumerate() {
         let latest = now.plus(state.limits.future_skew);
         if sample.ts > latest {
@@ -56,7 +67,7 @@ pub(super) fn take(
         match &sample.address {
             Some(address) => {
                 let fate = match state.analyses.get_mut(&address.analysis) {
-                    Some(analysis) => addressed(analysis, sample, address.arm, &mut lines),
+                    Some(analysis) => addressed(analysis, sample, address.arm, taking, &mut lines),
                     None => Fate::Refused(
                         "unknown_analysis",
                         format!("no analysis has the id {:?}", address.analysis),
@@ -64,7 +75,10 @@ pub(super) fn take(
                 };
                 answer.count(index, vec![fate]);
             }
-            None => matched(state, index, sample, &mut memo, &mut lines, &mut answer),
+            None => {
+                let memo = &mut memo;
+                matched(state, index, sample, taking, memo, &mut lines, &mut answer);
+            }
         }
     }
     for (id, batch) in lines {
@@ -95,6 +109,7 @@ fn matched<'a>(
     state: &mut State,
     index: usize,
     sample: &'a Sample,
+    taking: Taking,
     memo: &mut Memo<'a>,
     lines: &mut BTreeMap<String, recording::Batch>,
     answer: &mut Ingested,
@@ -123,7 +138,7 @@ fn matched<'a>(
             continue;
         };
         match found {
-            Match::Places(places) => fates.push(placed(analysis, sample, places, lines)),
+            Match::Places(places) => fates.push(placed(analysis, sample, places, taking, lines)),
             Match::Ambiguous => {
                 analysis.ambiguous += 1;
                 ambiguous = ambiguous.or(Some(id));
@@ -163,6 +178,7 @@ fn addressed(
     analysis: &mut Analysis,
     sample: &Sample,
     arm: Arm,
+    taking: Taking,
     lines: &mut BTreeMap<String, recording::Batch>,
 ) -> Fate {
     let Some(metric) = analysis.plan.metric_index(&sample.metric) else {
@@ -190,6 +206,7 @@ fn addressed(
             arm,
             role: Role::Reading,
         }],
+        taking,
         lines,
     )
 }
@@ -199,6 +216,7 @@ fn placed(
     analysis: &mut Analysis,
     sample: &Sample,
     places: &[Place],
+    taking: Taking,
     lines: &mut BTreeMap<String, recording::Batch>,
 ) -> Fate {
     if !analysis.takes_samples() {
@@ -207,7 +225,8 @@ fn placed(
             format!("the analysis {:?} is final", analysis.id),
         );
     }
-    if let Err(no_place) = analysis.window.place(sample.ts) {
+    let window = &analysis.window;
+    if let Err(no_place) = window.place_at(sample.ts, taking.now, taking.open_ticks_max) {
         return no_place_fate(analysis, places, no_place);
     }
     let mut readings = Vec::with_capacity(places.len());
@@ -278,6 +297,12 @@ fn no_place_fate(analysis: &mut Analysis, places: &[Place], no_place: NoPlace) -
         NoPlace::AfterHorizon => Fate::Refused(
             "after_horizon",
             "its time is past the horizon of the plan".to_owned(),
+        ),
+        NoPlace::TooFarAhead => Fate::Refused(
+            "too_far_ahead",
+            format!(
+                "its time is so far ahead of davy's clock that more than {OPEN_TICKS_MAX} ticks would be open; check the sender's clock, or lengthen the tick"
+            ),
         ),
         NoPlace::TickFull => Fate::Refused(
             "tick_full",

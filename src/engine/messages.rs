@@ -180,7 +180,7 @@ pub struct RefusedSample {
     /// Position in the batch given to the engine, from 0.
     pub index: usize,
     /// Stable code, snake_case: `unknown_analysis`, `unknown_metric`, `wrong_form`,
-    /// `before_start`, `future`, `after_horizon`, `analysis_final`, `tick_full`, ...
+    /// `before_start`, `future`, `too_far_ahead`, `after_horizon`, `analysis_final`, `tick_full`, ...
     pub code: &'static str,
     /// What is wrong and what to do, for the sender; empty past [`REFUSALS_SPELLED_MAX`].
     pub message: String,

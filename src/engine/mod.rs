@@ -27,6 +27,7 @@ pub use messages::*;
 use crate::judge::check::Detail;
 use crate::judge::scratch::Scratch;
 use crate::model::{Change, Millis, Reason, Timestamp};
+use crate::window::OPEN_TICKS_MAX;
 
 /// Bounds of the machine. Every one has a name in the daemon's configuration.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub struct Limits {
     pub retained_analyses_max: usize,
     /// Values held per arm, metric and open tick.
     pub tick_values_max: usize,
+    /// Ticks of one analysis that are open at once.
+    pub open_ticks_max: usize,
     /// How far ahead of the clock a sample's time may be.
     pub future_skew: Millis,
     /// Sample ids remembered per analysis.
@@ -53,6 +56,7 @@ impl Default for Limits {
             analyses_max: 1_000,
             retained_analyses_max: 1_000,
             tick_values_max: 65_536,
+            open_ticks_max: OPEN_TICKS_MAX,
             future_skew: 60_000,
             dedupe_ids_max: 100_000,
             steps_max: 100,

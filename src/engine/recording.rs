@@ -219,6 +219,14 @@ fn read_header(first: Option<&str>) -> Result<Header, PlayError> {
     Ok(header)
 }
 
+/// Revision of the engine that made a recording: within one revision a replay gives the same bytes.
+///
+/// # Errors
+/// As [`play`], of the header.
+pub fn engine_revision<'l>(lines: impl IntoIterator<Item = &'l str>) -> Result<u32, PlayError> {
+    Ok(read_header(lines.into_iter().next())?.engine_revision)
+}
+
 /// Plays a recording into an empty machine, handing over the effects of every line. With `plan`,
 /// the recording is judged under that plan instead of its own; where that plan is not through by
 /// the last line, the ticks that hold recorded samples are closed and looked at too.
@@ -233,6 +241,7 @@ pub fn play<'l>(
     // What was accepted once must be accepted again: the recording is bounded, not its replay.
     let limits = Limits {
         abandoned_after: i64::MAX,
+        open_ticks_max: usize::MAX,
         future_skew: i64::MAX / 4,
         steps_max: usize::MAX,
         tick_values_max: header.tick_values_max,

@@ -28,12 +28,13 @@ pub const REFUSALS_SHOWN_MAX: usize = REFUSALS_SPELLED_MAX;
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 
 /// Codes of refused samples behind which stands a limit, and its name.
-const LIMITS_OF_SAMPLES: [(&str, &str); 5] = [
+const LIMITS_OF_SAMPLES: [(&str, &str); 6] = [
     ("too_many_labels", "label_count"),
     ("labels_too_long", "label_bytes"),
     ("too_many_values", "values_per_sample"),
     ("tick_full", "tick_values"),
     ("future", "future_skew_secs"),
+    ("too_far_ahead", "open_ticks"),
 ];
 
 /// What became of a request's samples.

@@ -4,75 +4,78 @@
 
 use std::collections::BTreeSet;
 
-use crate::plan::{Dispersion, Lifetime, MetricKind, Plan, Question, Resolution, Source};
+use crate::judge::check::RESOLUTION;
+use crate::judge::verdict::Finding;
+use crate::plan::{Check, Dispersion, Lifetime, Metric, MetricKind, Plan, Question};
+use crate::plan::{Resolution, Source};
 
-/// What the guarantee of a plan rests on, in words.
-pub fn of_plan(plan: &Plan) -> Vec<String> {
+/// What the guarantee rests on, in words: of the plan, and of what was found of its data so far.
+pub fn of(plan: &Plan, findings: &[Finding]) -> Vec<String> {
     let mut assumes = BTreeSet::new();
     for check in plan.checks.iter().filter(|check| check.gating) {
         let metric = &plan.metrics[check.metric];
-        let text = match (&check.question, &metric.cluster) {
-            (question, _) if !question.spends_alpha() => {
-                format!("{}: an alarm rule, which promises nothing", check.name)
-            }
-            (Question::Compare { dispersion, .. } | Question::Threshold { dispersion, .. }, _)
-                if metric.kind == MetricKind::Gauge =>
-            {
-                match dispersion {
-                    Dispersion::Sd(sd) => format!(
-                        "{}: a tick's number has a long-run standard deviation of {sd:.4}, \
-                         as calibrated",
-                        check.name
-                    ),
-                    Dispersion::Iid => format!("{}: ticks are independent", check.name),
-                    Dispersion::Envelope | Dispersion::Factor(_) => {
-                        format!(
-                            "{}: first-order autocorrelation of ticks up to 0.8",
-                            check.name
-                        )
-                    }
-                }
-            }
-            (_, Some(cluster)) => {
-                let life = match cluster.lifetime {
-                    Lifetime::Tick => "within a tick",
-                    Lifetime::Run => "over the run",
-                };
-                format!(
-                    "{}: units ({}) are independent {life}",
-                    check.name, cluster.by
-                )
-            }
-            (
-                Question::Compare {
-                    dispersion: Dispersion::Factor(_),
-                    ..
-                },
-                None,
-            ) => format!(
-                "{}: samples vary no more over time than calibrated",
-                check.name
-            ),
-            (_, None) => format!(
-                "{}: samples are independent and alike within a tick (not calibrated)",
-                check.name
-            ),
-        };
-        assumes.insert(text);
-        let is_compare = matches!(check.question, Question::Compare { .. });
-        if is_compare && matches!(metric.source, Source::RateIncrements { exposure: None, .. }) {
-            assumes.insert(format!(
-                "{}: both arms get equal traffic, for events are counted by time alone",
-                check.name
-            ));
+        let mut say = |text: &str| assumes.insert(format!("{}: {text}", check.name));
+        say(&of_samples(check, metric));
+        if !matches!(check.question, Question::Compare { .. }) {
+            continue;
         }
-        if is_compare
-            && metric.kind == MetricKind::Latency
-            && metric.resolution != Resolution::Exact
-        {
-            let text = "rounded values are spread evenly over their step";
-            assumes.insert(format!("{}: {text}", check.name));
+        if matches!(metric.source, Source::RateIncrements { exposure: None, .. }) {
+            say("both arms get equal traffic, for events are counted by time alone");
+        }
+        let finding = findings.iter().find(|finding| finding.check == check.name);
+        if metric.kind == MetricKind::Latency && is_rounded(metric, finding) {
+            say("rounded values are spread evenly over their step");
         }
     }
     assumes.into_iter().collect()
+}
+
+/// How a check's samples, or its ticks, depend on each other.
+fn of_samples(check: &Check, metric: &Metric) -> String {
+    let (Question::Compare { dispersion, .. } | Question::Threshold { dispersion, .. }) =
+        &check.question;
+    if !check.question.spends_alpha() {
+        return "an alarm rule, which promises nothing".to_owned();
+    }
+    if metric.kind == MetricKind::Gauge {
+        return match dispersion {
+            Dispersion::Sd(sd) => format!(
+                "a tick's number has a long-run standard deviation of {sd:.4}, as calibrated"
+            ),
+            Dispersion::Iid => "ticks are independent".to_owned(),
+            Dispersion::Envelope | Dispersion::Factor(_) => {
+                "first-order autocorrelation of ticks up to 0.8".to_owned()
+            }
+        };
+    }
+    let units = metric.cluster.as_ref().map(|cluster| {
+        let life = match cluster.lifetime {
+            Lifetime::Tick => "within a tick",
+            Lifetime::Run => "over the run",
+        };
+        format!("units ({}) are independent {life}", cluster.by)
+    });
+    let calibrated = match dispersion {
+        Dispersion::Factor(_) => Some("samples vary no more over time than calibrated"),
+        _ => None,
+    };
+    match (units, calibrated) {
+        (Some(units), Some(calibrated)) => format!("{units}, and {calibrated}"),
+        (Some(units), None) => units,
+        (None, Some(calibrated)) => calibrated.to_owned(),
+        (None, None) => {
+            "samples are independent and alike within a tick (not calibrated)".to_owned()
+        }
+    }
+}
+
+/// Whether values were declared to be rounded, or found to be.
+fn is_rounded(metric: &Metric, finding: Option<&Finding>) -> bool {
+    match metric.resolution {
+        Resolution::Exact => false,
+        Resolution::Step(_) => true,
+        Resolution::Detected => {
+            finding.is_some_and(|finding| finding.factors.contains_key(RESOLUTION))
+        }
+    }
 }

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 
 use crate::judge::beyond::RESERVED_SHARE;
-use crate::judge::forecast;
 use crate::judge::scratch::Scratch;
 use crate::judge::side::Spending;
 use crate::judge::verdict::{PartEvidence, Scale};
@@ -148,12 +147,6 @@ impl Setting<'_> {
 pub fn first_pass_look(min_duration: Millis, tick: Millis, looks_planned: usize) -> usize {
     let looks = (min_duration + tick - 1) / tick;
     (looks.max(1) as usize).min(looks_planned)
-}
-
-/// Ticks still missing until a whole-run score that has drifted to `z` after `ticks` reaches
-/// `bound`, if the drift goes on: information grows with time, the score with its root.
-pub fn ticks_to_reach(z: f64, bound: f64, ticks: usize) -> Option<f64> {
-    forecast::ticks_until(z, ticks, |_| bound)
 }
 
 /// The sign that turns "worse" into "higher".

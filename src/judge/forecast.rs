@@ -42,15 +42,52 @@ pub struct Ahead {
 impl Ahead {
     /// From one look at a side that spends `fail` and `pass`, after `ticks`.
     pub fn of(look: &Look, ticks: usize, fail: &Spending, pass: &Spending) -> Ahead {
-        let to_fail = ticks_until(look.z_whole, ticks, |at| fail_bound(fail, at));
-        let to_pass = if look.pass {
+        Ahead::of_score(look.z_whole, look.pass, ticks, fail, pass)
+    }
+
+    /// From the whole-run score of a look, and whether it showed a pass.
+    pub fn of_score(
+        z_whole: f64,
+        passes: bool,
+        ticks: usize,
+        fail: &Spending,
+        pass: &Spending,
+    ) -> Ahead {
+        let to_fail = ticks_until(z_whole, ticks, |at| fail_bound(fail, at));
+        let to_pass = ticks_until(-z_whole, ticks, |at| pass_bound(pass, at));
+        Ahead { to_fail, to_pass }.with_pass(passes, ticks, pass)
+    }
+
+    /// As [`Ahead::of_score`] of a test whose bounds no formula tells: they are taken to stay as
+    /// they stand, `[fail, pass]`, and where a look had none to be what a Gaussian score's are at
+    /// the horizon.
+    pub fn of_standing_bounds(
+        z_whole: f64,
+        passes: bool,
+        ticks: usize,
+        bounds: [f64; 2],
+        [fail, pass]: [&Spending; 2],
+    ) -> Ahead {
+        let known = |bound: f64, otherwise: f64| {
+            let bound = Some(bound).filter(|bound| bound.is_finite());
+            bound.unwrap_or(otherwise)
+        };
+        let to_fail = known(bounds[0], fail_bound(fail, fail.looks_planned));
+        let to_pass = known(bounds[1], pass_bound(pass, pass.looks_planned));
+        let to_fail = ticks_until(z_whole, ticks, |_| to_fail);
+        let to_pass = ticks_until(-z_whole, ticks, |_| to_pass);
+        Ahead { to_fail, to_pass }.with_pass(passes, ticks, pass)
+    }
+
+    /// A pass that is shown needs nothing; one that is not waits for its first look.
+    fn with_pass(self, passes: bool, ticks: usize, pass: &Spending) -> Ahead {
+        let wait = pass.first_look.saturating_sub(ticks) as f64;
+        let to_pass = if passes {
             Some(0.0)
         } else {
-            let wait = pass.first_look.saturating_sub(ticks) as f64;
-            ticks_until(-look.z_whole, ticks, |at| pass_bound(pass, at))
-                .map(|ticks| ticks.max(wait))
+            self.to_pass.map(|ticks| ticks.max(wait))
         };
-        Ahead { to_fail, to_pass }
+        Ahead { to_pass, ..self }
     }
 
     /// Two sides of one question: any may fail, both must pass.

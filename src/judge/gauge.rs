@@ -7,6 +7,7 @@
 //! to 0.8 under `envelope`. A plan with a single look is `series`' business. Next: `threshold`.
 
 use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
+use crate::judge::forecast::Ahead;
 use crate::judge::scratch::{Claim, Scratch};
 use crate::judge::series;
 use crate::judge::side::{Adjust, Side, Spending};
@@ -177,12 +178,12 @@ impl GaugeCheck {
             None => self.ticks,
         };
         if setting.detail == Detail::Full {
-            self.describe(&mut evidence, setting, &looks);
+            self.describe(&mut evidence, &looks);
         }
         evidence
     }
 
-    fn describe(&self, evidence: &mut Evidence, setting: &Setting<'_>, looks: &[PairedLook]) {
+    fn describe(&self, evidence: &mut Evidence, looks: &[PairedLook]) {
         let at = looks.iter().position(|look| look.fail).unwrap_or(0);
         let speaking = check::speaking(self.worse, looks.iter().map(|look| look.fail));
         let boundary =
@@ -201,15 +202,12 @@ impl GaugeCheck {
                 evidence.interval[0] = low;
             }
         }
-        let look = looks[at];
         if !evidence.fail && !evidence.pass {
-            let bound = if look.pass_bound.is_finite() {
-                look.pass_bound
-            } else {
-                special::normal_quantile(1.0 - setting.plan.beta)
-            };
-            evidence.needs_ticks =
-                missing_points.or(check::ticks_to_reach(-look.z_whole, bound, self.ticks));
+            let sides = self.sides.iter().zip(looks);
+            let ahead = sides
+                .map(|(side, look)| side.ahead(look))
+                .reduce(Ahead::beside);
+            evidence.needs_ticks = missing_points.or(ahead.and_then(Ahead::ticks));
         }
     }
 
@@ -403,6 +401,17 @@ impl PairedSide {
         // whole = run_mean / error of the run; a window's error grows with the root of its share.
         let share = present.len() as f64 / within.len() as f64;
         Some((mean, (run_mean / whole).abs() * share.sqrt()))
+    }
+
+    /// How long until either verdict, from this look. The bounds of a score that is studentised by
+    /// its own run are simulated as far as the run goes, and no further.
+    pub fn ahead(&self, look: &PairedLook) -> Ahead {
+        let (z, ticks) = (look.z_whole, self.numbers.len());
+        if self.known.is_some() {
+            return Ahead::of_score(z, look.pass, ticks, &self.fail, &self.pass);
+        }
+        let bounds = [look.fail_bound + WHOLE_RUN_PENALTY, look.pass_bound];
+        Ahead::of_standing_bounds(z, look.pass, ticks, bounds, [&self.fail, &self.pass])
     }
 
     fn missing_points(&self) -> Option<f64> {

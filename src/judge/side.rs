@@ -357,7 +357,12 @@ impl Side {
         let mean = unit * self.prefix_x[look] as f64 - self.prefix_s[look];
         let score = (statistic + multiscale::WHOLE_RUN_PENALTY) * self.information().sqrt();
         let count = ((mean + score) / unit - THRESHOLD_SLACK).ceil() as i64;
-        self.tail.upper_tail(count) > alpha
+        match self.tail.upper_tail(count) {
+            Some(tail) => tail > alpha,
+            // Too wide to be enumerated, and so Gaussian. A screen can only keep a look silent:
+            // the thresholds themselves take each tick's exact law.
+            None => multiscale::certainly_below(statistic, alpha),
+        }
     }
 
     /// Every path takes each tick's own law, also where a factor weakens the statistic: so rare
@@ -397,8 +402,12 @@ impl Side {
         if spent <= 0.0 || self.information() <= 0.0 {
             return (false, f64::INFINITY);
         }
-        if adjust.is_none() && self.exact_counts && self.unit.is_some() {
-            return self.pass_by_counts(look);
+        if adjust.is_none()
+            && self.exact_counts
+            && self.unit.is_some()
+            && let Some(found) = self.pass_by_counts(look)
+        {
+            return found;
         }
         // The bound is at least that of a single look at all the spent beta.
         if -whole < special::normal_quantile(1.0 - spent) {
@@ -411,7 +420,8 @@ impl Side {
         (-whole >= bound, bound)
     }
 
-    fn pass_by_counts(&mut self, look: usize) -> (bool, f64) {
+    /// The exact recursion; `None` once the count is too wide for it, and with it Gaussian.
+    fn pass_by_counts(&mut self, look: usize) -> Option<(bool, f64)> {
         while self.pass_counts.looked < look {
             let next = self.pass_counts.looked;
             self.pass_counts.looked += 1;
@@ -420,24 +430,16 @@ impl Side {
                 Law::Lattice(law) => self.pass_counts.recursion.next(law, spent),
                 _ => self.pass_counts.recursion.again(spent),
             };
-            self.pass_counts.bound = Some(bound);
+            self.pass_counts.bound = bound;
         }
-        let Some(bound) = self.pass_counts.bound else {
-            return (false, f64::INFINITY);
-        };
+        let bound = self.pass_counts.bound?;
         let count = self.prefix_x[look];
         let unit = self.unit.unwrap_or(1.0);
         // Centred score = unit * count - mean, so the mean follows from the stored score.
         let mean = unit * count as f64 - self.prefix_s[look];
         let bound_z = (mean - unit * bound as f64) / self.information().sqrt();
-        (
-            count <= bound,
-            if bound_z > 0.0 {
-                bound_z
-            } else {
-                f64::INFINITY
-            },
-        )
+        let bound_z = Some(bound_z).filter(|z| *z > 0.0);
+        Some((count <= bound, bound_z.unwrap_or(f64::INFINITY)))
     }
 }
 

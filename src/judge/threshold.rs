@@ -12,6 +12,7 @@
 //! Gaussian. Signs are no way out there: sixty of them are worth nine at 0.8.
 
 use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
+use crate::judge::forecast::Ahead;
 use crate::judge::gauge::{PairedLook, PairedSide};
 use crate::judge::measure::{self, Measure, Seen};
 use crate::judge::side::{Adjust, Look, Side};
@@ -21,7 +22,6 @@ use crate::model::Reason;
 use crate::plan::{Dispersion, Limit, LimitSide, MetricKind, Quantile};
 use crate::stats::count_law::CountLaw;
 use crate::stats::multiscale::WHOLE_RUN_PENALTY;
-use crate::stats::special;
 use crate::window::Cell;
 
 /// The limit check of one metric.
@@ -141,32 +141,29 @@ impl ThresholdCheck {
             let factors = &mut evidence.factors;
             factors.insert(units::factor_name(setting.metric).to_owned(), adjust.factor);
         }
-        let (z_whole, pass_bound) = match &mut self.test {
+        let ticks = self.measure.ticks();
+        let ahead = match &mut self.test {
             Test::Count(side) => {
                 let look = side.look(adjust, at.scratch);
                 (evidence.fail, evidence.pass) = (look.fail, look.pass);
                 if full {
                     self.describe_counts(&mut evidence, setting, adjust, &look);
                 }
-                (look.z_whole, look.pass_bound)
+                let (fail, pass) = (setting.fail_spending(1.0), setting.pass_spending(1.0));
+                Ahead::of(&look, ticks, &fail, &pass)
             }
             Test::Mean(side) => {
                 let look = side.look(at.scratch);
+                let ahead = side.ahead(&look);
                 (evidence.fail, evidence.pass) = (look.fail, look.pass);
                 if full {
                     self.describe_mean(&mut evidence, &look);
                 }
-                (look.z_whole, look.pass_bound)
+                ahead
             }
         };
         if full && !evidence.fail && !evidence.pass {
-            let floor = special::normal_quantile(1.0 - setting.plan.beta);
-            let bound = if pass_bound.is_finite() {
-                pass_bound
-            } else {
-                floor
-            };
-            evidence.needs_ticks = check::ticks_to_reach(-z_whole, bound, self.measure.ticks());
+            evidence.needs_ticks = ahead.ticks();
         }
         evidence
     }

@@ -204,4 +204,22 @@ mod tests {
             assert!(law.variance().is_finite() && law.mean().is_finite());
         }
     }
+
+    #[test]
+    fn a_small_arm_beside_a_huge_one_takes_no_memory() {
+        // Of the ties that could all be the canary's it is likely to hold 390.
+        let (canary, baseline) = (1 << 26, 1 << 46);
+        for (one, other) in [(canary, baseline), (baseline, canary)] {
+            let CountLaw::Exact(law) = CountLaw::permutation_scores(one, other, 0, 390 << 20, 16)
+            else {
+                panic!("a spread of 390 is enumerated");
+            };
+            assert!(law.pmf().len() < 8_000, "{} steps", law.pmf().len());
+            assert!(
+                (law.variance() / 390.0 - 1.0).abs() < 1e-3,
+                "{}",
+                law.variance()
+            );
+        }
+    }
 }

@@ -122,19 +122,29 @@ impl Lattice {
             return first;
         }
         let weight = i64::from(tied_sixteenths);
-        let hi = 16 * first.hi() + weight * tied.min(canary) as i64;
-        let lo = 16 * first.lo;
-        let mut pmf = vec![0.0; (hi - lo + 1) as usize];
-        for (i, &p) in first.pmf.iter().enumerate() {
-            let x = first.lo + i as i64;
+        let tied_beside = |x: i64| {
             let left = canary - x as u64;
-            let rest =
-                Lattice::fisher_noncentral_hypergeometric(left, all - beyond - left, tied, 1.0);
-            for (j, &q) in rest.pmf.iter().enumerate() {
-                let score = 16 * x + weight * (rest.lo + j as i64);
-                pmf[(score - lo) as usize] += p * q;
+            Lattice::fisher_noncentral_hypergeometric(left, all - beyond - left, tied, 1.0)
+        };
+        let parts: Vec<(i64, f64, Lattice)> = (first.lo..)
+            .zip(&first.pmf)
+            .map(|(x, &p)| (16 * x, p, tied_beside(x)))
+            .collect();
+        // Where the probability is, and not where scores could be: of a million tied values a
+        // small arm may hold any number and is likely to hold few.
+        let ends = parts
+            .iter()
+            .map(|(x, _, rest)| [x + weight * rest.lo, x + weight * rest.hi()]);
+        let [lo, hi] = ends.fold([i64::MAX, i64::MIN], |all, one| {
+            [all[0].min(one[0]), all[1].max(one[1])]
+        });
+        let mut pmf = vec![0.0; (hi - lo + 1) as usize];
+        for (x, p, rest) in &parts {
+            for (j, q) in (rest.lo..).zip(&rest.pmf) {
+                pmf[(x + weight * j - lo) as usize] += p * q;
             }
         }
+        let (lo, pmf) = without_negligible(lo, pmf);
         Lattice::from_pmf(lo, 1.0 / 16.0, pmf)
     }
 
@@ -298,6 +308,20 @@ impl Sampler {
         }
         Sampler { ends, guide }
     }
+}
+
+/// A law without the ends that a law from ratios would not have either.
+fn without_negligible(lo: i64, mut pmf: Vec<f64>) -> (i64, Vec<f64>) {
+    let most = pmf.iter().fold(0.0_f64, |most, &p| most.max(p));
+    let counts = |p: &f64| *p >= NEGLIGIBLE * most;
+    let first = pmf.iter().position(counts).unwrap_or(0);
+    let end = pmf
+        .iter()
+        .rposition(counts)
+        .map_or(pmf.len(), |last| last + 1);
+    pmf.truncate(end);
+    pmf.drain(..first);
+    (lo + first as i64, pmf)
 }
 
 #[cfg(test)]

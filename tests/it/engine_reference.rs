@@ -268,7 +268,7 @@ fn conditional_count_thresholds_are_the_same_integers() {
                 &law,
                 spending::kim_demets(number(row, "alpha"), 1.0, elapsed),
             );
-            assert_eq!(found, expected[look] as i64, "{row} at look {look}");
+            assert_eq!(found, Some(expected[look] as i64), "{row} at look {look}");
             assert_close(dp.spent(), expected_spent[look], EXACT_ERROR_MAX, "spent");
         }
     }

@@ -32,6 +32,7 @@ async fn limits_on_samples_are_counted_by_sample() {
     let values = vec!["1"; 10_001].join(",");
     let values = line.replace("\"value\":1.0", &format!("\"values\":[{values}]"));
     let late = value_line(&id, "canary", now + 86_400_000, 1.0);
+    let ahead = value_line(&id, "canary", now + 30_000, 1.0);
     for (limit, lines, times) in [
         ("samples_per_request", line.repeat(5), 1),
         (
@@ -42,6 +43,7 @@ async fn limits_on_samples_are_counted_by_sample() {
         ("label_bytes", labelled("\"labels\":{\"a\":\"bbbb\"}"), 1),
         ("values_per_sample", values, 1),
         ("future_skew_secs", late, 1),
+        ("open_ticks", ahead.repeat(2), 2),
         ("tick_values", line.repeat(3), 2),
     ] {
         assert_eq!(reached(&daemon, limit).await, 0, "{limit}");

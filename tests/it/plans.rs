@@ -420,7 +420,7 @@ fn a_rate_without_exposure_is_warned_of_and_the_verdict_says_so() {
     let Parsed { plan, warnings } = parsed(&changed("    exposure: pod_seconds\n", ""));
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].to_string().contains("equal traffic"));
-    let assumes = davy::judge::assumptions::of_plan(&plan);
+    let assumes = davy::judge::assumptions::of(&plan, &[]);
     let told = |text: &String| text.starts_with("restarts: both arms get equal traffic");
     assert!(assumes.iter().any(told), "{assumes:?}");
 }

@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use davy::judge::ENGINE_REVISION;
 use davy::model::Arm;
 use davy::plan::Plan;
 use davy::stats::sampler::Stream;
@@ -241,4 +242,31 @@ fn csv_rows_of_an_unknown_metric_are_counted_with_the_nearest_name() {
         err.contains("20 rows left out") && err.contains("did you mean"),
         "{err}"
     );
+}
+
+#[test]
+fn a_recording_of_another_engine_is_replayed_with_a_warning() {
+    let lines = recording(&plan(STRICT));
+    let own = format!("\"engine_revision\":{ENGINE_REVISION},");
+    assert!(lines[0].contains(&own), "{}", lines[0]);
+    let files = Files::of(&lines, STRICT);
+    let json = ["replay", "rec.ndjson", "--output", "json"];
+    let (_, own_out, err) = files.davy(&json);
+    assert_eq!(err, "");
+    assert!(!own_out.contains("engine_changed"), "{own_out}");
+
+    let mut older = lines.clone();
+    older[0] = older[0].replace(&own, "\"engine_revision\":1,");
+    let files = Files::of(&older, STRICT);
+    let says = format!("recorded by engine revision 1 and replayed by revision {ENGINE_REVISION}");
+    let (output, out, err) = files.davy(&["replay", "rec.ndjson", "--exit-code"]);
+    assert_eq!(output.status.code(), Some(1), "{out}{err}");
+    assert!(err.contains(&says), "{err}");
+    let (_, out, err) = files.davy(&json);
+    assert!(err.contains(&says), "{err}");
+    // Every line says it, and is otherwise what it was.
+    let added =
+        format!(",\"engine_changed\":{{\"recorded\":1,\"replayed\":{ENGINE_REVISION}}}}}\n");
+    assert!(out.contains(&added), "{out}");
+    assert_eq!(out.replace(&added, "}\n"), own_out);
 }

@@ -6,11 +6,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::LeftOut;
 use crate::engine::recording::{self, PlayError};
 use crate::engine::{Effect, EventKind};
-use crate::judge::sentence;
 use crate::judge::verdict::VerdictBody;
+use crate::judge::{ENGINE_REVISION, sentence};
 use crate::plan::Plan;
 
 /// What a replay has to say besides the looks.
@@ -20,6 +22,40 @@ pub(super) struct Told {
     pub ending: Option<String>,
     left_out: LeftOut,
     has_other_selectors: bool,
+}
+
+/// Revisions of the engine that recorded and of this one, where they are not the same.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct EngineChanged {
+    recorded: u32,
+    replayed: u32,
+}
+
+// === impl EngineChanged ===
+
+impl EngineChanged {
+    /// Whether another engine made this recording.
+    pub fn since(text: &str) -> Result<Option<EngineChanged>, PlayError> {
+        let recorded = recording::engine_revision(text.lines())?;
+        let changed = EngineChanged {
+            recorded,
+            replayed: ENGINE_REVISION,
+        };
+        Ok(Some(changed).filter(|_| recorded != ENGINE_REVISION))
+    }
+
+    /// Warns on standard error that verdicts may not be those of the time.
+    pub fn warn(&self, path: &Path) {
+        eprintln!(
+            "davy: warning: {}: recorded by engine revision {} and replayed by revision {}: the \
+             engine changed, so verdicts may differ from those given then; a davy of revision {} \
+             gives the same bytes",
+            path.display(),
+            self.recorded,
+            self.replayed,
+            self.recorded
+        );
+    }
 }
 
 // === impl Told ===

@@ -215,11 +215,54 @@ fn every_refusal_has_its_code() {
         (
             r#""value":1,"analysis":"a","arm":"control""#,
             "unknown_arm",
-            "baseline and canary",
+            "baseline and canary; write baseline",
         ),
         (r#""value":1,"unit":"""#, "bad_identifier", "`unit`"),
         (r#""value":1,"labels":{"a":1}"#, "wrong_type", "string"),
         (r#""value":1,"#, "malformed_json", "column"),
+    ];
+    for (fields, code, says) in table {
+        let (found, message) = one(fields).expect_err(fields);
+        assert_eq!(found, code, "{fields}: {message}");
+        assert!(message.contains(says), "{fields}: {message}");
+    }
+}
+
+#[test]
+fn words_of_other_formats_are_told_how_the_same_is_written_here() {
+    let table = [
+        // "bad" is two letters from "id".
+        (
+            r#""bad":3,"total":500"#,
+            "unknown_key",
+            r#"a ratio go into `value`: "value":{"bad":3,"total":500}"#,
+        ),
+        (
+            r#""exposure":60,"value":4"#,
+            "unknown_key",
+            r#"a rate go into `value`: "value":{"events":4,"exposure":60}"#,
+        ),
+        (r#""value":1,"count":4"#, "unknown_key", "has a `weight`"),
+        (r#""value":1,"timestamp":4"#, "unknown_key", "is `ts`"),
+        (r#""value":1,"Time":4"#, "unknown_key", "is `ts`"),
+        (r#""value":1,"metric_name":"m""#, "unknown_key", "`metric`"),
+        (r#""value":1,"tags":{}"#, "unknown_key", "`labels`"),
+        (r#""value":1,"role":"canary""#, "unknown_key", "`arm`"),
+        (
+            r#""value":1,"analysis_id":"a""#,
+            "unknown_key",
+            "`analysis`",
+        ),
+        (
+            r#""value":1,"analysis":"a","arm":"experiment""#,
+            "unknown_arm",
+            "baseline and canary; write canary",
+        ),
+        (
+            r#""value":1,"analysis":"a","arm":"Canary""#,
+            "unknown_arm",
+            "write canary",
+        ),
     ];
     for (fields, code, says) in table {
         let (found, message) = one(fields).expect_err(fields);

@@ -1,7 +1,9 @@
 //! The bounds of the engine, at the limit and one past it.
 
+use davy::engine::recording;
 use davy::engine::{Effect, Input, Limits, RefusalCode, Start};
 use davy::model::{Arm, Change, Sample};
+use davy::window::OPEN_TICKS_MAX;
 
 use super::{LATENCY, latency_plan};
 use crate::machine::{Machine, plan, sample, start, values};
@@ -266,4 +268,50 @@ fn a_tick_with_more_units_than_it_keeps_thins_both_arms_and_says_so() {
     for kept in [finding.samples.baseline, finding.samples.canary] {
         assert!((1..=100).contains(&kept), "{kept}");
     }
+}
+
+#[test]
+fn ticks_open_at_once_are_bounded() {
+    let seconds = LATENCY.replace("tick: 10s", "tick: 1s");
+    let mut machine = Machine::limited(Limits {
+        future_skew: 3_600_000,
+        ..limits()
+    });
+    machine
+        .start(start("x", &plan(&seconds)))
+        .expect("it starts");
+    let send = |machine: &mut Machine, secs: f64| {
+        let one = sample("x", "duration", Arm::Canary, secs, values(vec![1.0]));
+        let answer = machine.send(vec![one]);
+        assert_eq!(answer.accepted + answer.refused.len() as u64, 1);
+        answer.refused.first().map(|refusal| refusal.code)
+    };
+    let most = OPEN_TICKS_MAX as f64;
+    assert_eq!(send(&mut machine, most - 0.001), None);
+    assert_eq!(send(&mut machine, most), Some("too_far_ahead"));
+    // After a pause, before the ticks of the pause are closed: the wait for an idle stream is a
+    // second, so those up to the eighth are as good as closed.
+    machine.silently(10.0);
+    assert_eq!(send(&mut machine, most + 9.0), Some("too_far_ahead"));
+    assert_eq!(send(&mut machine, most + 8.999), None);
+    machine.clock(600.0 + 2.0);
+    assert!(machine.body("x").is_final);
+    // What was accepted once is accepted again, also in shorter ticks, and says the same.
+    let lines = machine.recording("x");
+    let played = |tick: Option<&str>| {
+        let plan = tick.map(|tick| plan(&LATENCY.replace("tick: 10s", tick)));
+        let mut last = None;
+        let lines = lines.iter().map(String::as_str);
+        let end = recording::play(lines, plan, |effects| {
+            for effect in effects {
+                if let Effect::Event(event) = effect {
+                    last = Some(event.body.clone());
+                }
+            }
+        });
+        assert!(end.expect("it can be played").is_final);
+        last.expect("something is told")
+    };
+    assert_eq!(*played(None), machine.body("x"));
+    assert_eq!(played(Some("tick: 600ms")).checks[0].samples.canary, 2);
 }

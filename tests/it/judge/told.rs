@@ -1,9 +1,10 @@
 //! What findings tell from look to look: one scale, and what is still missing.
 
+use davy::judge::assumptions;
 use davy::judge::verdict::Scale;
 use davy::model::Outcome;
 
-use super::{judged, of_point, of_ratio, of_values, one_check};
+use super::{judged, of_point, of_ratio, of_values, one_check, stream};
 use crate::machine::durations;
 
 #[test]
@@ -91,4 +92,51 @@ fn where_nothing_can_be_told_the_message_says_so() {
         "{}",
         finding.message
     );
+}
+
+#[test]
+fn rounding_is_assumed_of_nobody_who_does_not_round() {
+    const SPREAD: &str = "m: rounded values are spread evenly over their step";
+    for (metric, step, is_assumed) in [
+        ("kind: latency", 1.0, true),
+        ("kind: latency", 1e-9, false),
+        ("kind: latency, resolution: exact", 1.0, false),
+        ("kind: latency, resolution: 2", 1.0, true),
+    ] {
+        let plan = one_check(metric, "compare: m, tolerance: 5%");
+        let mut stream = stream("assumed", 0);
+        let ticks = (0..3).map(|_| {
+            [100.0, 100.0].map(|median| {
+                let values = durations(&mut stream, 200, median).into_iter();
+                of_values(values.map(|value| (value / step).round() * step).collect())
+            })
+        });
+        let looks = judged(&plan, ticks);
+        let findings = &looks.last().expect("a look").findings;
+        let assumes = assumptions::of(&plan, findings);
+        let says = assumes.iter().any(|text| text == SPREAD);
+        assert_eq!(says, is_assumed, "{metric}, {step}: {assumes:?}");
+    }
+    // Before anything came, only what was declared is known.
+    let plan = one_check("kind: latency", "compare: m, tolerance: 5%");
+    assert_eq!(assumptions::of(&plan, &[]).len(), 1);
+}
+
+#[test]
+fn units_and_calibration_are_assumed_together() {
+    let both = one_check(
+        "kind: ratio, cluster: {by: trace, lifetime: tick}",
+        "compare: m, tolerance: 5%, dispersion: {factor: 2}",
+    );
+    let units = "m: units (trace) are independent within a tick";
+    let calibrated = "samples vary no more over time than calibrated";
+    assert_eq!(
+        assumptions::of(&both, &[]),
+        [format!("{units}, and {calibrated}")]
+    );
+    let alone = |metric, check| assumptions::of(&one_check(metric, check), &[]);
+    let cluster = "kind: ratio, cluster: {by: trace, lifetime: tick}";
+    assert_eq!(alone(cluster, "compare: m, tolerance: 5%"), [units]);
+    let factor = "compare: m, tolerance: 5%, dispersion: {factor: 2}";
+    assert_eq!(alone("kind: ratio", factor), [format!("m: {calibrated}")]);
 }

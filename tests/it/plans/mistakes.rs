@@ -87,6 +87,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "6:11 lateness: `lateness` is longer than the horizon | at most 1h",
     ),
     (
+        "tick: 15s\nlateness: 30s",
+        "tick: 5s\nlateness: 21m6s",
+        "6:11 lateness: a lateness of 21m6s at a tick of 5s holds 257 ticks open at once (the lateness in ticks, and those being filled, waited for and ahead); at most 256 are possible | write tick: 10s, or a lateness of 21m5s at most",
+    ),
+    (
         "stop_on_pass: false",
         "stop_on_pass: no",
         "8:15 stop_on_pass: expected true or false, found a text | write false",
