@@ -9,7 +9,7 @@ use crate::judge::rank;
 use crate::judge::side::Adjust;
 use crate::plan::{LimitSide, MetricKind, Quantile};
 use crate::stats::mixture;
-use crate::stats::rank::Sorted;
+use crate::stats::rank::{AtRest, Sorted};
 use crate::window::{Cell, coarse, truncated};
 
 /// Distinct values kept of the whole run.
@@ -31,8 +31,8 @@ pub(super) struct Measure {
     ticks: Vec<Seen>,
     run: Seen,
     first_exposure: f64,
-    values: Sorted,
-    tick_values: Vec<Sorted>,
+    values: AtRest,
+    tick_values: Vec<AtRest>,
     tick_distinct_max: usize,
 }
 
@@ -78,7 +78,7 @@ impl Measure {
             ticks: Vec::new(),
             run: Seen::default(),
             first_exposure: 0.0,
-            values: Sorted::default(),
+            values: AtRest::default(),
             tick_values: Vec::new(),
             tick_distinct_max: (TICKS_DISTINCT_MAX / looks_planned.max(1)).max(TICK_DISTINCT_MIN),
         }
@@ -92,12 +92,13 @@ impl Measure {
         self.ticks.push(seen);
         self.run.add(&seen);
         let Some(values) = values else { return };
-        self.values = self.values.merge(&values);
-        if self.values.values().len() > RUN_DISTINCT_MAX {
-            self.values = self.values.mapped(coarse);
+        let mut run = self.values.sorted().merge(&values);
+        if run.values().len() > RUN_DISTINCT_MAX {
+            run = run.mapped(coarse);
         }
+        self.values = run.at_rest();
         self.tick_values
-            .push(thinned(values, self.tick_distinct_max));
+            .push(thinned(values, self.tick_distinct_max).at_rest());
     }
 
     /// The run so far.
@@ -131,14 +132,15 @@ impl Measure {
         let finite = |end: f64| Some(end).filter(|end| end.is_finite());
         match self.kind {
             Measured::Quantile(level) => {
-                let all = self.values.total();
+                let values = self.values.sorted();
+                let all = values.total();
                 let limit = -libm::log(delta);
                 let is_out = |below: u64| {
                     mixture::beta_binomial_log_e(below as f64, all as f64, level) >= limit
                 };
                 let centre = level * all as f64;
                 quantile_ends(
-                    &self.values,
+                    &values,
                     |below| below as f64 <= centre && is_out(below),
                     |upto| upto as f64 >= centre && is_out(upto),
                 )
@@ -221,12 +223,12 @@ impl Measure {
 
     fn values_of(&self, window: usize) -> Sorted {
         if window >= self.tick_values.len() {
-            return self.values.clone();
+            return self.values.sorted();
         }
         let recent = &self.tick_values[self.tick_values.len() - window..];
         recent
             .iter()
-            .fold(Sorted::default(), |sum, tick| sum.merge(tick))
+            .fold(Sorted::default(), |sum, tick| sum.merge(&tick.sorted()))
     }
 
     /// A share of breaching observations as the share the plan names: of a ratio with a lower
