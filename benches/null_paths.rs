@@ -27,7 +27,7 @@ fn look(c: &mut Criterion) {
         noise.normals(looks - 1);
         for (name, law) in [
             ("Gaussian", Law::gaussian(50.0)),
-            ("binomial", Law::Lattice(Lattice::binomial(4, 0.4))),
+            ("binomial", Law::lattice(Lattice::binomial(4, 0.4))),
         ] {
             c.bench_function(&format!("{name} look {looks} of {looks}"), |b| {
                 b.iter_batched_ref(

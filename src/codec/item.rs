@@ -8,6 +8,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::bounded::{BoundedLabels, LabelsWithin, Numbers, NumbersUpTo};
+use super::foreign;
 use super::number::{Counts, EventTime, Number, Problem, Value, whole};
 use super::{Limits, METRIC_BYTES_MAX, UNIT_BYTES_MAX};
 use crate::model::{Address, Arm, Reading, Sample, Timestamp};
@@ -16,63 +17,6 @@ use crate::model::{Address, Arm, Reading, Sample, Timestamp};
 const KEYS: [&str; 11] = [
     "ts", "metric", "labels", "value", "values", "weight", "weights", "unit", "id", "analysis",
     "arm",
-];
-
-/// Keys that other formats have, and how the same is written here.
-const WRITTEN_HERE: [(&[&str], &str); 8] = [
-    (
-        &["bad", "total", "good", "errors", "failed", "failures"],
-        "the counts of a ratio go into `value`: \"value\":{\"bad\":3,\"total\":500}",
-    ),
-    (
-        &["events", "exposure"],
-        "the counts of a rate go into `value`: \"value\":{\"events\":4,\"exposure\":60}",
-    ),
-    (
-        &["count"],
-        "a value that was seen several times has a `weight`; counts go into `value`: \
-         \"value\":{\"bad\":3,\"total\":500} of a ratio, \"value\":{\"events\":4,\"exposure\":60} of a rate",
-    ),
-    (
-        &[
-            "timestamp",
-            "@timestamp",
-            "time",
-            "datetime",
-            "date",
-            "t",
-            "timestamp_ms",
-        ],
-        "the time of a sample is `ts`, in unix milliseconds or as RFC 3339 text",
-    ),
-    (
-        &["metric_name", "name", "__name__", "measurement"],
-        "the name of the metric is `metric`",
-    ),
-    (
-        &["tags", "attributes", "dimensions"],
-        "labels go into `labels`: \"labels\":{\"version\":\"v2\"}",
-    ),
-    (
-        &["role", "variant", "group", "side"],
-        "the arm is `arm`, baseline or canary, and goes with `analysis`",
-    ),
-    (
-        &["analysis_id"],
-        "the id of the analysis is `analysis`, and goes with `arm`",
-    ),
-];
-/// Words that others have for the two arms.
-const ARM_WORDS: [(&str, Arm); 9] = [
-    ("control", Arm::Baseline),
-    ("stable", Arm::Baseline),
-    ("primary", Arm::Baseline),
-    ("old", Arm::Baseline),
-    ("experiment", Arm::Canary),
-    ("treatment", Arm::Canary),
-    ("candidate", Arm::Canary),
-    ("variant", Arm::Canary),
-    ("new", Arm::Canary),
 ];
 
 /// Bytes of an unknown key that are compared with the known ones.
@@ -217,12 +161,8 @@ fn unknown_key(key: &str) -> Problem {
     let distance = |known: &str| strsim::damerau_levenshtein(known, key);
     // The distance takes a table of both lengths; what is so long is no slip of the hand.
     let known = KEYS.iter().filter(|_| key.len() <= KEY_BYTES_COMPARED_MAX);
-    let written = WRITTEN_HERE.iter().find(|(others, _)| {
-        let mut others = others.iter();
-        others.any(|other| other.eq_ignore_ascii_case(key))
-    });
-    let advice = match (written, known.min_by_key(|known| distance(known))) {
-        (Some((_, advice)), _) => (*advice).to_owned(),
+    let advice = match (foreign::key(key), known.min_by_key(|known| distance(known))) {
+        (Some(advice), _) => advice.to_owned(),
         (None, Some(known)) if distance(known) <= 2 => {
             format!("did you mean `{known}`?")
         }
@@ -233,10 +173,8 @@ fn unknown_key(key: &str) -> Problem {
 }
 
 fn unknown_arm(given: &str) -> Problem {
-    let own = Arm::BOTH.map(|arm| (arm.as_str(), arm));
-    let mut words = own.iter().chain(&ARM_WORDS);
-    let meant = words.find(|(word, _)| word.eq_ignore_ascii_case(given.trim()));
-    let advice = meant.map_or_else(String::new, |(_, arm)| format!("; write {}", arm.as_str()));
+    let meant = foreign::arm(given);
+    let advice = meant.map_or_else(String::new, |arm| format!("; write {}", arm.as_str()));
     let given = super::number::quoted(given);
     let message = format!("unknown arm {given}; the arms are baseline and canary{advice}");
     Problem::new("unknown_arm", message)

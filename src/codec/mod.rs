@@ -10,6 +10,7 @@ pub mod series;
 
 mod bounded;
 mod collect;
+mod foreign;
 mod item;
 mod number;
 mod split;

@@ -4,7 +4,6 @@
 //! [`super::verdicts`], its events in [`super::events`].
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Json;
@@ -25,14 +24,12 @@ use super::samples::unexpected;
 use super::start;
 use crate::engine::{AnalysisView, Input};
 use crate::model::Outcome;
-use crate::store::Filter;
+use crate::store::{Filter, Pieces, StoreError};
 
 /// Analyses on a page unless the caller says otherwise.
 pub const PAGE_DEFAULT: usize = 50;
 /// Recordings read at the same time.
 pub const RECORDING_READS_MAX: usize = 8;
-/// Bytes of a recording that are copied at once, and one line more.
-const RECORDING_CHUNK_BYTES: usize = 64 * 1024;
 /// Bytes of a step's name, an actor or a reason.
 pub const WORDS_BYTES_MAX: usize = 256;
 
@@ -250,15 +247,14 @@ pub async fn recording(
     };
     let found = shared.store.recording(&id).await?;
     let recording = found.ok_or_else(|| Problem::analysis_not_found(&id))?;
-    let bytes: usize = recording.lines.iter().map(|line| line.len() + 1).sum();
     let headers = [
         (
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/x-ndjson"),
         ),
-        (header::CONTENT_LENGTH, HeaderValue::from(bytes)),
+        (header::CONTENT_LENGTH, HeaderValue::from(recording.bytes)),
     ];
-    let body = Body::from_stream(chunks(recording.lines, room));
+    let body = Body::from_stream(sent(recording.text, room));
     let mut response = (headers, body).into_response();
     if let Some(bytes_max) = recording.truncated_at_bytes {
         // A header, not a line: a replay must not take the mark for an input.
@@ -269,23 +265,19 @@ pub async fn recording(
     Ok(response)
 }
 
-/// The lines as they are sent, a chunk at a time: a recording may have a gigabyte. What was sent
-/// is let go, and the room with the last of it.
-fn chunks(
-    lines: Vec<Arc<str>>,
+/// The text as it is sent, a piece at a time: a recording may have a gigabyte. The room is kept
+/// until the last of it. A text that cannot be read on ends short of the length it was announced
+/// with, which no reader takes for the whole.
+fn sent(
+    text: Pieces,
     room: OwnedSemaphorePermit,
-) -> impl Stream<Item = Result<String, Infallible>> {
-    let rest = (lines.into_iter(), room);
-    futures_util::stream::unfold(rest, |(mut lines, room)| async move {
-        let mut chunk = String::new();
-        for line in lines.by_ref() {
-            chunk.push_str(&line);
-            chunk.push('\n');
-            if chunk.len() >= RECORDING_CHUNK_BYTES {
-                break;
-            }
+) -> impl Stream<Item = Result<String, StoreError>> {
+    futures_util::stream::unfold((text, room), |(mut text, room)| async move {
+        let piece = text.next()?;
+        if let Err(error) = &piece {
+            tracing::error!(%error, "a recording ends short");
         }
-        (!chunk.is_empty()).then_some((Ok(chunk), (lines, room)))
+        Some((piece, (text, room)))
     })
 }
 
@@ -319,25 +311,33 @@ fn within(name: &str, text: Option<&str>) -> Result<(), Problem> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use futures_util::StreamExt;
     use tokio::sync::Semaphore;
 
     use super::*;
 
     #[tokio::test]
-    async fn a_recording_is_copied_a_chunk_at_a_time_and_keeps_its_room_until_the_last() {
+    async fn a_recording_is_unpacked_a_piece_at_a_time_and_keeps_its_room_until_the_last() {
         let rooms = Arc::new(Semaphore::new(1));
         let room = rooms.clone().try_acquire_owned().expect("it is free");
-        let line: Arc<str> = "x".repeat(RECORDING_CHUNK_BYTES / 2).into();
-        let lines = vec![line.clone(); 5];
-        let mut stream = std::pin::pin!(chunks(lines, room));
-        let mut sent = Vec::new();
-        while let Some(Ok(chunk)) = stream.next().await {
+        let unpacked = Arc::new(AtomicUsize::new(0));
+        let counted = unpacked.clone();
+        let text = (1..=3).map(move |number| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Ok(format!("{number}\n"))
+        });
+        let mut stream = std::pin::pin!(sent(Box::new(text), room));
+        let mut whole = String::new();
+        for number in 1..=3 {
+            let piece = stream.next().await.expect("three").expect("whole");
+            whole.push_str(&piece);
+            assert_eq!(unpacked.load(Ordering::SeqCst), number);
             assert_eq!(rooms.available_permits(), 0);
-            sent.push(chunk);
         }
+        assert!(stream.next().await.is_none());
         assert_eq!(rooms.available_permits(), 1);
-        assert_eq!(sent.len(), 3, "two lines a chunk");
-        assert_eq!(sent.concat(), format!("{line}\n").repeat(5));
+        assert_eq!(whole, "1\n2\n3\n");
     }
 }

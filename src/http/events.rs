@@ -21,8 +21,9 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::Shared;
 use super::problem::{LIMIT_RETRY_SECS, Problem};
 use super::query::{Named, Parameters};
-use crate::engine::{Event, Input};
+use crate::engine::Input;
 use crate::judge::verdict::Status;
+use crate::store::KeptEvent;
 
 /// A comment is sent after this long without an event, so that proxies keep the stream open.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -185,20 +186,19 @@ impl OpenStream {
             self.queue
                 .push_back(Message::default().event(GAP).data(text));
         }
-        for event in &found.events {
+        for event in found.events {
             self.after = event.sequence;
-            self.ending |= event.is_last();
+            self.ending |= event.is_last;
             self.queue.push_back(message(event));
         }
     }
 }
 
-fn message(event: &Event) -> Message {
-    let body = serde_json::to_string(&*event.body).expect("a verdict body is plain data");
+fn message(event: KeptEvent) -> Message {
     Message::default()
         .id(event.sequence.to_string())
         .event(event.kind.as_str())
-        .data(body)
+        .data(event.body)
 }
 
 #[cfg(test)]

@@ -154,9 +154,12 @@ impl AbsolutePart {
             Some(law) => self.above.push_count(bad, law),
             None => self.above.push_empty(),
         }
-        match self.law(tick, self.absolute) {
-            Some(law) => self.alone.push_count(bad, law),
-            None => self.alone.push_empty(),
+        // Once the difference is tested nobody looks at the canary alone any more.
+        if !self.switched {
+            match self.law(tick, self.absolute) {
+                Some(law) => self.alone.push_count(bad, law),
+                None => self.alone.push_empty(),
+            }
         }
         let sizes = [0, 1].map(|arm| size(tick, arm, self.kind));
         if sizes[0] > 0.0 && sizes[1] > 0.0 {

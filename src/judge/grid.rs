@@ -22,13 +22,26 @@ const DIFFERENCE_STEPS: [f64; 16] = [
     0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 16.0, 32.0, 64.0, 128.0,
 ];
 
+/// Ticks that a grid makes room for at once. It is what a check remembers most of, so room that
+/// doubled would be felt in a fleet.
+const ROOM_TICKS: usize = 8;
+
 /// Scores against a ladder of boundaries, tick by tick.
 #[derive(Debug, Clone)]
 pub struct Grid {
     scale: Scale,
     nodes: Vec<f64>,
-    prefix_s: Vec<Vec<f64>>,
-    prefix_v: Vec<Vec<f64>>,
+    /// Prefix sums of the scores: a row a tick, a column a boundary.
+    prefix_s: Rows,
+    /// Prefix sums of their variances: one column where all boundaries share them.
+    prefix_v: Rows,
+}
+
+/// Rows of equal length, one after the other; the first is of zeros.
+#[derive(Debug, Clone)]
+struct Rows {
+    columns: usize,
+    cells: Vec<f64>,
 }
 
 /// Which bound stands at which end of the interval.
@@ -67,13 +80,19 @@ impl Grid {
         nodes.extend_from_slice(boundaries);
         nodes.sort_by(f64::total_cmp);
         nodes.dedup();
-        let empty = vec![vec![0.0]; nodes.len()];
         Grid {
             scale,
+            prefix_s: Rows::new(nodes.len()),
+            prefix_v: Rows::new(nodes.len()),
             nodes,
-            prefix_s: empty.clone(),
-            prefix_v: empty,
         }
+    }
+
+    /// For scores whose variance is the same at every boundary, which is then kept once: to be
+    /// filled by [`Grid::push_alike`].
+    pub fn of_one_variance(mut self) -> Grid {
+        self.prefix_v = Rows::new(1);
+        self
     }
 
     /// Scale of the boundaries.
@@ -89,23 +108,36 @@ impl Grid {
     /// Adds a tick: `score(boundary)` gives the score of "the canary is above this boundary" and
     /// its variance.
     pub fn push(&mut self, mut score: impl FnMut(f64) -> (f64, f64)) {
-        for (i, &node) in self.nodes.iter().enumerate() {
+        assert_eq!(self.prefix_v.columns, self.nodes.len(), "a variance each");
+        self.prefix_s.make_room();
+        self.prefix_v.make_room();
+        for &node in &self.nodes {
             let (s, v) = score(node);
-            let last = self.prefix_s[i].len() - 1;
-            let (s, v) = (self.prefix_s[i][last] + s, self.prefix_v[i][last] + v);
-            self.prefix_s[i].push(s);
-            self.prefix_v[i].push(v);
+            self.prefix_s.add(s);
+            self.prefix_v.add(v);
         }
+    }
+
+    /// As [`Grid::push`], where the variance is the same at every boundary.
+    pub fn push_alike(&mut self, variance: f64, mut score: impl FnMut(f64) -> f64) {
+        assert_eq!(self.prefix_v.columns, 1, "one variance for all");
+        self.prefix_s.make_room();
+        self.prefix_v.make_room();
+        for &node in &self.nodes {
+            self.prefix_s.add(score(node));
+        }
+        self.prefix_v.add(variance);
     }
 
     /// Adds a tick without information.
     pub fn push_empty(&mut self) {
-        self.push(|_| (0.0, 0.0));
+        self.prefix_s.repeat_last();
+        self.prefix_v.repeat_last();
     }
 
     /// Ticks pushed so far.
     pub fn ticks(&self) -> usize {
-        self.prefix_s[0].len() - 1
+        self.prefix_s.count() - 1
     }
 
     /// Boundary at which the score of the last `window` ticks is zero: the point estimate.
@@ -194,10 +226,9 @@ impl Grid {
     fn z(&self, node: usize, window: usize, adjust: Adjust) -> Option<f64> {
         let end = self.ticks();
         let start = end - window.min(end);
-        let variance = self.prefix_v[node][end] - self.prefix_v[node][start];
-        (variance > 0.0).then(|| {
-            adjust.apply((self.prefix_s[node][end] - self.prefix_s[node][start]) / variance.sqrt())
-        })
+        let variance = self.prefix_v.since(start, end, node);
+        let score = || self.prefix_s.since(start, end, node) / variance.sqrt();
+        (variance > 0.0).then(|| adjust.apply(score()))
     }
 
     /// Boundary at which `z`, which falls along the ladder, meets `level`; interpolated between
@@ -232,5 +263,44 @@ impl Grid {
             return Some(left + share * (node - left));
         }
         None
+    }
+}
+
+// === impl Rows ===
+
+impl Rows {
+    fn new(columns: usize) -> Rows {
+        Rows {
+            columns,
+            cells: vec![0.0; columns],
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.cells.len() / self.columns
+    }
+
+    fn make_room(&mut self) {
+        if self.cells.capacity() - self.cells.len() < self.columns {
+            self.cells.reserve_exact(ROOM_TICKS * self.columns);
+        }
+    }
+
+    /// Appends the sum of `value` and of what stands above the next cell.
+    fn add(&mut self, value: f64) {
+        let above = self.cells[self.cells.len() - self.columns];
+        self.cells.push(above + value);
+    }
+
+    fn repeat_last(&mut self) {
+        self.make_room();
+        let last = self.cells.len() - self.columns;
+        self.cells.extend_from_within(last..);
+    }
+
+    /// What was added after row `start` up to row `end`; the only column stands for all.
+    fn since(&self, start: usize, end: usize, column: usize) -> f64 {
+        let column = column.min(self.columns - 1);
+        self.cells[end * self.columns + column] - self.cells[start * self.columns + column]
     }
 }

@@ -92,12 +92,13 @@ impl Measure {
         self.ticks.push(seen);
         self.run.add(&seen);
         let Some(values) = values else { return };
-        self.values = self.values.merge(&values);
-        if self.values.values().len() > RUN_DISTINCT_MAX {
-            self.values = self.values.mapped(coarse);
+        let mut run = self.values.merge(&values);
+        if run.values().len() > RUN_DISTINCT_MAX {
+            run = run.mapped(coarse);
         }
+        self.values = run.shrunk();
         self.tick_values
-            .push(thinned(values, self.tick_distinct_max));
+            .push(thinned(values, self.tick_distinct_max).shrunk());
     }
 
     /// The run so far.
@@ -131,14 +132,15 @@ impl Measure {
         let finite = |end: f64| Some(end).filter(|end| end.is_finite());
         match self.kind {
             Measured::Quantile(level) => {
-                let all = self.values.total();
+                let values = &self.values;
+                let all = values.total();
                 let limit = -libm::log(delta);
                 let is_out = |below: u64| {
                     mixture::beta_binomial_log_e(below as f64, all as f64, level) >= limit
                 };
                 let centre = level * all as f64;
                 quantile_ends(
-                    &self.values,
+                    &values,
                     |below| below as f64 <= centre && is_out(below),
                     |upto| upto as f64 >= centre && is_out(upto),
                 )

@@ -86,7 +86,7 @@ impl RankCheck {
             worse,
             tolerance,
             sides,
-            grid: grid_of(directions, &tolerance),
+            grid: grid_of(directions, &tolerance).of_one_variance(),
             recorded: Recorded::new(setting.metric),
             clustered: setting.metric.cluster.is_some(),
             negative: false,
@@ -388,10 +388,10 @@ fn push_grid(grid: &mut Grid, pair: &Pair<'_>, [n, m]: [f64; 2]) {
     }
     let variance = 12.0 * m * n / (m + n + 1.0);
     let is_ratio = grid.scale() == Scale::Ratio;
-    grid.push(|node| {
+    grid.push_alike(variance, |node| {
         let g = |y: f64| if is_ratio { y * node } else { y + node };
         let u = pair.u(g);
-        (12.0 * (u - m * n / 2.0) / (m + n + 1.0), variance)
+        12.0 * (u - m * n / 2.0) / (m + n + 1.0)
     });
 }
 

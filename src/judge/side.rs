@@ -179,7 +179,7 @@ impl Side {
         }
         self.unit.get_or_insert(law.unit());
         let score = x as f64 * law.unit() - law.mean();
-        self.push(score, x, Law::Lattice(law));
+        self.push(score, x, Law::lattice(law));
     }
 
     fn push(&mut self, score: f64, x: i64, law: Law) {

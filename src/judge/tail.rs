@@ -116,18 +116,19 @@ impl TailCheck {
         let rounding = self.recorded.close(cells, [&baseline, &canary]);
         let pair = Pair::new(&baseline, &canary, rounding);
         let single_look = setting.looks_planned() == 1;
+        let references = &self.reference;
         for side in &mut self.sides {
             let reference = if single_look {
                 side.oriented(&baseline, Some(&self.tolerance))
                     .merge(&side.oriented(&canary, None))
             } else {
-                side.oriented(&self.reference[0], Some(&self.tolerance))
+                side.oriented(&references[0], Some(&self.tolerance))
             };
             let warm = single_look
                 || reference.total() as f64 * (1.0 - side.level) >= WARM_UP_BEYOND - 1e-9;
             let empty = canary.is_empty() || baseline.is_empty();
             if let Some([of_baseline, of_canary]) = pair.cells().filter(|_| warm && !empty) {
-                let past = Cells::new(&self.reference[0], &uncut(rounding[0]));
+                let past = Cells::new(&references[0], &uncut(rounding[0]));
                 let arms = [
                     side.oriented_cells(of_baseline, Some(&self.tolerance)),
                     side.oriented_cells(of_canary, None),
@@ -161,13 +162,13 @@ impl TailCheck {
                 None => side.side.push_empty(),
             }
         }
-        let quantile = self.sides[0].quantile(&self.reference[0], rounding[0]);
+        let quantile = self.sides[0].quantile(&references[0], rounding[0]);
         if setting.detail == Detail::Full {
             push_grid(&mut self.grid, &baseline, &canary, pair.cells(), quantile);
         }
-        for (past, new) in self.reference.iter_mut().zip([&baseline, &canary]) {
-            *past = bounded(past.merge(new));
-        }
+        let [of_baseline, of_canary] = references;
+        self.reference = [of_baseline.merge(&baseline), of_canary.merge(&canary)]
+            .map(|merged| bounded(merged).shrunk());
     }
 
     /// Looks at the run so far.
@@ -233,8 +234,9 @@ impl TailCheck {
         } else {
             ticks
         };
-        let [baseline, canary] = [0, 1]
-            .map(|arm| self.sides[0].quantile(&self.reference[arm], self.recorded.rounding(arm)));
+        let references = &self.reference;
+        let [baseline, canary] =
+            [0, 1].map(|arm| self.sides[0].quantile(&references[arm], self.recorded.rounding(arm)));
         evidence.estimate = match (baseline, canary, self.grid.scale()) {
             (Some(baseline), Some(canary), Scale::Ratio) if baseline > 0.0 => {
                 Some(canary / baseline).filter(|ratio| ratio.is_finite())
@@ -255,7 +257,7 @@ impl TailCheck {
         evidence.needs_ticks = forecast::of_sides(looks, ticks, setting).or_else(|| {
             let level = self.sides.iter().fold(0.0, |most, one| one.level.max(most));
             let wanted = WARM_UP_BEYOND / (1.0 - level);
-            forecast::warm_up(self.reference[0].total() as f64, wanted, ticks)
+            forecast::warm_up(references[0].total() as f64, wanted, ticks)
         });
     }
 }

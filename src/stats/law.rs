@@ -3,8 +3,6 @@
 //! Owns the discrete laws that conditional tests rest on, as probabilities over a range of whole
 //! numbers, and the Gaussian law of rank scores. A lattice score is `unit` times a whole number.
 
-use std::sync::OnceLock;
-
 /// Share of the largest probability below which both ends of a law are cut off.
 const NEGLIGIBLE: f64 = 1e-19;
 /// Buckets of the guide table for sampling.
@@ -20,8 +18,9 @@ pub enum Law {
         /// Variance of the score.
         variance: f64,
     },
-    /// Discrete; the score is centred by the law's mean.
-    Lattice(Lattice),
+    /// Discrete; the score is centred by the law's mean. A side keeps one law a tick, and most are
+    /// Gaussian: those must not take the room of a lattice.
+    Lattice(Box<Lattice>),
 }
 
 /// A discrete law on `unit` times the whole numbers from `lo`.
@@ -29,14 +28,15 @@ pub enum Law {
 pub struct Lattice {
     lo: i64,
     unit: f64,
-    pmf: Vec<f64>,
+    pmf: Box<[f64]>,
     mean: f64,
     variance: f64,
-    sampler: OnceLock<Box<Sampler>>,
 }
 
-#[derive(Debug, Clone)]
-struct Sampler {
+/// A law prepared for many draws. It takes more room than the law, so it is not kept with it.
+#[derive(Debug)]
+pub struct Sampler {
+    lo: i64,
     /// Upper end of each value's share of the 32-bit range; the last is open.
     ends: Vec<u32>,
     /// First candidate for each value of the top byte.
@@ -53,6 +53,11 @@ impl Law {
         } else {
             Law::Empty
         }
+    }
+
+    /// A discrete law.
+    pub fn lattice(lattice: Lattice) -> Law {
+        Law::Lattice(Box::new(lattice))
     }
 
     /// Variance of the score.
@@ -222,10 +227,9 @@ impl Lattice {
         Lattice {
             lo,
             unit,
-            pmf,
+            pmf: pmf.into_boxed_slice(),
             mean: mean * unit,
             variance: variance * unit * unit,
-            sampler: OnceLock::new(),
         }
     }
 
@@ -273,30 +277,13 @@ impl Lattice {
 
     /// The number that 32 random bits stand for, by inverting the distribution function.
     pub fn sample(&self, bits: u32) -> i64 {
-        let sampler = self
-            .sampler
-            .get_or_init(|| Box::new(Sampler::build(&self.pmf)));
-        let mut index = sampler.guide[(bits >> 24) as usize] as usize;
-        while index + 1 < sampler.ends.len() && bits >= sampler.ends[index] {
-            index += 1;
-        }
-        self.lo + index as i64
+        let below = ends(&self.pmf).take(self.pmf.len().saturating_sub(1));
+        self.lo + below.take_while(|end| bits >= *end).count() as i64
     }
-}
 
-// === impl Sampler ===
-
-impl Sampler {
-    fn build(pmf: &[f64]) -> Sampler {
-        let scale = 4_294_967_296.0;
-        let mut below = 0.0;
-        let ends: Vec<u32> = pmf
-            .iter()
-            .map(|p| {
-                below += p;
-                (below * scale).min(scale - 1.0) as u32
-            })
-            .collect();
+    /// The law prepared for many draws: gives the numbers of [`Lattice::sample`].
+    pub fn sampler(&self) -> Sampler {
+        let ends: Vec<u32> = ends(&self.pmf).collect();
         let mut guide = [0_u32; GUIDE];
         let mut index = 0;
         for (top, slot) in guide.iter_mut().enumerate() {
@@ -306,7 +293,11 @@ impl Sampler {
             }
             *slot = index as u32;
         }
-        Sampler { ends, guide }
+        Sampler {
+            lo: self.lo,
+            ends,
+            guide,
+        }
     }
 }
 
@@ -322,6 +313,28 @@ fn without_negligible(lo: i64, mut pmf: Vec<f64>) -> (i64, Vec<f64>) {
     pmf.truncate(end);
     pmf.drain(..first);
     (lo + first as i64, pmf)
+}
+
+// === impl Sampler ===
+
+impl Sampler {
+    /// The number that 32 random bits stand for.
+    pub fn sample(&self, bits: u32) -> i64 {
+        let mut index = self.guide[(bits >> 24) as usize] as usize;
+        while index + 1 < self.ends.len() && bits >= self.ends[index] {
+            index += 1;
+        }
+        self.lo + index as i64
+    }
+}
+
+/// Upper end of each number's share of the 32-bit range.
+fn ends(pmf: &[f64]) -> impl Iterator<Item = u32> {
+    let scale = 4_294_967_296.0;
+    pmf.iter().scan(0.0, move |below, p| {
+        *below += p;
+        Some((*below * scale).min(scale - 1.0) as u32)
+    })
 }
 
 #[cfg(test)]
@@ -392,9 +405,12 @@ mod tests {
     fn sampling_inverts_the_distribution_function() {
         let law = Lattice::binomial(6, 0.35);
         let steps = 1 << 20;
+        let sampler = law.sampler();
         let mut counts = vec![0.0; law.pmf().len()];
         for i in 0_u32..steps {
-            counts[(law.sample(i << 12) - law.lo()) as usize] += 1.0;
+            let number = sampler.sample(i << 12);
+            assert_eq!(number, law.sample(i << 12));
+            counts[(number - law.lo()) as usize] += 1.0;
         }
         for (count, p) in counts.iter().zip(law.pmf()) {
             assert!((count / f64::from(steps) - p).abs() < 4e-6);

@@ -145,9 +145,10 @@ impl NullPaths {
             }
             Law::Lattice(lattice) => {
                 let (unit, centre) = (lattice.unit() as f32, centre(lattice));
+                let sampler = lattice.sampler();
                 let mut next = before.clone();
                 noise.bits(last, |path, bits| {
-                    next[path] += unit * (lattice.sample(bits) - centre) as f32;
+                    next[path] += unit * (sampler.sample(bits) - centre) as f32;
                 });
                 next
             }
@@ -301,7 +302,7 @@ mod tests {
                 if i % 3 == 0 {
                     Law::Empty
                 } else {
-                    Law::Lattice(Lattice::binomial(1 + i % 2, 0.2))
+                    Law::lattice(Lattice::binomial(1 + i % 2, 0.2))
                 }
             })
             .collect();
@@ -317,7 +318,7 @@ mod tests {
         let (many, few, events) = (2_000_000, 4, 1_000_002);
         let thresholds = |canary: u64, baseline: u64| {
             let law = Lattice::fisher_noncentral_hypergeometric(canary, baseline, events, 1.0);
-            let law = Law::Lattice(law);
+            let law = Law::lattice(law);
             let mut noise = Noise::new(seed_from("test", "large"), 40, 2_000);
             let mut paths = NullPaths::new(40, 2_000);
             (1..=40)
@@ -339,7 +340,7 @@ mod tests {
             .map(|i| match i % 3 {
                 0 => Law::Empty,
                 1 => Law::gaussian(i as f64),
-                _ => Law::Lattice(Lattice::binomial(i, 0.3)),
+                _ => Law::lattice(Lattice::binomial(i, 0.3)),
             })
             .collect();
         let run = |resume_at: Option<usize>| {

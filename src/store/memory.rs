@@ -1,27 +1,33 @@
 //! Keeps everything in this process: fast, bounded, gone at the end.
 //!
-//! Owns the memory behind the traits of [`super`] and its bounds: events and recording bytes of
-//! each analysis, the deliveries that wait for each endpoint. How many analyses there are is the engine's to say, which
-//! forgets the oldest. It must not wait while it holds its lock.
+//! Owns the memory behind the traits of [`super`] and its bounds: recording bytes of all analyses,
+//! the deliveries that wait for each endpoint. How many analyses there are is the engine's to say,
+//! which forgets the oldest. It must not wait while it holds its lock. Next: `room`, what is kept of
+//! one analysis.
+
+mod packed;
+mod room;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use room::{Room, Unread};
+
 use super::{
-    Commit, Cursor, CutRecording, DEAD_LETTERS_MAX, DeadLetter, Delivery, EVENTS_KEPT_FINAL_MAX,
-    EVENTS_KEPT_MAX, EventsAfter, Filter, Losses, Outbox, PAGE_MAX, Page, Pending, Recording,
-    Settlement, Store, Write,
+    Commit, Cursor, CutRecording, DEAD_LETTERS_MAX, DeadLetter, Delivery, EventsAfter, Filter,
+    Losses, Outbox, PAGE_MAX, Page, Pending, Recording, Settlement, Store, Write,
 };
-use crate::engine::{AnalysisView, Event};
+use crate::engine::AnalysisView;
 use crate::judge::verdict::Status;
 use crate::model::Timestamp;
 
 /// Bounds of the memory.
 #[derive(Debug, Clone)]
 pub struct Bounds {
-    /// Bytes of one analysis' recording.
+    /// Bytes of one analysis' recording, as it is read.
     pub recording_bytes_max: u64,
-    /// Bytes of all recordings together; past it the oldest final analyses lose theirs.
+    /// Bytes that all recordings take together, compressed as they are; past it the oldest final
+    /// analyses lose theirs.
     pub recordings_bytes_max: u64,
     /// Deliveries waiting for one endpoint: an endpoint that is down fills its own room only.
     pub outbox_max: usize,
@@ -44,19 +50,9 @@ struct Kept {
     /// Delivery id to its endpoint and its place there.
     places: HashMap<String, (String, u64)>,
     next_place: u64,
-    /// Bytes of all recordings.
+    /// Bytes that all recordings take.
     recordings_bytes: u64,
     dead: VecDeque<DeadLetter>,
-}
-
-/// What is kept of one analysis.
-#[derive(Debug)]
-struct Room {
-    view: Arc<AnalysisView>,
-    events: VecDeque<Event>,
-    lines: Vec<Arc<str>>,
-    recording_bytes: u64,
-    truncated: bool,
 }
 
 #[derive(Debug)]
@@ -115,31 +111,15 @@ impl Store for MemoryStore {
     }
 
     fn events_after<'s>(&'s self, id: &'s str, after: u64) -> Pending<'s, Option<EventsAfter>> {
-        let kept = self.lock();
-        let found = kept.rooms.get(id).map(|room| {
-            let oldest = room
-                .events
-                .front()
-                .map_or(after.saturating_add(1), |event| event.sequence);
-            EventsAfter {
-                gap: oldest > after.saturating_add(1),
-                events: room
-                    .events
-                    .iter()
-                    .filter(|e| e.sequence > after)
-                    .cloned()
-                    .collect(),
-            }
-        });
-        drop(kept);
-        ready(found)
+        let found = {
+            let kept = self.lock();
+            kept.rooms.get(id).map(|room| room.events_after(after))
+        };
+        Box::pin(std::future::ready(found.map(Unread::read).transpose()))
     }
 
     fn recording<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Recording>> {
-        ready(self.lock().rooms.get(id).map(|room| Recording {
-            lines: room.lines.clone(),
-            truncated_at_bytes: room.truncated.then_some(room.recording_bytes),
-        }))
+        ready(self.lock().rooms.get(id).map(Room::recording))
     }
 }
 
@@ -201,7 +181,9 @@ impl Kept {
             Write::View(view) => self.replace_view(*view),
             Write::Event(event) => {
                 if let Some(room) = self.rooms.get_mut(&event.analysis) {
-                    room.push(event);
+                    self.recordings_bytes -= room.recording_bytes();
+                    room.push(&event);
+                    self.recordings_bytes += room.recording_bytes();
                 }
             }
             Write::Record { analysis, line } => {
@@ -209,9 +191,11 @@ impl Kept {
                     losses.cut.push(CutRecording { analysis, limit });
                 };
                 if let Some(room) = self.rooms.get_mut(&analysis) {
-                    let whole = !room.truncated;
-                    self.recordings_bytes += room.record(line, bounds.recording_bytes_max);
-                    if whole && room.truncated {
+                    let whole = !room.is_truncated();
+                    self.recordings_bytes -= room.recording_bytes();
+                    room.record(&line, bounds.recording_bytes_max);
+                    self.recordings_bytes += room.recording_bytes();
+                    if whole && room.is_truncated() {
                         cut(analysis.clone(), "recording_bytes");
                     }
                 }
@@ -222,7 +206,7 @@ impl Kept {
             Write::Deliver(delivery) => self.deliver(delivery, bounds.outbox_max, losses),
             Write::Forget(analysis) => {
                 if let Some(room) = self.rooms.remove(&analysis) {
-                    self.recordings_bytes -= room.recording_bytes;
+                    self.recordings_bytes -= room.recording_bytes();
                     self.order.remove(&(room.view.started_at, analysis));
                 }
             }
@@ -246,7 +230,7 @@ impl Kept {
     fn drop_recording(&mut self, last_written: &str) -> String {
         let final_with_lines = |id: &&String| {
             let room = self.rooms.get(*id);
-            room.is_some_and(|room| room.view.status == Status::Final && !room.lines.is_empty())
+            room.is_some_and(|room| room.view.status == Status::Final && room.has_lines())
         };
         let oldest = self
             .order
@@ -256,10 +240,8 @@ impl Kept {
             .cloned();
         let chosen = oldest.unwrap_or_else(|| last_written.to_string());
         if let Some(room) = self.rooms.get_mut(&chosen) {
-            self.recordings_bytes -= room.recording_bytes;
-            room.lines = Vec::new();
-            room.recording_bytes = 0;
-            room.truncated = true;
+            self.recordings_bytes -= room.recording_bytes();
+            room.drop_recording();
         }
         chosen
     }
@@ -363,48 +345,6 @@ impl Kept {
             self.dead.pop_front();
         }
         self.dead.push_back(letter);
-    }
-}
-
-// === impl Room ===
-
-impl Room {
-    fn new(view: Arc<AnalysisView>) -> Room {
-        Room {
-            view,
-            events: VecDeque::new(),
-            lines: Vec::new(),
-            recording_bytes: 0,
-            truncated: false,
-        }
-    }
-
-    fn push(&mut self, event: Event) {
-        let last = event.is_last();
-        self.events.push_back(event);
-        let kept_max = if last {
-            EVENTS_KEPT_FINAL_MAX
-        } else {
-            EVENTS_KEPT_MAX
-        };
-        let surplus = self.events.len().saturating_sub(kept_max);
-        self.events.drain(..surplus);
-        if last {
-            self.events.shrink_to_fit();
-        }
-    }
-
-    /// Keeps a line; the bytes it takes.
-    fn record(&mut self, line: String, bytes_max: u64) -> u64 {
-        // Once a line is lost the rest is worth nothing for a replay, and would only mislead.
-        let bytes = line.len() as u64 + 1;
-        if self.truncated || self.recording_bytes + bytes > bytes_max {
-            self.truncated = true;
-            return 0;
-        }
-        self.recording_bytes += bytes;
-        self.lines.push(line.into());
-        bytes
     }
 }
 

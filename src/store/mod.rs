@@ -15,13 +15,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::engine::{AnalysisView, Event};
+use crate::engine::{AnalysisView, Event, EventKind};
 use crate::model::{Outcome, Timestamp};
 
 /// Largest page of a list.
 pub const PAGE_MAX: usize = 200;
 /// Events kept for each analysis: who resumes from further back learns that some are gone. Each
-/// holds a whole verdict, 8 kB with ten checks, and a thousand analyses keep theirs at once.
+/// holds a whole verdict, 8 kB with ten checks before it is compressed, and a thousand analyses keep
+/// theirs at once.
 pub const EVENTS_KEPT_MAX: usize = 24;
 /// Events kept of an analysis that is final: nobody follows it any more.
 pub const EVENTS_KEPT_FINAL_MAX: usize = 16;
@@ -103,16 +104,33 @@ pub struct Page {
 #[derive(Debug, Clone, Default)]
 pub struct EventsAfter {
     /// In order.
-    pub events: Vec<Event>,
+    pub events: Vec<KeptEvent>,
     /// Events between the place and the first one here are gone.
     pub gap: bool,
 }
 
+/// An event as it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptEvent {
+    /// Number of the event within the analysis, from 1.
+    pub sequence: u64,
+    /// What it is.
+    pub kind: EventKind,
+    /// Whether no event of this analysis follows.
+    pub is_last: bool,
+    /// The verdict at that moment, as JSON.
+    pub body: String,
+}
+
+/// A text in order, some of it at a time: a recording may have more than is to be held at once.
+pub type Pieces = Box<dyn Iterator<Item = Result<String, StoreError>> + Send>;
+
 /// The recording of an analysis.
-#[derive(Debug, Clone, Default)]
 pub struct Recording {
-    /// In order, without newlines.
-    pub lines: Vec<Arc<str>>,
+    /// Its lines in order, each with its newline.
+    pub text: Pieces,
+    /// Bytes of all of them.
+    pub bytes: u64,
     /// Lines past this many bytes are not kept (0: none are any more); `None` when it is whole.
     pub truncated_at_bytes: Option<u64>,
 }

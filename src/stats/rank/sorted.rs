@@ -163,6 +163,13 @@ impl Sorted {
         self.values.is_empty()
     }
 
+    /// The sample without room to grow: one that is kept between looks.
+    pub fn shrunk(mut self) -> Sorted {
+        self.values.shrink_to_fit();
+        self.weights.shrink_to_fit();
+        self
+    }
+
     /// Both samples as one.
     pub fn merge(&self, other: &Sorted) -> Sorted {
         let mut merged = Sorted::with_capacity(self.values.len() + other.values.len());

@@ -1,8 +1,9 @@
 //! Tests of the memory store: order, bounds and leases.
 
 use super::*;
-use crate::engine::{EventKind, Input, Limits, Start, State, apply};
+use crate::engine::{Event, EventKind, Input, Limits, Start, State, apply};
 use crate::model::Change;
+use crate::store::{EVENTS_KEPT_FINAL_MAX, EVENTS_KEPT_MAX};
 use std::collections::BTreeMap as Map;
 
 fn store(recording_bytes_max: u64, outbox_max: usize) -> MemoryStore {
@@ -93,7 +94,9 @@ async fn the_first_event_and_line_are_kept_whatever_the_order() {
         .await
         .expect("works")
         .expect("known");
-    assert!(recording.lines[0].contains("an_1"), "{:?}", recording.lines);
+    let text: String = recording.text.map(|piece| piece.expect("whole")).collect();
+    assert_eq!(text.len() as u64, recording.bytes);
+    assert!(text.contains("an_1") && text.ends_with('\n'), "{text:?}");
     assert!(store.recording("an_2").await.expect("works").is_none());
 }
 
@@ -193,8 +196,8 @@ async fn a_recording_is_cut_at_its_bound_and_says_so() {
         .expect("works")
         .expect("known");
     assert_eq!(
-        (recording.lines.len(), recording.truncated_at_bytes),
-        (2, None),
+        (recording.bytes, recording.truncated_at_bytes),
+        (8, None),
         "at the bound"
     );
     let lost = cut(&store, vec![line(""), line("x")]).await;
@@ -205,8 +208,8 @@ async fn a_recording_is_cut_at_its_bound_and_says_so() {
         .expect("works")
         .expect("known");
     assert_eq!(
-        (recording.lines.len(), recording.truncated_at_bytes),
-        (2, Some(8))
+        (recording.bytes, recording.truncated_at_bytes),
+        (8, Some(8))
     );
 }
 
@@ -334,7 +337,7 @@ async fn past_the_bound_of_all_recordings_the_oldest_final_one_goes_first() {
     }
     let kept = async |id| {
         let recording = store.recording(id).await.expect("works").expect("known");
-        (recording.lines.len(), recording.truncated_at_bytes)
+        (recording.bytes / 4, recording.truncated_at_bytes)
     };
     assert_eq!(kept("an_2").await, (1, None), "twelve bytes are the bound");
     let lost = cut(&store, vec![line("an_1")]).await;
