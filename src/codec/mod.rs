@@ -6,6 +6,7 @@
 
 pub mod csv;
 pub mod json;
+pub mod remote_write;
 pub mod series;
 
 mod bounded;
