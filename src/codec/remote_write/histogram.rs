@@ -168,7 +168,7 @@ impl Head {
             (Some(Count::Float(zero)), Count::Float(_)) => not_negative(zero),
             // Unset fields of the other type are sent as 0 by some.
             (Some(Count::Whole(0)), _) => Ok(0.0),
-            (Some(Count::Float(zero)), _) if zero == 0.0 => Ok(0.0),
+            (Some(Count::Float(0.0)), _) => Ok(0.0),
             _ => Err(bad(
                 "its count and its zero count are of two types; send both whole or both as floats",
             )),
