@@ -244,7 +244,7 @@ impl<'l> Collecting<'l> {
     ///
     /// # Errors
     /// Those of [`Collecting::point`].
-    pub fn refuse_point(&mut self, code: &'static str, message: String) -> Result<(), Unreadable> {
+    pub fn lose_point(&mut self, code: &'static str, message: String) -> Result<(), Unreadable> {
         if let Some(origin) = self.current {
             self.refuse(origin, code, message);
         }

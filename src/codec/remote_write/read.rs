@@ -148,7 +148,7 @@ impl<'b, 'l> Reader<'b, 'l> {
     fn points(&mut self, series: &[u8], outline: &Outline) -> Result<(), Unreadable> {
         for (is_histogram, message) in self.point_messages(series) {
             if self.collecting.is_refused() {
-                self.collecting.refuse_point("", String::new())?;
+                self.collecting.lose_point("", String::new())?;
                 continue;
             }
             let read = match is_histogram {
@@ -158,7 +158,7 @@ impl<'b, 'l> Reader<'b, 'l> {
             let refused_before = self.collecting.refused_points();
             match read {
                 Ok(point) => self.collecting.point(point)?,
-                Err(Trouble { code, message }) => self.collecting.refuse_point(code, message)?,
+                Err(Trouble { code, message }) => self.collecting.lose_point(code, message)?,
             }
             if self.collecting.refused_points() == refused_before {
                 match is_histogram {
