@@ -10,8 +10,10 @@ pub mod series;
 
 mod bounded;
 mod collect;
+mod exponential;
 mod item;
 mod number;
+mod protobuf;
 mod split;
 
 use serde::Serialize;
@@ -111,6 +113,14 @@ pub enum UnreadableCode {
     TooManySamples,
     /// The content type names a form that is not accepted.
     UnsupportedMediaType,
+    /// The content encoding is not one that the form is sent in.
+    UnsupportedEncoding,
+    /// The body is not what its content encoding says.
+    InvalidEncoding,
+    /// The body takes more bytes than it may once it is decompressed.
+    BodyTooLarge,
+    /// The body is not the protobuf message it is said to be.
+    MalformedProtobuf,
     /// Memory for its samples was not to be had.
     NoRoom,
 }

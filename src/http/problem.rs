@@ -288,6 +288,11 @@ impl From<Unreadable> for Problem {
             UnreadableCode::MalformedJson => "malformed_json",
             UnreadableCode::TooManySamples => "too_many_samples",
             UnreadableCode::UnsupportedMediaType => "unsupported_media_type",
+            UnreadableCode::UnsupportedEncoding => "unsupported_encoding",
+            UnreadableCode::InvalidEncoding | UnreadableCode::MalformedProtobuf => {
+                "invalid_encoding"
+            }
+            UnreadableCode::BodyTooLarge => "body_too_large",
             UnreadableCode::NoRoom => "busy",
         };
         Problem::new(code, unreadable.message).help(unreadable.help)

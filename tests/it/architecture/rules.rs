@@ -32,6 +32,7 @@ const PURE_CRATES: &[&str] = &[
     "serde",
     "serde_json",
     "sha2",
+    "snap",
     "strsim",
     "thiserror",
 ];
