@@ -6,6 +6,7 @@
 
 pub mod csv;
 pub mod json;
+pub mod otlp;
 pub mod remote_write;
 pub mod series;
 

@@ -130,6 +130,11 @@ impl<'l> Collecting<'l> {
         }
     }
 
+    /// Whether the series begun last was refused, so that its points need not be read.
+    pub fn is_refused(&self) -> bool {
+        self.current.is_none()
+    }
+
     /// Adds a point to the series that was begun last. One with a time or a number that cannot be
     /// is refused by itself; a NaN that is no staleness marker counts as one that was not measured,
     /// and is left out by the caller.
