@@ -14,7 +14,7 @@ mod negotiate;
 mod read;
 
 use kinds::Families;
-pub use negotiate::{decompress, message_of};
+pub use negotiate::{decompress, decompressed_len, message_of};
 use read::{Reader, Texts};
 
 use super::protobuf::{Fields, Malformed, Value};

@@ -257,11 +257,6 @@ impl<'l> Collecting<'l> {
         self.count(1)
     }
 
-    /// Whether the series begun last was refused, so that its points need not be read.
-    pub fn is_refused(&self) -> bool {
-        self.current.is_none()
-    }
-
     /// Points refused until now.
     pub fn refused_points(&self) -> u64 {
         self.decoded.refused_points

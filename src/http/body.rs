@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::Shared;
 use super::problem::Problem;
+use crate::codec::remote_write;
 
 /// Window of a zstd frame, log2 bytes: 8 MiB, as RFC 8878 recommends decoders to support.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
@@ -37,6 +38,8 @@ pub enum Packing {
     Gzip,
     /// Zstandard, RFC 8878.
     Zstd,
+    /// Snappy's block format, which remote-write is always in.
+    Snappy,
 }
 
 impl Packing {
@@ -188,6 +191,14 @@ pub async fn unpack(
 ) -> Result<Bytes, Problem> {
     let bytes_max = limit.bytes_max;
     let unpacked = match packing {
+        Packing::Snappy => {
+            let bytes = remote_write::decompressed_len(&packed)?;
+            if bytes > bytes_max {
+                return Err(limit.passed(shared, "unpacked"));
+            }
+            grow(bytes)?;
+            Some(remote_write::decompress(&packed, bytes_max as usize)?)
+        }
         Packing::Plain if packed.len() as u64 > bytes_max => None,
         Packing::Plain => return Ok(packed),
         Packing::Gzip => {

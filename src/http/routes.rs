@@ -14,7 +14,7 @@ use super::dead_letters::DeadLettersAnswer;
 use super::samples::SamplesAnswer;
 use super::service::{HealthAnswer, PlansAnswer};
 use super::start::StartRequest;
-use super::{Shared, analyses, dead_letters, events, samples, service, verdicts};
+use super::{Shared, analyses, dead_letters, events, samples, series, service, verdicts};
 use crate::judge::verdict::VerdictBody;
 
 type MakeSchema = fn(&mut SchemaGenerator) -> Schema;
@@ -125,6 +125,8 @@ pub fn routes() -> Vec<Route> {
         watch_events(),
         read_recording(),
         send_samples(),
+        write_series(),
+        export_metrics(),
         list_dead_letters(),
     ];
     all.extend(service_routes());
@@ -315,6 +317,38 @@ fn read_recording() -> Route {
         problems: &["analysis_not_found", "too_many_recordings"],
         timed: true,
         handler: get(analyses::recording),
+    }
+}
+
+fn write_series() -> Route {
+    Route {
+        path: "/api/v1/write",
+        method: "post",
+        operation: "writeSeries",
+        summary: "Prometheus remote-write 1.0 and 2.0; a refused series is told with 400, the others are taken",
+        query: &[],
+        headers: &[("Content-Encoding", "snappy")],
+        request: Some((&["application/x-protobuf"], text)),
+        answers: &[(204, "", text)],
+        problems: &["empty_body", "too_many_samples"],
+        timed: false,
+        handler: post(series::write),
+    }
+}
+
+fn export_metrics() -> Route {
+    Route {
+        path: "/v1/metrics",
+        method: "post",
+        operation: "exportMetrics",
+        summary: "OTLP over HTTP; refused data points are told as partial success",
+        query: &[],
+        headers: &[("Content-Encoding", "gzip or zstd")],
+        request: Some((&["application/x-protobuf", JSON], text)),
+        answers: &[(200, "application/x-protobuf", text), (200, JSON, object)],
+        problems: &["too_many_samples"],
+        timed: false,
+        handler: post(series::metrics),
     }
 }
 

@@ -71,12 +71,11 @@ fn shown(given: &str) -> String {
     format!("{:?}", given.chars().take(80).collect::<String>())
 }
 
-/// Decompresses a body. What it will take is checked before it is taken.
+/// Bytes a body has once it is decompressed, as it claims; never more than it can.
 ///
 /// # Errors
-/// [`UnreadableCode::EmptyBody`]; [`UnreadableCode::BodyTooLarge`] for more than `bytes_max` bytes;
-/// [`UnreadableCode::InvalidEncoding`] for what is no Snappy block.
-pub fn decompress(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Unreadable> {
+/// [`UnreadableCode::EmptyBody`]; [`UnreadableCode::InvalidEncoding`] for what is no Snappy block.
+pub fn decompressed_len(body: &[u8]) -> Result<u64, Unreadable> {
     if body.is_empty() {
         return Err(Unreadable {
             code: UnreadableCode::EmptyBody,
@@ -88,18 +87,28 @@ pub fn decompress(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Unreadable> 
         return Err(no_block("it is in Snappy's framed format"));
     }
     let bytes = snap::raw::decompress_len(body).map_err(|bad| no_block(&bad.to_string()))?;
-    if bytes > bytes_max {
-        return Err(Unreadable {
-            code: UnreadableCode::BodyTooLarge,
-            message: format!("{bytes} bytes decompressed; at most {bytes_max} are allowed"),
-            help: "send fewer series at once".into(),
-        });
-    }
     if bytes as u64 > EXPANSION_MAX * body.len() as u64 {
         let given = body.len();
         return Err(no_block(&format!(
             "it claims {bytes} bytes, which do not fit into {given}"
         )));
+    }
+    Ok(bytes as u64)
+}
+
+/// Decompresses a body. What it will take is checked before it is taken.
+///
+/// # Errors
+/// Those of [`decompressed_len`]; [`UnreadableCode::BodyTooLarge`] for more than `bytes_max` bytes;
+/// [`UnreadableCode::InvalidEncoding`] for what is no Snappy block.
+pub fn decompress(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Unreadable> {
+    let bytes = decompressed_len(body)?;
+    if bytes > bytes_max as u64 {
+        return Err(Unreadable {
+            code: UnreadableCode::BodyTooLarge,
+            message: format!("{bytes} bytes decompressed; at most {bytes_max} are allowed"),
+            help: "send fewer series at once".into(),
+        });
     }
     let mut decoder = snap::raw::Decoder::new();
     decoder

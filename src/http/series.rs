@@ -1,0 +1,158 @@
+//! `POST /api/v1/write` and `POST /v1/metrics`: series as Prometheus and OpenTelemetry send them.
+//!
+//! Owns the answers that the two protocols prescribe. A series that no analysis asks for is no
+//! mistake of its sender, who sends everything it has: it is counted and not told. The codecs
+//! refuse what is malformed; what the engine cannot use is told where the protocol has a place for
+//! it, and stands in the analysis.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::Shared;
+use super::body::Packing;
+use super::budget::Reserved;
+use super::link::Answer;
+use super::observe::time_to_read;
+use super::problem::Problem;
+use super::receive::receive;
+use super::samples::{count, count_limits, unexpected};
+use crate::codec::series::DecodedSeries;
+use crate::codec::{ItemRefusal, otlp, remote_write};
+use crate::engine::{Ingested, Input};
+
+/// Refusals named in the answer to a remote-write, whose sender logs it in one line.
+const REFUSALS_NAMED_MAX: usize = 3;
+
+/// Prometheus remote-write, 1.0 and 2.0.
+pub async fn write(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let text = |name: HeaderName| headers.get(name).map(|v| v.to_str().unwrap_or("?"));
+    let (content_type, encoding) = (text(header::CONTENT_TYPE), text(header::CONTENT_ENCODING));
+    let message = remote_write::message_of(content_type, encoding)?;
+    let reading = receive(
+        &shared,
+        &headers,
+        Packing::Snappy,
+        body,
+        move |body, limits, room| remote_write::decode_within(body, message, limits, room),
+    );
+    let (mut decoded, room) = time_to_read(&shared, reading).await?;
+    ingest(&shared, &mut decoded.series, room).await?;
+    let refusals = &decoded.series.refusals;
+    let mut answer = if refusals.is_empty() {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        // What could be taken was; a sender does not send the rest again, and logs why.
+        (StatusCode::BAD_REQUEST, named(refusals)).into_response()
+    };
+    if message == remote_write::Message::V2 {
+        for (name, count) in decoded.written.headers() {
+            let name = HeaderName::from_static(name);
+            answer.headers_mut().insert(name, HeaderValue::from(count));
+        }
+    }
+    Ok(answer)
+}
+
+/// The first refusals in one line.
+fn named(refusals: &[ItemRefusal]) -> String {
+    let shown: Vec<String> = refusals
+        .iter()
+        .take(REFUSALS_NAMED_MAX)
+        .map(|refusal| format!("series {}: {}", refusal.index, refusal.message))
+        .collect();
+    let more = refusals.len().saturating_sub(REFUSALS_NAMED_MAX);
+    let more = if more > 0 {
+        format!("; and {more} more")
+    } else {
+        String::new()
+    };
+    format!(
+        "refused, the others were taken: {}{more}\n",
+        shown.join("; ")
+    )
+}
+
+/// OTLP over HTTP, protobuf and JSON.
+pub async fn metrics(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let form = otlp::Form::of_content_type(content_type.and_then(|value| value.to_str().ok()))?;
+    match export(&shared, &headers, body, form).await {
+        Ok(answer) => Ok(([(header::CONTENT_TYPE, form.content_type())], answer).into_response()),
+        Err(problem) => {
+            // The protocol wants its own status message, in the form of the request.
+            let message = match &problem.help {
+                Some(help) => format!("{}; {help}", problem.detail),
+                None => problem.detail.clone(),
+            };
+            let mut answer = problem.into_response();
+            let of_type = HeaderValue::from_static(form.content_type());
+            answer.headers_mut().insert(header::CONTENT_TYPE, of_type);
+            answer.headers_mut().remove(header::CONTENT_LENGTH);
+            *answer.body_mut() = Body::from(otlp::status(form, &message));
+            Ok(answer)
+        }
+    }
+}
+
+async fn export(
+    shared: &Arc<Shared>,
+    headers: &HeaderMap,
+    body: Body,
+    form: otlp::Form,
+) -> Result<Vec<u8>, Problem> {
+    let packing = Packing::of(headers)?;
+    let reading = receive(shared, headers, packing, body, move |body, limits, room| {
+        otlp::decode_within(body, form, limits, room)
+    });
+    let (mut decoded, room) = time_to_read(shared, reading).await?;
+    let ingested = ingest(shared, &mut decoded, room).await?;
+    for refused in ingested.refused {
+        decoded.refused_points += 1;
+        decoded.refusals.push(ItemRefusal {
+            index: decoded
+                .origins
+                .get(refused.index)
+                .map_or(refused.index, |origin| origin.index),
+            line: None,
+            code: refused.code,
+            message: refused.message,
+        });
+    }
+    let partial = otlp::PartialSuccess::of(&decoded);
+    Ok(otlp::success(form, partial.as_ref()))
+}
+
+/// Hands the batch to the engine, and counts what became of it.
+async fn ingest(
+    shared: &Arc<Shared>,
+    decoded: &mut DecodedSeries,
+    room: Reserved,
+) -> Result<Ingested, Problem> {
+    let batch = std::mem::take(&mut decoded.batch);
+    let ingested = if batch.is_empty() {
+        Ingested::default()
+    } else {
+        let input = Input::Series(Box::new(batch));
+        match shared.ask_with(input, Some(room)).await? {
+            Answer::Ingested(ingested) => ingested,
+            Answer::Refused(refusal) => return Err(refusal.into()),
+            other => return Err(unexpected(&other)),
+        }
+    };
+    count_limits(shared, &decoded.refusals, &ingested.refused);
+    let refused = decoded.refused_points + ingested.refused.len() as u64;
+    count(shared, &ingested, refused);
+    Ok(ingested)
+}
