@@ -330,6 +330,8 @@ fn engine_limits(limits: &daemon::Limits) -> engine::Limits {
         tick_values_max: size(limits.tick_values_max),
         future_skew: millis(limits.future_skew_secs_max),
         dedupe_ids_max: size(limits.dedupe_ids_max),
+        series_max: size(limits.series_max),
+        series_seed: getrandom::u64().unwrap_or_default(),
         abandoned_after: millis(limits.abandoned_after_secs),
         ..engine::Limits::default()
     }

@@ -108,6 +108,9 @@ pub struct Limits {
     /// Idempotency ids remembered per analysis.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub dedupe_ids_max: u64,
+    /// Series of running analyses that are followed, all analyses together.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub series_max: u64,
     /// After how long without samples or questions an analysis is abandoned, in seconds.
     #[schemars(range(min = 1, max = 31_536_000))]
     pub abandoned_after_secs: u64,

@@ -12,6 +12,7 @@ use super::dedupe::Dedupe;
 use super::matching::ArmSelectors;
 use super::messages::*;
 use super::recording;
+use super::sources::Sources;
 use super::steps::Step;
 use super::watching::Watch;
 use crate::judge::check::Detail;
@@ -57,12 +58,13 @@ struct Ended {
 }
 
 /// Arrivals of one metric.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Counters {
     pub samples: [u64; 2],
     pub late: u64,
     pub missing: u64,
     pub newest: Option<Timestamp>,
+    pub sources: Sources,
 }
 
 // === impl Analysis ===
@@ -426,6 +428,7 @@ impl Analysis {
                 sampled_out: judged.sampled_out.iter().sum(),
                 missing: counters.missing,
                 newest: counters.newest.map(Timestamp::millis),
+                from: counters.sources.view(),
             });
         AnalysisView {
             id: self.id.clone(),

@@ -117,12 +117,19 @@ fn matched(
     }
     let mut fates = Vec::new();
     let mut ambiguous = None;
+    let text = is_first.then(|| Arc::from(unplaced::series(&sample.metric, &sample.labels)));
     for (id, found) in found.iter() {
         let Some(analysis) = state.analyses.get_mut(id) else {
             continue;
         };
         match found {
-            Match::Places(places) => fates.push(placed(analysis, sample, places, taking, lines)),
+            Match::Places(places) => {
+                for (place, text) in places.iter().zip(text.iter().cycle()) {
+                    let sources = &mut analysis.counters[place.metric].sources;
+                    sources.note(place.arm, text, sample.ts);
+                }
+                fates.push(placed(analysis, sample, places, taking, lines));
+            }
             Match::Ambiguous => {
                 analysis.ambiguous += 1;
                 ambiguous = ambiguous.or(Some(id));

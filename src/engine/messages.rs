@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::judge::verdict::{Status, VerdictBody};
 use crate::model::series::SeriesBatch;
-use crate::model::{Change, Decision, Outcome, Reason, Sample, Timestamp};
+use crate::model::{Arm, Change, Decision, Outcome, Reason, Sample, Timestamp};
 use crate::plan::Plan;
 
 /// One thing that happened in the world.
@@ -315,4 +315,17 @@ pub struct ReceivedView {
     pub missing: u64,
     /// Event time of the newest sample, unix milliseconds.
     pub newest: Option<i64>,
+    /// The first series of each arm that sent any lately; none for samples addressed to an arm.
+    pub from: Vec<SourceView>,
+}
+
+/// One series that a metric received.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct SourceView {
+    /// Whose it is.
+    pub arm: Arm,
+    /// Name and labels, shortened.
+    pub series: String,
+    /// Event time of its newest sample, unix milliseconds.
+    pub newest: i64,
 }

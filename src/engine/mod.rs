@@ -18,6 +18,7 @@ mod placing;
 mod readings;
 mod rest;
 mod series;
+mod sources;
 mod steps;
 mod unplaced;
 mod watching;
@@ -51,6 +52,9 @@ pub struct Limits {
     pub dedupe_ids_max: usize,
     /// Series of running analyses that are followed, with their totals.
     pub series_max: usize,
+    /// Seed of the hashes by which series are found: chance from the shell, so that no sender can
+    /// foresee which collide. No result depends on it.
+    pub series_seed: u64,
     /// Steps of one analysis.
     pub steps_max: usize,
     /// Time without samples or questions after which an analysis is abandoned.
@@ -67,6 +71,7 @@ impl Default for Limits {
             future_skew: 60_000,
             dedupe_ids_max: 100_000,
             series_max: 100_000,
+            series_seed: 0,
             steps_max: 100,
             abandoned_after: 30 * 60_000,
         }
@@ -94,12 +99,12 @@ impl State {
     /// An empty machine.
     pub fn new(limits: Limits) -> State {
         State {
+            series: KnownSeries::new(limits.series_seed),
             limits,
             detail: Detail::Full,
             analyses: BTreeMap::new(),
             keys: BTreeMap::new(),
             finished: Default::default(),
-            series: KnownSeries::default(),
             scratch: Scratch::default(),
         }
     }

@@ -223,8 +223,9 @@ fn add(
                 }
                 Err(fate) => fate,
             };
-            let late = matches!(fate, Fate::Late);
-            analysis.counters[place.metric].late += u64::from(late);
+            let counters = &mut analysis.counters[place.metric];
+            counters.late += u64::from(matches!(fate, Fate::Late));
+            counters.sources.note(place.arm, &known.text, seen.point.ts);
             fates.push(fate);
         }
     }

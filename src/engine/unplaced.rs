@@ -123,7 +123,7 @@ fn metrics(analysis: &Analysis) -> String {
 }
 
 /// A series as a selector would name it.
-fn series(name: &str, labels: &Labels) -> String {
+pub(super) fn series(name: &str, labels: &Labels) -> String {
     let pairs: Vec<String> = labels
         .iter()
         .map(|(label, value)| format!("{label}={value:?}"))

@@ -25,6 +25,7 @@ mod mann_whitney;
 mod needs;
 mod openapi;
 mod plans;
+mod prometheus;
 mod replay;
 mod replay_csv;
 mod replay_increments;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::track::Track;
 use crate::engine::matching::Place;
+use crate::engine::unplaced;
 use crate::model::series::SeriesKey;
 
 /// Series that nobody asks for whose hashes are kept (8 bytes each, and their table); past that
@@ -32,6 +33,8 @@ pub(in crate::engine) struct KnownSeries {
 pub(super) struct Known {
     key: Box<[u8]>,
     generation: u64,
+    /// Name and labels for people.
+    pub text: Arc<str>,
     /// Who asks for it.
     pub sites: Vec<Site>,
     /// What came before.
@@ -75,11 +78,6 @@ impl KnownSeries {
         }
     }
 
-    /// Series that are remembered with their totals.
-    pub fn len(&self) -> usize {
-        self.matched.len()
-    }
-
     /// An analysis started: everything is to be matched anew, and what belonged only to analyses
     /// that ended (as `is_running` tells) is forgotten.
     pub fn match_anew(&mut self, is_running: impl Fn(&str) -> bool) {
@@ -114,6 +112,7 @@ impl KnownSeries {
             let known = Known {
                 key: bytes.into(),
                 generation: self.generation,
+                text: unplaced::series(key.name(), &key.labels()).into(),
                 sites,
                 track: Track::default(),
             };
@@ -185,14 +184,14 @@ mod tests {
             let met = known.meet(keys[1], 10, Vec::new);
             assert!(matches!(met, Met::Unmatched { before: b } if b == before));
         }
-        assert_eq!((found, known.len()), (1, 1));
+        assert_eq!((found, known.matched.len()), (1, 1));
         known.match_anew(|id| id == "a");
         let met = known.meet(keys[0], 10, || vec![site("a"), site("b")]);
         assert!(matches!(met, Met::Matched(known) if known.sites.len() == 2));
         let met = known.meet(keys[1], 10, || vec![site("b")]);
         assert!(matches!(met, Met::Matched(_)));
         known.match_anew(|id| id == "c");
-        assert_eq!(known.len(), 0);
+        assert_eq!(known.matched.len(), 0);
     }
 
     #[test]

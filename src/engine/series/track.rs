@@ -128,11 +128,6 @@ impl Track {
         }
     }
 
-    /// Time of the newest point.
-    pub fn newest(&self) -> Option<Timestamp> {
-        self.newest.as_ref().map(|newest| newest.ts)
-    }
-
     /// Remembers a newer point: the time of the one before, what it held, and whether both count
     /// from the same start.
     fn turn(
@@ -291,6 +286,5 @@ mod tests {
         assert_eq!(track.alone(at(30), None, 4.0), increment(4.0, 15));
         assert_eq!(track.alone(at(45), Some(at(40)), 4.0), increment(4.0, 40));
         assert_eq!(track.alone(at(45), None, 4.0), Step::Repeated);
-        assert_eq!(track.newest(), Some(at(45)));
     }
 }

@@ -1,0 +1,211 @@
+//! A real Prometheus between two services and davy: it scrapes, and writes on what it scraped.
+//!
+//! The services are two handlers of the test with real counters and buckets; their canary is slow.
+//! Prometheus is Debian's, with a folder of its own on a free port, ended by its process id. Where
+//! it is not installed (`make test` installs it) the tests say that they were left out.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::daemon::TestDaemon;
+
+const PLAN: &str = r#"version: davy/v1
+plan: scraped
+horizon: 2m
+tick: 1s
+lateness: 1s
+min_duration: 3s
+arms:
+  baseline: 'job="shop", version="{{baseline}}"'
+  canary: 'job="shop", version="{{canary}}"'
+metrics:
+  errors:
+    kind: ratio
+    from: counter
+    bad: 'http_requests_total{code=~"5.."}'
+    total: 'http_requests_total'
+  slow:
+    kind: ratio
+    above: {histogram: 'http_request_duration_seconds', bound: 0.25}
+checks:
+  - {compare: errors, tolerance: {relative: 50%, absolute: 1pp}}
+  - {compare: slow, tolerance: {relative: 50%, absolute: 1pp}}
+"#;
+
+/// Longest wait for a verdict.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A service that has answered so many requests, more with every scrape.
+struct Shop {
+    version: &'static str,
+    /// Of a thousand requests, those that fail and those that are slow.
+    bad: u64,
+    slow: u64,
+    scrapes: AtomicU64,
+}
+
+impl Shop {
+    /// What it exposes: every scrape finds another thousand requests.
+    fn expose(&self) -> String {
+        let times = self.scrapes.fetch_add(1, Ordering::Relaxed) + 1;
+        let (all, bad, slow) = (1_000 * times, self.bad * times, self.slow * times);
+        let fast = all - slow;
+        let mut text = String::from("# TYPE http_requests_total counter\n");
+        for (code, count) in [("200", all - bad), ("503", bad)] {
+            let labels = format!("version=\"{}\",code=\"{code}\"", self.version);
+            let _ = writeln!(text, "http_requests_total{{{labels}}} {count}");
+        }
+        text.push_str("# TYPE http_request_duration_seconds histogram\n");
+        for (le, count) in [("0.1", fast / 2), ("0.25", fast), ("1", all), ("+Inf", all)] {
+            let labels = format!("version=\"{}\",le=\"{le}\"", self.version);
+            let _ = writeln!(
+                text,
+                "http_request_duration_seconds_bucket{{{labels}}} {count}"
+            );
+        }
+        let labels = format!("version=\"{}\"", self.version);
+        let _ = writeln!(text, "http_request_duration_seconds_sum{{{labels}}} {all}");
+        let _ = writeln!(
+            text,
+            "http_request_duration_seconds_count{{{labels}}} {all}"
+        );
+        text
+    }
+
+    /// Serves `/metrics` on a free port until told to stop; its address.
+    async fn serve(self, stop: CancellationToken) -> String {
+        let shop = Arc::new(self);
+        let handler = get(move || async move { shop.expose() });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let app = Router::new().route("/metrics", handler);
+        tokio::spawn(async move {
+            let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
+            served.await.expect("served");
+        });
+        address
+    }
+}
+
+/// A Prometheus of its own, ended with the test.
+struct Prometheus(Child);
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Prometheus {
+    /// `None` where it is not installed.
+    fn start(folder: &Path, targets: &[String], davy: &str) -> Option<Prometheus> {
+        let targets: Vec<String> = targets.iter().map(|target| format!("{target:?}")).collect();
+        let config = format!(
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+scrape_configs:
+  - job_name: shop
+    static_configs: [{{targets: [{}]}}]
+remote_write:
+  - url: {davy}/api/v1/write
+    queue_config: {{batch_send_deadline: 200ms, max_shards: 3, min_shards: 3}}
+",
+            targets.join(", ")
+        );
+        let file = folder.join("prometheus.yml");
+        std::fs::write(&file, config).expect("written");
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a free port")
+            .port();
+        let log = std::fs::File::create(folder.join("prometheus.log")).expect("created");
+        let started = Command::new("prometheus")
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                folder.join("data").display()
+            ))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn();
+        match started {
+            Ok(child) => Some(Prometheus(child)),
+            Err(error) => {
+                eprintln!(
+                    "left out: prometheus cannot be started ({error}); make test installs it"
+                );
+                None
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_prometheus_scrapes_and_writes_on_is_judged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let daemon = TestDaemon::start().await;
+    let stop = CancellationToken::new();
+    let mut targets = Vec::new();
+    for (version, bad, slow) in [("v1", 5, 20), ("v2", 5, 300)] {
+        let shop = Shop {
+            version,
+            bad,
+            slow,
+            scrapes: AtomicU64::new(0),
+        };
+        targets.push(shop.serve(stop.clone()).await);
+    }
+    let arms = json!({"baseline": "v1", "canary": "v2"});
+    let request = json!({"plan": PLAN, "arms": arms});
+    let (status, body) = daemon.post("/v1/analyses", &request).await;
+    assert_eq!(status, 201, "{body}");
+    let id = body["id"].as_str().expect("an id").to_owned();
+    let Some(prometheus) = Prometheus::start(folder.path(), &targets, &daemon.url) else {
+        return;
+    };
+    let verdict = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let path = format!("/v1/analyses/{id}/verdict?wait=5s");
+            let (_, verdict) = daemon.get(&path).await;
+            if verdict["final"] == true {
+                return verdict;
+            }
+        }
+    });
+    let verdict = verdict.await;
+    let log = || std::fs::read_to_string(folder.path().join("prometheus.log")).unwrap_or_default();
+    let verdict = verdict.unwrap_or_else(|_| panic!("no verdict in time: {}", log()));
+    let check = |name: &str| -> Value {
+        let checks = verdict["checks"].as_array().expect("checks");
+        let found = checks.iter().find(|check| check["check"] == name);
+        found.expect("the check is there").clone()
+    };
+    assert_eq!(verdict["verdict"], "fail", "{verdict}");
+    assert_eq!(check("slow")["verdict"], "fail", "{verdict}");
+    assert_ne!(check("errors")["verdict"], "fail", "{verdict}");
+    let samples = check("slow")["samples"]["canary"]
+        .as_u64()
+        .expect("a number");
+    assert_eq!(
+        samples % 1_000,
+        0,
+        "every scrape adds a thousand: {verdict}"
+    );
+    let log = log();
+    assert!(!log.contains("non-recoverable"), "{log}");
+    drop(prometheus);
+    stop.cancel();
+    daemon.stop().await;
+}
