@@ -140,7 +140,7 @@ impl Measure {
                 };
                 let centre = level * all as f64;
                 quantile_ends(
-                    &values,
+                    values,
                     |below| below as f64 <= centre && is_out(below),
                     |upto| upto as f64 >= centre && is_out(upto),
                 )
