@@ -104,7 +104,8 @@ impl CountCheck {
             worse,
             tolerance,
             sides,
-            grid: Grid::of_ratios(&[1.0 + relative, 1.0 - relative]),
+            grid: Grid::of_ratios(&[1.0 + relative, 1.0 - relative])
+                .for_ticks(setting.looks_planned()),
             history: Vec::new(),
             run: Tally::default(),
             units: [0, 1].map(|_| Units::of_metric(setting.metric)),

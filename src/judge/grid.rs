@@ -22,9 +22,9 @@ const DIFFERENCE_STEPS: [f64; 16] = [
     0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 16.0, 32.0, 64.0, 128.0,
 ];
 
-/// Ticks that a grid makes room for at once. It is what a check remembers most of, so room that
-/// doubled would be felt in a fleet.
-const ROOM_TICKS: usize = 8;
+/// Ticks that a grid makes room for at once, unless there are fewer. It is what a check remembers
+/// most of, so room that doubled would be felt in a fleet.
+const ROOM_TICKS: usize = 64;
 
 /// Scores against a ladder of boundaries, tick by tick.
 #[derive(Debug, Clone)]
@@ -41,6 +41,8 @@ pub struct Grid {
 #[derive(Debug, Clone)]
 struct Rows {
     columns: usize,
+    /// Rows that room is made for at once.
+    step: usize,
     cells: Vec<f64>,
 }
 
@@ -82,16 +84,24 @@ impl Grid {
         nodes.dedup();
         Grid {
             scale,
-            prefix_s: Rows::new(nodes.len()),
-            prefix_v: Rows::new(nodes.len()),
+            prefix_s: Rows::new(nodes.len(), ROOM_TICKS),
+            prefix_v: Rows::new(nodes.len(), ROOM_TICKS),
             nodes,
         }
+    }
+
+    /// With no more room at first than this many ticks take.
+    pub fn for_ticks(mut self, ticks: usize) -> Grid {
+        let step = ticks.clamp(1, ROOM_TICKS);
+        self.prefix_s.step = step;
+        self.prefix_v.step = step;
+        self
     }
 
     /// For scores whose variance is the same at every boundary, which is then kept once: to be
     /// filled by [`Grid::push_alike`].
     pub fn of_one_variance(mut self) -> Grid {
-        self.prefix_v = Rows::new(1);
+        self.prefix_v = Rows::new(1, self.prefix_s.step);
         self
     }
 
@@ -269,9 +279,10 @@ impl Grid {
 // === impl Rows ===
 
 impl Rows {
-    fn new(columns: usize) -> Rows {
+    fn new(columns: usize, step: usize) -> Rows {
         Rows {
             columns,
+            step,
             cells: vec![0.0; columns],
         }
     }
@@ -282,7 +293,7 @@ impl Rows {
 
     fn make_room(&mut self) {
         if self.cells.capacity() - self.cells.len() < self.columns {
-            self.cells.reserve_exact(ROOM_TICKS * self.columns);
+            self.cells.reserve_exact(self.step * self.columns);
         }
     }
 

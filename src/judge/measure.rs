@@ -140,7 +140,7 @@ impl Measure {
                 };
                 let centre = level * all as f64;
                 quantile_ends(
-                    &values,
+                    values,
                     |below| below as f64 <= centre && is_out(below),
                     |upto| upto as f64 >= centre && is_out(upto),
                 )
@@ -280,21 +280,23 @@ pub(super) fn mean_point(cell: &Cell) -> Option<f64> {
 
 /// The largest value that `below` (given what lies strictly below it) shows not to be above the
 /// quantile, and the smallest that `upto` (given what does not exceed it) shows not to be below.
+/// Along the values `below` holds up to a place and `upto` from a place on, so both are searched for
+/// by halving: a run has thousands of values and each question takes a few logarithms.
 fn quantile_ends(
     values: &Sorted,
     below: impl Fn(u64) -> bool,
     upto: impl Fn(u64) -> bool,
 ) -> [Option<f64>; 2] {
-    let (mut before, mut ends) = (0_u64, [None, None]);
-    for (value, weight) in values.pairs() {
-        if below(before) {
-            ends[0] = Some(value);
-        }
-        before = before.saturating_add(weight);
-        if ends[1].is_none() && upto(before) {
-            ends[1] = Some(value);
-        }
-    }
+    let sums = values.pairs().scan(0_u64, |sum, (_, weight)| {
+        let before = *sum;
+        *sum = sum.saturating_add(weight);
+        Some((before, *sum))
+    });
+    let sums: Vec<(u64, u64)> = sums.collect();
+    let low = sums.partition_point(|&(before, _)| below(before));
+    let high = sums.partition_point(|&(_, sum)| !upto(sum));
+    let low = low.checked_sub(1).map(|last| values.values()[last]);
+    let ends = [low, values.values().get(high).copied()];
     ends.map(|end| end.filter(|value| value.is_finite()))
 }
 

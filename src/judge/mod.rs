@@ -26,6 +26,7 @@ mod cut;
 mod dispersion;
 mod forecast;
 mod gauge;
+mod laws;
 mod measure;
 mod overall;
 mod pass_gaussian;

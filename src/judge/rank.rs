@@ -86,7 +86,9 @@ impl RankCheck {
             worse,
             tolerance,
             sides,
-            grid: grid_of(directions, &tolerance).of_one_variance(),
+            grid: grid_of(directions, &tolerance)
+                .of_one_variance()
+                .for_ticks(setting.looks_planned()),
             recorded: Recorded::new(setting.metric),
             clustered: setting.metric.cluster.is_some(),
             negative: false,

@@ -13,6 +13,7 @@
 //! memory that all checks share. Where a plan has an `extend`, `beyond` tests after the horizon.
 
 use crate::judge::beyond::Beyond;
+use crate::judge::laws::Laws;
 use crate::judge::pass_gaussian::PassGaussian;
 use crate::judge::scratch::{Claim, Kept, Scratch};
 use crate::stats::count_dp::{CountDp, CountTail};
@@ -28,6 +29,10 @@ pub use crate::judge::spending::{Adjust, Spending};
 /// Slack when a statistic meets a threshold simulated in single precision: equal lattice points
 /// must compare equal.
 const THRESHOLD_SLACK: f64 = 1e-5;
+/// Looks that room is made for at once. Vectors that doubled as a fleet's analyses go on side by
+/// side would leave holes that nothing else fits.
+const ROOM_LOOKS_MAX: usize = 256;
+
 /// One look's answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Look {
@@ -53,7 +58,7 @@ pub struct Side {
     seed: [u8; 32],
     fail_spending: Spending,
     pass_spending: Spending,
-    laws: Vec<Law>,
+    laws: Laws,
     prefix_s: Vec<f64>,
     prefix_v: Vec<f64>,
     prefix_x: Vec<i64>,
@@ -86,14 +91,15 @@ struct PassCounts {
 impl Side {
     /// A test seeded by `seed`, spending `fail` on false fails and `pass` on false passes.
     pub fn new(seed: [u8; 32], fail: Spending, pass: Spending) -> Side {
+        let room = fail.looks_planned.min(ROOM_LOOKS_MAX);
         Side {
             seed,
             fail_spending: fail,
             pass_spending: pass,
-            laws: Vec::new(),
-            prefix_s: vec![0.0],
-            prefix_v: vec![0.0],
-            prefix_x: vec![0],
+            laws: Laws::with_room(room),
+            prefix_s: beginning_with(0.0, room),
+            prefix_v: beginning_with(0.0, room),
+            prefix_x: beginning_with(0, room),
             unit: None,
             exact_counts: true,
             fail_bounds: Vec::new(),
@@ -146,14 +152,20 @@ impl Side {
 
     /// Adds a tick without information.
     pub fn push_empty(&mut self) {
-        self.push(0.0, 0, Law::Empty);
+        self.add(0.0, 0, &Law::Empty);
+        self.laws.push_empty();
     }
 
     /// Adds a tick with a Gaussian score (already centred) of this variance.
     pub fn push_gaussian(&mut self, score: f64, variance: f64) {
         if variance > 0.0 {
             self.exact_counts = false;
-            self.push(score, 0, Law::gaussian(variance));
+            self.add(score, 0, &Law::gaussian(variance));
+            if self.is_simulated() {
+                self.laws.push_gaussian(variance);
+            } else {
+                self.laws.push_empty();
+            }
         } else {
             self.push_empty();
         }
@@ -161,8 +173,8 @@ impl Side {
 
     /// Adds a tick whose score is the lattice count `x` under a discrete law.
     pub fn push_count(&mut self, x: i64, law: CountLaw) {
-        let law = match law {
-            CountLaw::Exact(lattice) => lattice,
+        let (lattice, recipe) = match law {
+            CountLaw::Exact { lattice, recipe } => (lattice, recipe),
             CountLaw::Wide {
                 mean,
                 variance,
@@ -171,31 +183,36 @@ impl Side {
                 return self.push_gaussian(x as f64 * unit - mean, variance);
             }
         };
-        if law.variance() <= 0.0 {
+        if lattice.variance() <= 0.0 {
             return self.push_empty();
         }
-        if self.unit.is_some_and(|unit| unit != law.unit()) {
+        if self.unit.is_some_and(|unit| unit != lattice.unit()) {
             self.exact_counts = false;
         }
-        self.unit.get_or_insert(law.unit());
-        let score = x as f64 * law.unit() - law.mean();
-        self.push(score, x, Law::lattice(law));
+        self.unit.get_or_insert(lattice.unit());
+        let score = x as f64 * lattice.unit() - lattice.mean();
+        let law = Law::lattice(lattice);
+        self.add(score, x, &law);
+        if self.is_simulated() {
+            self.laws.push_count(law, recipe);
+        } else {
+            self.laws.push_empty();
+        }
     }
 
-    fn push(&mut self, score: f64, x: i64, law: Law) {
+    fn add(&mut self, score: f64, x: i64, law: &Law) {
         let last = self.laws.len();
         self.prefix_s.push(self.prefix_s[last] + score);
         self.prefix_v.push(self.prefix_v[last] + law.variance());
         self.prefix_x.push(self.prefix_x[last] + x);
         self.beyond
-            .push(score, &law, &self.fail_spending, &self.pass_spending);
-        // After the planned looks no null path is built any more, and no law needed.
-        let law = if last < self.fail_spending.looks_planned {
-            law
-        } else {
-            Law::Empty
-        };
-        self.laws.push(law);
+            .push(score, law, &self.fail_spending, &self.pass_spending);
+    }
+
+    /// Whether null paths are built for the next tick: after the planned looks none are any more,
+    /// and no law is needed.
+    fn is_simulated(&self) -> bool {
+        self.laws.len() < self.fail_spending.looks_planned
     }
 
     /// Ticks pushed so far.
@@ -243,7 +260,7 @@ impl Side {
         if look > self.fail_spending.looks_planned {
             return self.look_beyond(look, whole);
         }
-        let has_news = look > 0 && !matches!(self.laws[look - 1], Law::Empty);
+        let has_news = look > 0 && !matches!(self.laws.newest(), Law::Empty);
         let peak = self.peak(adjust);
         let (mut fail_bound, mut crossing) = (f64::INFINITY, false);
         let spends = self.fail_spending.level > 0.0;
@@ -348,7 +365,7 @@ impl Side {
             return false;
         };
         while self.tail_looked < self.laws.len() {
-            if let Law::Lattice(law) = &self.laws[self.tail_looked] {
+            if let Law::Lattice(law) = self.laws.at(self.tail_looked).as_ref() {
                 self.tail.push(law);
             }
             self.tail_looked += 1;
@@ -380,7 +397,7 @@ impl Side {
             Some(claim) => claim,
             None => {
                 let removed = std::mem::take(&mut self.removed);
-                let past = self.laws[..known].iter();
+                let past = (0..known).map(|tick| self.laws.at(tick));
                 let resumed = NullPaths::resumed(planned, count, past, removed, noise);
                 null.keep(resumed.bytes(), resumed)
             }
@@ -392,7 +409,7 @@ impl Side {
         for next in known..look {
             let alpha = self.fail_spending.cumulative(next + 1);
             self.fail_bounds
-                .push(paths.look(&self.laws[next], alpha, noise));
+                .push(paths.look(&self.laws.at(next), alpha, noise));
         }
         self.removed = paths.removed().clone();
     }
@@ -426,7 +443,7 @@ impl Side {
             let next = self.pass_counts.looked;
             self.pass_counts.looked += 1;
             let spent = self.pass_spending.cumulative(next + 1);
-            let bound = match &self.laws[next] {
+            let bound = match self.laws.at(next).as_ref() {
                 Law::Lattice(law) => self.pass_counts.recursion.next(law, spent),
                 _ => self.pass_counts.recursion.again(spent),
             };
@@ -441,6 +458,13 @@ impl Side {
         let bound_z = Some(bound_z).filter(|z| *z > 0.0);
         Some((count <= bound, bound_z.unwrap_or(f64::INFINITY)))
     }
+}
+
+/// Prefix sums before the first tick.
+fn beginning_with<T>(zero: T, room: usize) -> Vec<T> {
+    let mut sums = Vec::with_capacity(room + 1);
+    sums.push(zero);
+    sums
 }
 
 /// The noise of a seed, drawn by whoever needed it first.

@@ -97,7 +97,7 @@ impl TailCheck {
             worse,
             tolerance,
             sides,
-            grid,
+            grid: grid.for_ticks(setting.looks_planned()),
             reference: Default::default(),
             recorded: Recorded::new(setting.metric),
             clustered: setting.metric.cluster.is_some(),

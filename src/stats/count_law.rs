@@ -6,6 +6,7 @@
 //! take all memory. Next: `law`, the enumerated laws.
 
 use crate::stats::law::Lattice;
+use crate::stats::recipe::{Family, Recipe};
 
 /// Variance, in steps of the lattice, up to which a law is enumerated.
 pub const EXACT_VARIANCE_MAX: f64 = 2_500.0;
@@ -16,7 +17,12 @@ const TIED_VARIANCE_MAX: f64 = 400.0;
 #[derive(Debug, Clone)]
 pub enum CountLaw {
     /// Every probability.
-    Exact(Lattice),
+    Exact {
+        /// The law.
+        lattice: Lattice,
+        /// What it takes to have it again.
+        recipe: Recipe,
+    },
     /// Mean and variance of the score.
     Wide {
         /// Mean, in the score's own scale.
@@ -36,7 +42,7 @@ impl CountLaw {
         let n = trials as f64;
         let variance = n * p * (1.0 - p);
         if variance <= EXACT_VARIANCE_MAX {
-            CountLaw::Exact(Lattice::binomial(trials, p))
+            CountLaw::exact(Family::Binomial { trials, p })
         } else {
             CountLaw::Wide {
                 mean: n * p,
@@ -49,7 +55,7 @@ impl CountLaw {
     /// Events of a Poisson law with this mean.
     pub fn poisson(mean: f64) -> CountLaw {
         if mean <= EXACT_VARIANCE_MAX {
-            CountLaw::Exact(Lattice::poisson(mean))
+            CountLaw::exact(Family::Poisson { mean })
         } else {
             CountLaw::Wide {
                 mean,
@@ -74,9 +80,12 @@ impl CountLaw {
         let narrow = cells.iter().any(|&cell| cell <= 0.0);
         let variance = 1.0 / cells.iter().map(|cell| 1.0 / cell).sum::<f64>();
         if narrow || variance <= EXACT_VARIANCE_MAX {
-            CountLaw::Exact(Lattice::fisher_noncentral_hypergeometric(
-                canary, baseline, events, odds,
-            ))
+            CountLaw::exact(Family::Hypergeometric {
+                canary,
+                baseline,
+                events,
+                odds,
+            })
         } else {
             CountLaw::Wide {
                 mean,
@@ -109,13 +118,13 @@ impl CountLaw {
         // Tied values alone can spread over many sixteenths however small their weight.
         let spread = m * n / (all * all) * ties;
         if variance <= limit && (tied == 0 || spread <= limit) {
-            return CountLaw::Exact(Lattice::permutation_scores(
+            return CountLaw::exact(Family::Permutation {
                 canary,
                 baseline,
                 beyond,
                 tied,
                 tied_sixteenths,
-            ));
+            });
         }
         let unit = if tied > 0 { 1.0 / 16.0 } else { 1.0 };
         CountLaw::Wide {
@@ -125,10 +134,21 @@ impl CountLaw {
         }
     }
 
+    fn exact(family: Family) -> CountLaw {
+        let recipe = Recipe::of(family);
+        CountLaw::Exact {
+            lattice: recipe.lattice(),
+            recipe,
+        }
+    }
+
     /// The law of the negated count.
     pub fn negated(self) -> CountLaw {
         match self {
-            CountLaw::Exact(lattice) => CountLaw::Exact(lattice.negated()),
+            CountLaw::Exact { lattice, recipe } => CountLaw::Exact {
+                lattice: lattice.negated(),
+                recipe: recipe.negated(),
+            },
             CountLaw::Wide {
                 mean,
                 variance,
@@ -144,7 +164,7 @@ impl CountLaw {
     /// Mean of the score.
     pub fn mean(&self) -> f64 {
         match self {
-            CountLaw::Exact(lattice) => lattice.mean(),
+            CountLaw::Exact { lattice, .. } => lattice.mean(),
             CountLaw::Wide { mean, .. } => *mean,
         }
     }
@@ -152,7 +172,7 @@ impl CountLaw {
     /// Variance of the score.
     pub fn variance(&self) -> f64 {
         match self {
-            CountLaw::Exact(lattice) => lattice.variance(),
+            CountLaw::Exact { lattice, .. } => lattice.variance(),
             CountLaw::Wide { variance, .. } => *variance,
         }
     }
@@ -210,8 +230,8 @@ mod tests {
         // Of the ties that could all be the canary's it is likely to hold 390.
         let (canary, baseline) = (1 << 26, 1 << 46);
         for (one, other) in [(canary, baseline), (baseline, canary)] {
-            let CountLaw::Exact(law) = CountLaw::permutation_scores(one, other, 0, 390 << 20, 16)
-            else {
+            let drawn = CountLaw::permutation_scores(one, other, 0, 390 << 20, 16);
+            let CountLaw::Exact { lattice: law, .. } = drawn else {
                 panic!("a spread of 390 is enumerated");
             };
             assert!(law.pmf().len() < 8_000, "{} steps", law.pmf().len());

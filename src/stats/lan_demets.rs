@@ -215,16 +215,13 @@ impl LanDemets {
 /// Sum of products in a fixed order: `LANES` partial sums, then these from the first to the last.
 fn inner_product(left: &[f64], right: &[f64]) -> f64 {
     let mut sums = [0.0; LANES];
-    let (lefts, rights) = (left.chunks_exact(LANES), right.chunks_exact(LANES));
-    let rest: f64 = lefts
-        .remainder()
-        .iter()
-        .zip(rights.remainder())
-        .map(|(left, right)| left * right)
-        .sum();
-    for (left, right) in lefts.zip(rights) {
-        for ((sum, left), right) in sums.iter_mut().zip(left).zip(right) {
-            *sum += left * right;
+    let (lefts, left_rest) = left.as_chunks::<LANES>();
+    let (rights, right_rest) = right.as_chunks::<LANES>();
+    let rest = left_rest.iter().zip(right_rest);
+    let rest: f64 = rest.map(|(left, right)| left * right).sum();
+    for (left, right) in lefts.iter().zip(rights) {
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            *sum += left[lane] * right[lane];
         }
     }
     sums.iter().sum::<f64>() + rest

@@ -32,6 +32,7 @@ pub mod normal_mixture;
 pub mod null_paths;
 pub mod persistence;
 pub mod rank;
+pub mod recipe;
 pub mod resolution;
 pub mod sampler;
 pub mod special;

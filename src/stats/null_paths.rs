@@ -9,6 +9,8 @@
 //! between looks is small (the thresholds and the removed paths, see [`Removed`]): the prefix sums
 //! can be dropped at any time and extended again from the stored laws, bit for bit.
 
+use std::borrow::Borrow;
+
 use crate::stats::law::{Lattice, Law};
 use crate::stats::multiscale::{self, WHOLE_RUN_PENALTY};
 use crate::stats::noise::Noise;
@@ -69,16 +71,16 @@ impl NullPaths {
 
     /// The paths of a test that has looked after each of these laws and removed these paths: as
     /// [`NullPaths::look`] would have left them, without looking again.
-    pub fn resumed<'l>(
+    pub fn resumed(
         looks_planned: usize,
         paths: usize,
-        laws: impl Iterator<Item = &'l Law>,
+        laws: impl Iterator<Item = impl Borrow<Law>>,
         removed: Removed,
         noise: &mut Noise,
     ) -> NullPaths {
         let mut resumed = NullPaths::new(looks_planned, paths);
         for law in laws {
-            resumed.extend(law, noise);
+            resumed.extend(law.borrow(), noise);
         }
         resumed.removed = removed;
         resumed

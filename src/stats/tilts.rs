@@ -190,7 +190,7 @@ mod tests {
 
     fn lattice(law: CountLaw) -> Law {
         match law {
-            CountLaw::Exact(lattice) => Law::lattice(lattice),
+            CountLaw::Exact { lattice, .. } => Law::lattice(lattice),
             CountLaw::Wide { .. } => panic!("a narrow law"),
         }
     }
