@@ -18,7 +18,7 @@ use super::gather::{Data, Gathering};
 use super::labels::Level;
 use attributes::{Pairs, late};
 use points::DataObject;
-use visit::{Each, Into, List, Object, Text};
+use visit::{Each, Keyed, List, Object, Text};
 
 /// Characters of the JSON reader's words that are passed on.
 const READER_CHARS_SHOWN: usize = 160;
@@ -40,7 +40,7 @@ pub(super) fn read(
     let mut request = Request {
         reader: &mut reader,
     };
-    let read = Into(&mut request).deserialize(&mut from);
+    let read = Keyed(&mut request).deserialize(&mut from);
     let read = read.and_then(|()| from.end());
     if let Some(unreadable) = reader.stopped {
         return Err(unreadable);
@@ -165,7 +165,7 @@ impl<'de> List<'de> for Messages<'_, '_> {
                     unit: None,
                     early: None,
                 };
-                if seq.next_element_seed(Into(&mut metric))?.is_none() {
+                if seq.next_element_seed(Keyed(&mut metric))?.is_none() {
                     return Ok(false);
                 }
                 metric.end()?;
@@ -179,7 +179,7 @@ impl<'de> List<'de> for Messages<'_, '_> {
             early: None,
         };
         group.begin();
-        if seq.next_element_seed(Into(&mut group))?.is_none() {
+        if seq.next_element_seed(Keyed(&mut group))?.is_none() {
             return Ok(false);
         }
         group.end()?;
@@ -247,7 +247,7 @@ impl<'de> Object<'de> for Group<'_, '_, 'de> {
                     reader: &mut *self.reader,
                     of: self.of,
                 };
-                map.next_value_seed(Into(&mut owner))?;
+                map.next_value_seed(Keyed(&mut owner))?;
                 self.settle();
                 Ok(())
             }
@@ -318,7 +318,7 @@ impl<'de> Metric<'_, '_, 'de> {
         };
         let (name, unit) = (self.name.unwrap_or_default(), self.unit.unwrap_or_default());
         let mut points = DataObject::of(self.reader, data, &name, &unit);
-        late(early, Into(&mut points))?;
+        late(early, Keyed(&mut points))?;
         points.end()
     }
 }
@@ -365,7 +365,7 @@ impl<'de> Object<'de> for Metric<'_, '_, 'de> {
             return Ok(());
         };
         let mut points = DataObject::of(self.reader, data, name, unit);
-        map.next_value_seed(Into(&mut points))?;
+        map.next_value_seed(Keyed(&mut points))?;
         points.end()
     }
 

@@ -135,17 +135,12 @@ pub(super) fn label_name(out: &mut String, key: &str) -> bool {
         is_changed = true;
     }
     let is_fit = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    for fit in key.split_inclusive(|c| !is_fit(c)) {
-        match fit.char_indices().next_back() {
-            Some((at, last)) if !is_fit(last) => {
-                out.push_str(&fit[..at]);
-                out.push('_');
-                is_changed = true;
-            }
-            _ => out.push_str(fit),
-        }
+    if key.bytes().all(|byte| is_fit(char::from(byte))) {
+        out.push_str(key);
+        return is_changed;
     }
-    is_changed
+    out.extend(key.chars().map(|c| if is_fit(c) { c } else { '_' }));
+    true
 }
 
 #[cfg(test)]

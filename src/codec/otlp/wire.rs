@@ -313,9 +313,8 @@ fn fixed64s(value: Value<'_>, field: u32, mut each: impl FnMut(u64)) -> Result<(
 
 fn buckets(message: &[u8], to: &mut super::cells::Buckets) -> Result<(), Malformed> {
     for field in Fields::new(message) {
-        match field? {
-            (1, value) => to.offset = value.sint32(1)?,
-            _ => {}
+        if let (1, value) = field? {
+            to.offset = value.sint32(1)?;
         }
     }
     for count in varints(message, 2) {

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::super::labels::Level;
 use super::super::numbers::Scalar;
 use super::super::values;
-use super::visit::{Each, Into, List, Object, Text};
+use super::visit::{Each, Keyed, List, Object, Text};
 
 /// A list of `KeyValue`: attributes, or inside one of them the entries of an object.
 pub(super) struct Pairs<'l> {
@@ -100,7 +100,7 @@ impl<'de> List<'de> for Pairs<'_> {
             has_value: false,
             early: None,
         };
-        if seq.next_element_seed(Into(&mut pair))?.is_none() {
+        if seq.next_element_seed(Keyed(&mut pair))?.is_none() {
             return Ok(false);
         }
         pair.end()?;
@@ -139,7 +139,7 @@ impl Pair<'_, '_> {
             Some(true) if !self.has_value => {
                 let mut any = Any::of(self.level, self.depth, "");
                 if let Some(early) = self.early {
-                    late(early, Into(&mut any))?;
+                    late(early, Keyed(&mut any))?;
                 }
                 any.end();
             }
@@ -169,7 +169,7 @@ impl<'de> Object<'de> for Pair<'_, 'de> {
             Some(true) => {
                 self.has_value = true;
                 let mut any = Any::of(self.level, self.depth, "");
-                map.next_value_seed(Into(&mut any))?;
+                map.next_value_seed(Keyed(&mut any))?;
                 any.end();
             }
         }
@@ -261,7 +261,7 @@ impl<'de> Object<'de> for Any<'_> {
                     is_array: key == "arrayValue",
                     is_written: false,
                 };
-                map.next_value_seed(Into(&mut values))?;
+                map.next_value_seed(Keyed(&mut values))?;
                 values.end();
             }
             _ => {
@@ -334,7 +334,7 @@ impl<'de> List<'de> for Items<'_> {
         let is_first = std::mem::replace(&mut self.is_first, false);
         let separator = if is_first { "" } else { "," };
         let mut any = Any::of(self.level, self.depth, separator);
-        if seq.next_element_seed(Into(&mut any))?.is_none() {
+        if seq.next_element_seed(Keyed(&mut any))?.is_none() {
             return Ok(false);
         }
         any.end();

@@ -11,7 +11,7 @@ use super::super::gather::{Data, Raw, Shape};
 use super::super::numbers::{Scalar, Temporality};
 use super::Reader;
 use super::attributes::{Pairs, late};
-use super::visit::{Each, Into, List, Object};
+use super::visit::{Each, Keyed, List, Object};
 
 /// What a metric holds.
 pub(super) struct DataObject<'r, 'l, 'de> {
@@ -130,7 +130,7 @@ impl<'de> List<'de> for Points<'_, '_> {
         let reader = &mut *self.reader;
         let is_there = if self.is_wanted {
             reader.to.begin_point();
-            seq.next_element_seed(Into(&mut Point { reader }))?
+            seq.next_element_seed(Keyed(&mut Point { reader }))?
                 .is_some()
         } else {
             seq.next_element::<IgnoredAny>()?.is_some()
@@ -185,7 +185,7 @@ impl<'de> Object<'de> for Point<'_, '_> {
                 take: |number: Scalar| number.double().map(|bound| raw.bounds.push(bound)),
                 is_bad: &mut is_bad,
             }))?,
-            "positive" | "negative" => map.next_value_seed(Into(&mut BucketsObject {
+            "positive" | "negative" => map.next_value_seed(Keyed(&mut BucketsObject {
                 to: match key {
                     "positive" => &mut raw.exponential.positive,
                     _ => &mut raw.exponential.negative,

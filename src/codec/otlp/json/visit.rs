@@ -31,7 +31,7 @@ pub(super) trait List<'de> {
 }
 
 /// Reads an object into `T`.
-pub(super) struct Into<'t, T>(pub &'t mut T);
+pub(super) struct Keyed<'t, T>(pub &'t mut T);
 /// Reads a list into `T`.
 pub(super) struct Each<'t, T>(pub &'t mut T);
 /// Reads a text; `None` where there is something else. It may have to be put together from escapes,
@@ -49,7 +49,7 @@ macro_rules! anything_else {
     };
 }
 
-impl<'de, T: Object<'de>> DeserializeSeed<'de> for Into<'_, T> {
+impl<'de, T: Object<'de>> DeserializeSeed<'de> for Keyed<'_, T> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
@@ -57,7 +57,7 @@ impl<'de, T: Object<'de>> DeserializeSeed<'de> for Into<'_, T> {
     }
 }
 
-impl<'de, T: Object<'de>> Visitor<'de> for Into<'_, T> {
+impl<'de, T: Object<'de>> Visitor<'de> for Keyed<'_, T> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
