@@ -352,7 +352,7 @@ mod tests {
                 }
             }
             assert_eq!(quantile_ends(&values, below, upto), walked, "{size}");
-            assert_eq!(walked[0].is_some(), size >= 20, "{size}");
+            assert!(size < 20 || walked.iter().all(Option::is_some), "{size}");
         }
     }
 }
