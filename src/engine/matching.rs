@@ -29,6 +29,8 @@ pub(super) enum Role {
     Good,
     /// All events (ratio) or exposure (rate).
     Total,
+    /// All events of a ratio whose good ones come by themselves: those may be in another request.
+    TotalOfGood,
 }
 
 /// How what a series' points hold is to be taken.
@@ -203,7 +205,7 @@ fn role_of_bucket(labels: &Labels, bound: f64) -> Option<Role> {
     if upper == bound {
         Some(Role::Good)
     } else if upper == f64::INFINITY {
-        Some(Role::Total)
+        Some(Role::TotalOfGood)
     } else {
         None
     }

@@ -130,8 +130,8 @@ fn totals_of_many_pods_judge_as_their_increments_do() {
                 }
             }
         }
-        let answer = scraped.to(by_totals.silently(secs));
         let is_final = by_totals.body("x").is_final;
+        let answer = scraped.to(by_totals.silently(secs));
         let expected = if is_final { (0, 12) } else { (12, 0) };
         assert_eq!((answer.accepted, answer.unmatched), expected);
         assert!(answer.refused.is_empty(), "{:?}", answer.refused);
@@ -229,6 +229,27 @@ fn the_share_above_a_bound_is_the_same_from_buckets_and_from_histograms() {
     let checks = bodies.map(|body| serde_json::to_string(&body.checks).expect("JSON"));
     assert_eq!(checks[0], checks[1]);
     assert_eq!(checks[0], checks[2]);
+}
+
+#[test]
+fn buckets_may_come_in_requests_of_their_own() {
+    let mut machine = Machine::running("x", &plan(&above(0.5)));
+    let bucket = |version: &str, le: &str, count: f64| {
+        let labels = [("version", version), ("le", le)];
+        Request::default()
+            .series("duration_seconds_bucket", &labels)
+            .since(0.0, 0.5, count)
+    };
+    machine.silently(0.5);
+    for (version, good) in [("old", 990.0), ("new", 700.0)] {
+        bucket(version, "+Inf", 1_000.0).to(&mut machine);
+        bucket(version, "0.5", good).to(&mut machine);
+    }
+    machine.clock(5.0);
+    let body = machine.body("x");
+    assert_eq!(samples(&body), [1_000, 1_000]);
+    let difference = body.checks[0].estimate.expect("an estimate");
+    assert!(difference > 0.2, "{difference}");
 }
 
 #[test]

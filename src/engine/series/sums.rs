@@ -100,6 +100,10 @@ impl Sum {
             (Added::Count(count), Role::Bad) => self.bad += count,
             (Added::Count(count), Role::Good) => *self.good.get_or_insert(0.0) += count,
             (Added::Count(count), Role::Total | Role::Reading) => self.total += count,
+            (Added::Count(count), Role::TotalOfGood) => {
+                self.good.get_or_insert(0.0);
+                self.total += count;
+            }
             (Added::Share { bad, total }, _) => {
                 self.bad += bad;
                 self.total += total;
