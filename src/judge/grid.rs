@@ -315,3 +315,35 @@ impl Rows {
         self.cells[end * self.columns + column] - self.cells[start * self.columns + column]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_variance_for_all_boundaries_is_kept_once_and_says_the_same() {
+        let mut each = Grid::of_ratios(&[1.1]);
+        let mut alike = Grid::of_ratios(&[1.1]).of_one_variance().for_ticks(3);
+        for tick in 0..200 {
+            let score = |node: f64| f64::from(tick % 7) + 10.0 - 9.0 * node;
+            let variance = 1.0 + f64::from(tick % 5);
+            if tick % 11 == 10 {
+                each.push_empty();
+                alike.push_empty();
+            } else {
+                each.push(|node| (score(node), variance));
+                alike.push_alike(variance, score);
+            }
+        }
+        assert_eq!((each.ticks(), alike.ticks()), (200, 200));
+        for window in [1, 8, 64, 200] {
+            let interval = |grid: &Grid| {
+                grid.interval(Orientation::Higher, 200, Adjust::NONE, 2.0, 2.0, window)
+            };
+            assert_eq!(each.estimate(window), alike.estimate(window));
+            assert_eq!(interval(&each), interval(&alike));
+            assert!(interval(&each).iter().all(Option::is_some));
+        }
+        assert!(alike.prefix_v.cells.len() * 30 < each.prefix_v.cells.len());
+    }
+}

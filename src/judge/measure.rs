@@ -324,3 +324,36 @@ fn thinned(values: Sorted, distinct_max: usize) -> Sorted {
     }
     thin
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::sampler::{Stream, seed_from};
+
+    #[test]
+    fn ends_found_by_halving_are_those_of_a_walk_over_all_values() {
+        let mut stream = Stream::new(&seed_from("measure", "ends"), 0);
+        for size in [1_usize, 2, 3, 20, 400] {
+            let values = (0..size).map(|_| libm::round(20.0 * stream.normal()));
+            let values = Sorted::new(values.collect(), None).expect("numbers");
+            let (all, level, limit) = (values.total() as f64, 0.8, 3.0);
+            let is_out =
+                |below: u64| mixture::beta_binomial_log_e(below as f64, all, level) >= limit;
+            let below = |count: u64| count as f64 <= level * all && is_out(count);
+            let upto = |count: u64| count as f64 >= level * all && is_out(count);
+            let (mut before, mut walked) = (0, [None, None]);
+            for (&value, &weight) in values.values().iter().zip(values.weights()) {
+                if below(before) {
+                    walked[0] = Some(value);
+                }
+                before += weight;
+                if walked[1].is_none() && upto(before) {
+                    walked[1] = Some(value);
+                }
+            }
+            assert_eq!(quantile_ends(&values, below, upto), walked, "{size}");
+            // Values enough have both ends.
+            assert!(size < 400 || walked.iter().all(Option::is_some), "{size}");
+        }
+    }
+}

@@ -5,10 +5,12 @@
 //! [`super::mann_whitney`] and [`super::hodges_lehmann`]. Next: [`order_key`], how doubles are
 //! sorted.
 
+mod at_rest;
 mod order;
 
 use std::fmt;
 
+pub use at_rest::AtRest;
 use order::sort_keys;
 pub use order::{from_order_key, order_key};
 
@@ -34,33 +36,6 @@ pub struct Sorted {
     values: Vec<f64>,
     weights: Vec<u64>,
     total: u64,
-}
-
-/// A sample as it is kept between looks: the weights, which are all 1 where no value ties, take as
-/// much room as the values.
-#[derive(Debug, Clone, Default)]
-pub struct AtRest {
-    values: Box<[f64]>,
-    /// Empty where every weight is 1.
-    weights: Box<[u64]>,
-}
-
-impl AtRest {
-    /// The sample again.
-    pub fn sorted(&self) -> Sorted {
-        let weights = if self.weights.is_empty() {
-            vec![1; self.values.len()]
-        } else {
-            self.weights.to_vec()
-        };
-        Sorted {
-            values: self.values.to_vec(),
-            total: weights
-                .iter()
-                .fold(0, |sum: u64, &weight| sum.saturating_add(weight)),
-            weights,
-        }
-    }
 }
 
 impl Sorted {
@@ -167,19 +142,6 @@ impl Sorted {
     /// Whether there is no value at all.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
-    }
-
-    /// The sample without what can be told again.
-    pub fn at_rest(self) -> AtRest {
-        let weights = if self.is_untied() {
-            Vec::new()
-        } else {
-            self.weights
-        };
-        AtRest {
-            values: self.values.into_boxed_slice(),
-            weights: weights.into_boxed_slice(),
-        }
     }
 
     /// Both samples as one.
