@@ -7,7 +7,7 @@ const RADIX_LEN_MIN: usize = 400;
 /// Leading bits looked at beyond the logarithm of the number of values. With `b` of them, of
 /// evenly spread values one in `2^b` finds its neighbour with the same leading bits, so few are
 /// left to compare; values spread less evenly (a far outlier takes bits of the exponent) leave more.
-const SLACK_BITS: u32 = 9;
+const SLACK_BITS: u32 = 6;
 /// A wider digit has more counters than the first-level cache and the address buffers hold.
 const DIGIT_BITS_MAX: u32 = 11;
 /// Steps an insertion sort may take for each value before the values count as unsorted.
