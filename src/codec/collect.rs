@@ -5,9 +5,7 @@
 //! Whether there is room is asked while there is little to lose. Where items begin is
 //! [`super::json`]'s.
 
-use super::{
-    Decoded, ItemRefusal, Limits, Origin, REFUSALS_SPELLED_MAX, Unreadable, UnreadableCode, item,
-};
+use super::{Decoded, ItemRefusal, Limits, Origin, REFUSALS_SPELLED_MAX, Unreadable, item};
 use crate::model::{Reading, Sample};
 
 /// Bytes by which a result grows before room is asked for.
@@ -135,6 +133,7 @@ fn sample_bytes(sample: &Sample) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::UnreadableCode;
 
     #[test]
     fn room_is_asked_for_in_steps_and_at_the_end() {

@@ -5,12 +5,14 @@
 //! or counts is found out later. Next: [`json`], then `engine`, which takes the samples.
 
 pub mod csv;
+pub mod exposition;
 pub mod json;
 pub mod series;
 
 mod bounded;
 mod collect;
 mod item;
+mod lines;
 mod number;
 mod split;
 
@@ -107,6 +109,8 @@ pub enum UnreadableCode {
     EmptyBody,
     /// The body is not one of the accepted forms.
     MalformedJson,
+    /// The body is not the text form it is said to be.
+    MalformedText,
     /// More samples than one request may hold.
     TooManySamples,
     /// The content type names a form that is not accepted.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::model::Timestamp;
 use crate::model::series::{
-    BadLabels, Histogram, NAME_LABEL, Point, PointValue, SeriesBatch, SeriesKind,
+    BadLabels, Histogram, NAME_LABEL, Point, PointValue, SeriesBatch, SeriesKey, SeriesKind,
 };
 
 /// Cells of one histogram at one point. A native histogram has 160 by default, an exponential one
@@ -31,14 +31,28 @@ pub struct DecodedSeries {
     pub refused_points: u64,
 }
 
+/// What a key is made of, for the limits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct KeyShape {
+    /// Bytes of the series' name.
+    pub name_bytes: usize,
+    /// Labels, without the name.
+    pub label_count: usize,
+    /// Bytes of their names and values.
+    pub label_bytes: usize,
+}
+
 /// A request's series while they are read.
 pub(super) struct Collecting<'l> {
     decoded: DecodedSeries,
     limits: &'l Limits,
+    cells_max: usize,
     /// Where the series being read stood; `None` where it was refused.
     current: Option<Origin>,
     points: usize,
     bytes: u64,
+    /// What the format holds beside the batch until it is read.
+    held: u64,
     asked: u64,
     room: &'l mut dyn FnMut(u64) -> bool,
 }
@@ -51,12 +65,19 @@ impl<'l> Collecting<'l> {
         Collecting {
             decoded: DecodedSeries::default(),
             limits,
+            cells_max: HISTOGRAM_CELLS_MAX,
             current: None,
             points: 0,
             bytes: 0,
+            held: 0,
             asked: 0,
             room,
         }
+    }
+
+    /// With another limit on the cells of one histogram than [`HISTOGRAM_CELLS_MAX`].
+    pub fn with_cells_max(self, cells_max: usize) -> Collecting<'l> {
+        Collecting { cells_max, ..self }
     }
 
     /// Begins a series, or refuses it; points that follow belong to it, and are refused with it.
@@ -66,19 +87,37 @@ impl<'l> Collecting<'l> {
         kind: SeriesKind,
         origin: Origin,
     ) {
-        let (mut count, mut bytes, mut name_bytes) = (0, 0, 0);
-        let labels = labels.inspect(|(name, value)| {
-            if *name == NAME_LABEL {
-                name_bytes = value.len();
-            } else if !value.is_empty() {
-                count += 1;
-                bytes += name.len() + value.len();
+        let (mut count, mut bytes, mut name_bytes, mut names) = (0, 0, 0, 0);
+        let (count_max, bytes_max) = (self.limits.label_count_max, self.limits.label_bytes_max);
+        // What goes past a limit is counted and not written: a format that refers to its texts may
+        // name a long one as often as it likes.
+        let labels = labels.filter(|(name, value)| {
+            if value.is_empty() {
+                return false;
             }
+            if *name == NAME_LABEL {
+                (names, name_bytes) = (names + 1, value.len().max(name_bytes));
+                return names <= 2 && value.len() <= METRIC_BYTES_MAX;
+            }
+            count += 1;
+            bytes += name.len() + value.len();
+            count <= count_max && bytes <= bytes_max
         });
         let begun = self.decoded.batch.begin(labels, kind);
         let key_bytes = begun.as_ref().map_or(0, |key| key.as_bytes().len());
-        let (count_max, bytes_max) = (self.limits.label_count_max, self.limits.label_bytes_max);
         let problem = match begun {
+            _ if name_bytes > METRIC_BYTES_MAX => Some((
+                "bad_metric_name",
+                format!("a metric's name must have 1 to {METRIC_BYTES_MAX} bytes"),
+            )),
+            _ if count > count_max => Some((
+                "too_many_labels",
+                format!("{count} labels; at most {count_max} are allowed"),
+            )),
+            _ if bytes > bytes_max => Some((
+                "labels_too_long",
+                format!("labels of {bytes} bytes; at most {bytes_max} are allowed"),
+            )),
             Err(BadLabels::NoName) => Some((
                 "bad_metric_name",
                 format!("a series without a name; give it the label {NAME_LABEL}"),
@@ -90,18 +129,6 @@ impl<'l> Collecting<'l> {
             Err(BadLabels::BatchFull) => Some((
                 "labels_too_long",
                 "the labels of one request take more than 4 GiB; send fewer series at once".into(),
-            )),
-            Ok(_) if name_bytes > METRIC_BYTES_MAX => Some((
-                "bad_metric_name",
-                format!("a metric's name must have 1 to {METRIC_BYTES_MAX} bytes"),
-            )),
-            Ok(_) if count > count_max => Some((
-                "too_many_labels",
-                format!("{count} labels; at most {count_max} are allowed"),
-            )),
-            Ok(_) if bytes > bytes_max => Some((
-                "labels_too_long",
-                format!("labels of {bytes} bytes; at most {bytes_max} are allowed"),
             )),
             Ok(_) => None,
         };
@@ -121,6 +148,27 @@ impl<'l> Collecting<'l> {
         }
     }
 
+    /// As [`Collecting::begin`], with a key that has been made.
+    #[inline]
+    pub fn begin_key(
+        &mut self,
+        key: SeriesKey<'_>,
+        shape: KeyShape,
+        kind: SeriesKind,
+        origin: Origin,
+    ) {
+        let is_within = shape.name_bytes <= METRIC_BYTES_MAX
+            && shape.label_count <= self.limits.label_count_max
+            && shape.label_bytes <= self.limits.label_bytes_max;
+        if !is_within || self.decoded.batch.begin_key(key, kind).is_err() {
+            // It says why.
+            return self.begin(key.pairs(), kind, origin);
+        }
+        self.current = Some(origin);
+        self.decoded.origins.push(origin);
+        self.bytes += key.as_bytes().len() as u64 + 64;
+    }
+
     /// Adds a point to the series that was begun last. One with a time or a number that cannot be
     /// is refused by itself; a NaN that is no staleness marker counts as one that was not measured,
     /// and is left out by the caller.
@@ -128,16 +176,7 @@ impl<'l> Collecting<'l> {
     /// # Errors
     /// Too many points for one request, or no room for them.
     pub fn point(&mut self, point: Point) -> Result<(), Unreadable> {
-        self.points += 1;
-        if self.points > self.limits.samples_per_request_max {
-            let most = self.limits.samples_per_request_max;
-            return Err(Unreadable {
-                code: UnreadableCode::TooManySamples,
-                message: format!("more than {most} samples in one request"),
-                help: "send them in several requests, or raise limits.samples_per_request_max"
-                    .into(),
-            });
-        }
+        self.count(1)?;
         let Some(origin) = self.current else {
             self.decoded.refused_points += 1;
             return Ok(());
@@ -149,10 +188,25 @@ impl<'l> Collecting<'l> {
         }
         self.decoded.batch.point(point);
         self.bytes += 2 * size_of::<Point>() as u64;
-        if self.bytes - self.asked >= STEP_BYTES {
-            self.ask()?;
-        }
         Ok(())
+    }
+
+    /// Counts points against the request, and asks for room where it has grown by a step.
+    fn count(&mut self, points: usize) -> Result<(), Unreadable> {
+        self.points = self.points.saturating_add(points);
+        if self.points > self.limits.samples_per_request_max {
+            let most = self.limits.samples_per_request_max;
+            return Err(Unreadable {
+                code: UnreadableCode::TooManySamples,
+                message: format!("more than {most} samples in one request"),
+                help: "send them in several requests, or raise limits.samples_per_request_max"
+                    .into(),
+            });
+        }
+        match self.bytes - self.asked {
+            STEP_BYTES.. => self.ask(),
+            _ => Ok(()),
+        }
     }
 
     fn problem_of(&self, point: &Point) -> Option<(&'static str, String)> {
@@ -177,10 +231,11 @@ impl<'l> Collecting<'l> {
                     .batch
                     .histogram(number)
                     .map_or(0, |h| h.cells.len());
-                (cells > HISTOGRAM_CELLS_MAX).then(|| {
+                let cells_max = self.cells_max;
+                (cells > cells_max).then(|| {
                     (
                         "too_many_cells",
-                        format!("a histogram of {cells} buckets; at most {HISTOGRAM_CELLS_MAX} are allowed"),
+                        format!("a histogram of {cells} buckets; at most {cells_max} are allowed"),
                     )
                 })
             }
@@ -207,6 +262,65 @@ impl<'l> Collecting<'l> {
         });
     }
 
+    /// Refuses a series that cannot be begun, with the points that could be told apart.
+    ///
+    /// # Errors
+    /// Those of [`Collecting::point`]; the series counts as one point at least.
+    pub fn refuse_series(
+        &mut self,
+        origin: Origin,
+        code: &'static str,
+        message: String,
+        points: usize,
+    ) -> Result<(), Unreadable> {
+        self.current = None;
+        self.refuse(origin, code, message);
+        self.decoded.refused_points += points as u64;
+        self.count(points.max(1))
+    }
+
+    /// Refuses a point, of the series begun last, that could not be read; one of a refused series
+    /// is only counted.
+    ///
+    /// # Errors
+    /// Those of [`Collecting::point`].
+    pub fn lose_point(&mut self, code: &'static str, message: String) -> Result<(), Unreadable> {
+        if let Some(origin) = self.current {
+            self.refuse(origin, code, message);
+        }
+        self.decoded.refused_points += 1;
+        self.count(1)
+    }
+
+    /// Whether the series begun last was refused, so that its points need not be read.
+    pub fn is_refused(&self) -> bool {
+        self.current.is_none()
+    }
+
+    /// The series kept so far.
+    pub fn batch(&self) -> &SeriesBatch {
+        &self.decoded.batch
+    }
+
+    /// Says since when the totals of a series kept count, for the points it has so far.
+    pub fn set_start(&mut self, series: usize, start: Timestamp) {
+        self.decoded.batch.set_start(series, start);
+    }
+
+    /// Points refused until now.
+    pub fn refused_points(&self) -> u64 {
+        self.decoded.refused_points
+    }
+
+    /// Takes room for what a format must hold beside the batch until [`Collecting::finish`].
+    ///
+    /// # Errors
+    /// [`UnreadableCode::NoRoom`].
+    pub fn hold(&mut self, bytes: u64) -> Result<(), Unreadable> {
+        self.held += bytes;
+        self.ask()
+    }
+
     /// Counts points that were refused where they could not even be read.
     pub fn lost_points(&mut self, points: u64) {
         self.decoded.refused_points += points;
@@ -227,13 +341,14 @@ impl<'l> Collecting<'l> {
     /// # Errors
     /// [`UnreadableCode::NoRoom`].
     pub fn finish(mut self) -> Result<DecodedSeries, Unreadable> {
+        self.held = 0;
         self.ask()?;
         Ok(self.decoded)
     }
 
     fn ask(&mut self) -> Result<(), Unreadable> {
         self.asked = self.bytes;
-        if (self.room)(self.bytes) {
+        if (self.room)(self.bytes + self.held) {
             return Ok(());
         }
         Err(super::no_room())

@@ -25,6 +25,7 @@ const PURE_CRATES: &[&str] = &[
     "hdrhistogram",
     "jiff",
     "libm",
+    "memchr",
     "rand_chacha",
     "rand_core",
     "regex",
