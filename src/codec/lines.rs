@@ -2,7 +2,7 @@
 //!
 //! Owns nothing that a single form defines. A number here is text between blanks, read to the
 //! nearest double; whether it may be NaN or negative is the business of the form. Next:
-//! [`exposition`](super::exposition).
+//! [`exposition`](super::exposition) and [`hdr`](super::hdr).
 
 use super::{Unreadable, UnreadableCode};
 

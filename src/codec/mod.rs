@@ -6,6 +6,7 @@
 
 pub mod csv;
 pub mod exposition;
+pub mod hdr;
 pub mod json;
 pub mod series;
 
