@@ -5,6 +5,8 @@
 //! or counts is found out later. Next: [`json`], then `engine`, which takes the samples.
 
 pub mod csv;
+pub mod exposition;
+pub mod hdr;
 pub mod json;
 pub mod otlp;
 pub mod remote_write;
@@ -15,6 +17,7 @@ mod collect;
 mod exponential;
 mod foreign;
 mod item;
+mod lines;
 mod number;
 mod protobuf;
 mod split;
@@ -112,6 +115,8 @@ pub enum UnreadableCode {
     EmptyBody,
     /// The body is not one of the accepted forms.
     MalformedJson,
+    /// The body is not the text form it is said to be.
+    MalformedText,
     /// More samples than one request may hold.
     TooManySamples,
     /// The content type names a form that is not accepted.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::model::Timestamp;
 use crate::model::series::{
-    BadLabels, Histogram, NAME_LABEL, Point, PointValue, SeriesBatch, SeriesKind,
+    BadLabels, Histogram, NAME_LABEL, Point, PointValue, SeriesBatch, SeriesKey, SeriesKind,
 };
 
 /// Cells of one histogram at one point. A native histogram has 160 by default, an exponential one
@@ -31,10 +31,22 @@ pub struct DecodedSeries {
     pub refused_points: u64,
 }
 
+/// What a key is made of, for the limits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct KeyShape {
+    /// Bytes of the series' name.
+    pub name_bytes: usize,
+    /// Labels, without the name.
+    pub label_count: usize,
+    /// Bytes of their names and values.
+    pub label_bytes: usize,
+}
+
 /// A request's series while they are read.
 pub(super) struct Collecting<'l> {
     decoded: DecodedSeries,
     limits: &'l Limits,
+    cells_max: usize,
     /// Where the series being read stood; `None` where it was refused.
     current: Option<Origin>,
     points: usize,
@@ -53,6 +65,7 @@ impl<'l> Collecting<'l> {
         Collecting {
             decoded: DecodedSeries::default(),
             limits,
+            cells_max: HISTOGRAM_CELLS_MAX,
             current: None,
             points: 0,
             bytes: 0,
@@ -60,6 +73,11 @@ impl<'l> Collecting<'l> {
             asked: 0,
             room,
         }
+    }
+
+    /// With another limit on the cells of one histogram than [`HISTOGRAM_CELLS_MAX`].
+    pub fn with_cells_max(self, cells_max: usize) -> Collecting<'l> {
+        Collecting { cells_max, ..self }
     }
 
     /// Begins a series, or refuses it; points that follow belong to it, and are refused with it.
@@ -130,9 +148,25 @@ impl<'l> Collecting<'l> {
         }
     }
 
-    /// Whether the series begun last was refused, so that its points need not be read.
-    pub fn is_refused(&self) -> bool {
-        self.current.is_none()
+    /// As [`Collecting::begin`], with a key that has been made.
+    #[inline]
+    pub fn begin_key(
+        &mut self,
+        key: SeriesKey<'_>,
+        shape: KeyShape,
+        kind: SeriesKind,
+        origin: Origin,
+    ) {
+        let is_within = shape.name_bytes <= METRIC_BYTES_MAX
+            && shape.label_count <= self.limits.label_count_max
+            && shape.label_bytes <= self.limits.label_bytes_max;
+        if !is_within || self.decoded.batch.begin_key(key, kind).is_err() {
+            // It says why.
+            return self.begin(key.pairs(), kind, origin);
+        }
+        self.current = Some(origin);
+        self.decoded.origins.push(origin);
+        self.bytes += key.as_bytes().len() as u64 + 64;
     }
 
     /// Adds a point to the series that was begun last. One with a time or a number that cannot be
@@ -197,10 +231,11 @@ impl<'l> Collecting<'l> {
                     .batch
                     .histogram(number)
                     .map_or(0, |h| h.cells.len());
-                (cells > HISTOGRAM_CELLS_MAX).then(|| {
+                let cells_max = self.cells_max;
+                (cells > cells_max).then(|| {
                     (
                         "too_many_cells",
-                        format!("a histogram of {cells} buckets; at most {HISTOGRAM_CELLS_MAX} are allowed"),
+                        format!("a histogram of {cells} buckets; at most {cells_max} are allowed"),
                     )
                 })
             }
@@ -255,6 +290,21 @@ impl<'l> Collecting<'l> {
         }
         self.decoded.refused_points += 1;
         self.count(1)
+    }
+
+    /// Whether the series begun last was refused, so that its points need not be read.
+    pub fn is_refused(&self) -> bool {
+        self.current.is_none()
+    }
+
+    /// The series kept so far.
+    pub fn batch(&self) -> &SeriesBatch {
+        &self.decoded.batch
+    }
+
+    /// Says since when the totals of a series kept count, for the points it has so far.
+    pub fn set_start(&mut self, series: usize, start: Timestamp) {
+        self.decoded.batch.set_start(series, start);
     }
 
     /// Points refused until now.

@@ -92,8 +92,13 @@ pub struct PlacedProblem {
 }
 
 /// Every code with its status and title: the one table.
-pub const CODES: [(&str, u16, &str); 34] = [
+pub const CODES: [(&str, u16, &str); 35] = [
     ("malformed_json", 400, "the body is not JSON"),
+    (
+        "malformed_text",
+        400,
+        "the body is not the text form it is said to be",
+    ),
     ("empty_body", 400, "the body is empty"),
     (
         "invalid_parameter",
@@ -286,6 +291,7 @@ impl From<Unreadable> for Problem {
         let code = match unreadable.code {
             UnreadableCode::EmptyBody => "empty_body",
             UnreadableCode::MalformedJson => "malformed_json",
+            UnreadableCode::MalformedText => "malformed_text",
             UnreadableCode::TooManySamples => "too_many_samples",
             UnreadableCode::UnsupportedMediaType => "unsupported_media_type",
             UnreadableCode::UnsupportedEncoding => "unsupported_encoding",

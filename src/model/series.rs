@@ -8,11 +8,11 @@
 use super::{Labels, Timestamp};
 
 /// Ends a label's name, and its value. It occurs in no text, since UTF-8 has no such byte.
-const END: u8 = 0xff;
+pub(crate) const KEY_END: u8 = 0xff;
 /// The label that carries a series' name.
 pub const NAME_LABEL: &str = "__name__";
 
-/// A label set with the series' name among it: `name END value END` for each label, sorted by
+/// A label set with the series' name among it: `name KEY_END value KEY_END` for each label, sorted by
 /// name. Two series are the same exactly when their keys are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SeriesKey<'b>(&'b [u8]);
@@ -123,6 +123,15 @@ pub enum BadLabels {
 // === impl SeriesKey ===
 
 impl<'b> SeriesKey<'b> {
+    /// The key laid out in `bytes`: texts and their ends, sorted by name, no name twice, no value
+    /// empty, the series' name among them.
+    #[inline]
+    pub(crate) fn of_sorted(bytes: &'b [u8]) -> SeriesKey<'b> {
+        let key = SeriesKey(bytes);
+        debug_assert!(key.pairs().is_sorted_by(|a, b| a.0 < b.0) && !key.name().is_empty());
+        key
+    }
+
     /// The bytes: what to look a series up by.
     pub fn as_bytes(self) -> &'b [u8] {
         self.0
@@ -130,7 +139,7 @@ impl<'b> SeriesKey<'b> {
 
     /// Names and values, sorted by name, the series' name among them.
     pub fn pairs(self) -> impl Iterator<Item = (&'b str, &'b str)> {
-        let mut texts = self.0.split(|&byte| byte == END);
+        let mut texts = self.0.split(|&byte| byte == KEY_END);
         std::iter::from_fn(move || {
             let (name, value) = (texts.next()?, texts.next()?);
             // Keys are made of text only.
@@ -191,6 +200,30 @@ impl SeriesBatch {
         })
     }
 
+    /// One series, by its place among them.
+    pub fn get(&self, series: usize) -> Option<Series<'_>> {
+        let entry = self.series.get(series)?;
+        let before = series.checked_sub(1).map(|before| self.series[before]);
+        let (key_from, points_from) = before.map_or((0, 0), |e| (e.key_end, e.points_end));
+        Some(Series {
+            key: SeriesKey(&self.keys[key_from as usize..entry.key_end as usize]),
+            kind: entry.kind,
+            points: &self.points[points_from as usize..entry.points_end as usize],
+        })
+    }
+
+    /// Says since when the totals of a series count, for the points it has so far.
+    pub fn set_start(&mut self, series: usize, start: Timestamp) {
+        let Some(entry) = self.series.get(series) else {
+            return;
+        };
+        let before = series.checked_sub(1).map(|before| self.series[before]);
+        let from = before.map_or(0, |e| e.points_end) as usize;
+        for point in &mut self.points[from..entry.points_end as usize] {
+            point.start = Some(start);
+        }
+    }
+
     /// The histogram of a point.
     pub fn histogram(&self, number: u32) -> Option<&Histogram> {
         self.histograms.get(number as usize)
@@ -223,6 +256,26 @@ impl SeriesBatch {
         }
     }
 
+    /// As [`SeriesBatch::begin`], with a key that has been made.
+    ///
+    /// # Errors
+    /// [`BadLabels::BatchFull`]; the batch is then as it was.
+    pub(crate) fn begin_key(
+        &mut self,
+        key: SeriesKey<'_>,
+        kind: SeriesKind,
+    ) -> Result<(), BadLabels> {
+        let key_end = self.keys.len() + key.0.len();
+        let key_end = u32::try_from(key_end).map_err(|_| BadLabels::BatchFull)?;
+        self.keys.extend_from_slice(key.0);
+        self.series.push(Entry {
+            key_end,
+            points_end: self.points.len() as u32,
+            kind,
+        });
+        Ok(())
+    }
+
     fn write_key<'t>(
         &mut self,
         labels: impl Iterator<Item = (&'t str, &'t str)>,
@@ -235,7 +288,7 @@ impl SeriesBatch {
             before = name;
             for text in [name, value] {
                 self.keys.extend_from_slice(text.as_bytes());
-                self.keys.push(END);
+                self.keys.push(KEY_END);
             }
         }
         if !is_named {
@@ -257,7 +310,7 @@ impl SeriesBatch {
         }
         for text in pairs.into_iter().flat_map(|(name, value)| [name, value]) {
             self.keys.extend_from_slice(text.as_bytes());
-            self.keys.push(END);
+            self.keys.push(KEY_END);
         }
         Ok(())
     }
@@ -345,6 +398,26 @@ mod tests {
         assert_eq!(found, Err(BadLabels::Twice("job".into())));
         batch.point(number(1, 1.0));
         assert_eq!(batch, SeriesBatch::default());
+    }
+
+    #[test]
+    fn a_series_is_found_by_its_place_and_told_its_start() {
+        let mut batch = SeriesBatch::default();
+        for (name, values) in [("a", &[1.0][..]), ("b", &[]), ("c", &[2.0, 3.0])] {
+            let labels = std::iter::once((NAME_LABEL, name));
+            batch.begin(labels, SeriesKind::Counter).expect("named");
+            values.iter().for_each(|v| batch.point(number(5, *v)));
+        }
+        batch.set_start(2, Timestamp(4));
+        batch.set_start(3, Timestamp(4));
+        let all: Vec<Series<'_>> = batch.iter().collect();
+        assert_eq!(
+            (0..3).filter_map(|at| batch.get(at)).collect::<Vec<_>>(),
+            all
+        );
+        assert_eq!(batch.get(3), None);
+        let starts: Vec<_> = all.iter().flat_map(|s| s.points).map(|p| p.start).collect();
+        assert_eq!(starts, [None, Some(Timestamp(4)), Some(Timestamp(4))]);
     }
 
     #[test]

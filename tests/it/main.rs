@@ -15,6 +15,7 @@ mod engine_life;
 mod engine_reference;
 mod events;
 mod handing_over;
+mod hdr_logs;
 mod http;
 mod http_refusals;
 mod ingest;
