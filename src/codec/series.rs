@@ -326,16 +326,6 @@ impl<'l> Collecting<'l> {
         self.decoded.refused_points += points;
     }
 
-    /// Refuses the series begun last after all, with its points: what follows could not be read.
-    pub fn give_up(&mut self, code: &'static str, message: String) {
-        if let Some(origin) = self.current.take() {
-            let points = self.decoded.batch.take_back();
-            self.decoded.origins.pop();
-            self.decoded.refused_points += points as u64;
-            self.refuse(origin, code, message);
-        }
-    }
-
     /// The result, for which there is room.
     ///
     /// # Errors
@@ -446,11 +436,10 @@ mod tests {
             past.map_err(|error| error.code),
             Err(UnreadableCode::TooManySamples)
         );
-        collecting.give_up("malformed", "cut off".into());
         let decoded = collecting.finish().expect("room");
-        assert_eq!(codes(&decoded), ["bad_timestamp", "nan", "malformed"]);
+        assert_eq!(codes(&decoded), ["bad_timestamp", "nan"]);
         assert_eq!(decoded.refusals[0].index, 3);
-        assert_eq!((decoded.refused_points, decoded.batch.len()), (4, 0));
+        assert_eq!((decoded.refused_points, decoded.batch.len()), (2, 1));
     }
 
     #[test]
