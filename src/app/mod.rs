@@ -85,6 +85,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
     let outbox = store.clone() as Arc<dyn Outbox>;
     let shared = Arc::new(Shared {
         link,
+        clock: clock.clone(),
         outbox: outbox.clone(),
         store: store.clone(),
         watchers: watchers.clone(),

@@ -39,6 +39,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::clock::Clock;
 use crate::codec;
 use crate::engine::Input;
 use crate::plan::Plan;
@@ -72,6 +73,8 @@ pub struct Bounds {
 pub struct Shared {
     /// The way to the engine.
     pub link: EngineLink,
+    /// What time it is, for samples that do not say theirs.
+    pub clock: Arc<dyn Clock>,
     /// Where answers are read.
     pub store: Arc<dyn Store>,
     /// Where notifications wait, and where those that were given up are kept.

@@ -127,6 +127,7 @@ pub fn routes() -> Vec<Route> {
         send_samples(),
         write_series(),
         export_metrics(),
+        send_exposition(),
         list_dead_letters(),
     ];
     all.extend(service_routes());
@@ -349,6 +350,22 @@ fn export_metrics() -> Route {
         problems: &["too_many_samples"],
         timed: false,
         handler: post(series::metrics),
+    }
+}
+
+fn send_exposition() -> Route {
+    Route {
+        path: "/v1/exposition",
+        method: "post",
+        operation: "sendExposition",
+        summary: "OpenMetrics or Prometheus text; each bad line is refused by itself",
+        query: &[],
+        headers: &[("Content-Encoding", "gzip or zstd")],
+        request: Some((&["text/plain", "application/openmetrics-text"], text)),
+        answers: &[(200, JSON, schema::<SamplesAnswer>)],
+        problems: &["empty_body", "malformed_text", "too_many_samples"],
+        timed: false,
+        handler: post(series::exposition),
     }
 }
 

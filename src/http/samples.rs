@@ -19,7 +19,7 @@ use super::observe::time_to_read;
 use super::problem::Problem;
 use super::receive::receive;
 use crate::codec::json::{Form, decode_within};
-use crate::codec::{Decoded, ItemRefusal, REFUSALS_SPELLED_MAX};
+use crate::codec::{Decoded, ItemRefusal, Origin, REFUSALS_SPELLED_MAX};
 use crate::engine::{Ingested, Input, RefusedSample};
 
 /// Refusals that an answer spells out; the others are counted only.
@@ -120,7 +120,10 @@ pub async fn take(
     count_limits(&shared, &decoded.refusals, &ingested.refused);
     let refused = (decoded.refusals.len() + ingested.refused.len()) as u64;
     count(&shared, &ingested, refused);
-    Ok(Json(summary(decoded, ingested)))
+    let Decoded {
+        origins, refusals, ..
+    } = decoded;
+    Ok(Json(summary(&origins, refusals, ingested, refused)))
 }
 
 /// An answer that does not belong to the question: a mistake in davy.
@@ -129,12 +132,14 @@ pub fn unexpected(answer: &Answer) -> Problem {
     Problem::new("internal", "this should not have happened")
 }
 
-/// Puts the codec's refusals and the engine's together, in the order of the request.
-fn summary(decoded: Decoded, ingested: Ingested) -> SamplesAnswer {
-    let Decoded {
-        origins, refusals, ..
-    } = decoded;
-    let refused = (refusals.len() + ingested.refused.len()) as u64;
+/// Puts the codec's refusals and the engine's together, in the order of the request; `refused` is
+/// how many samples they cost.
+pub(super) fn summary(
+    origins: &[Origin],
+    refusals: Vec<ItemRefusal>,
+    ingested: Ingested,
+    refused: u64,
+) -> SamplesAnswer {
     let by_codec = refusals.into_iter().map(
         |ItemRefusal {
              index,

@@ -1,4 +1,5 @@
-//! `POST /api/v1/write` and `POST /v1/metrics`: series as Prometheus and OpenTelemetry send them.
+//! `POST /api/v1/write`, `/v1/metrics` and `/v1/exposition`: series as Prometheus and OpenTelemetry
+//! send them, and as services expose them.
 //!
 //! Owns the answers that the two protocols prescribe. A series that no analysis asks for is no
 //! mistake of its sender, who sends everything it has: it is counted and not told. The codecs
@@ -7,6 +8,7 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -19,9 +21,9 @@ use super::link::Answer;
 use super::observe::time_to_read;
 use super::problem::Problem;
 use super::receive::receive;
-use super::samples::{count, count_limits, unexpected};
+use super::samples::{SamplesAnswer, count, count_limits, summary, unexpected};
 use crate::codec::series::DecodedSeries;
-use crate::codec::{ItemRefusal, otlp, remote_write};
+use crate::codec::{ItemRefusal, exposition, otlp, remote_write};
 use crate::engine::{Ingested, Input};
 
 /// Refusals named in the answer to a remote-write, whose sender logs it in one line.
@@ -78,6 +80,39 @@ fn named(refusals: &[ItemRefusal]) -> String {
         "refused, the others were taken: {}{more}\n",
         shown.join("; ")
     )
+}
+
+/// OpenMetrics and Prometheus text, as a service exposes it.
+pub async fn exposition(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<SamplesAnswer>, Problem> {
+    let packing = Packing::of(&headers)?;
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let given = content_type.map_or("", |value| value.to_str().unwrap_or("?"));
+    let dialect = match given {
+        // `curl --data-binary` says form-urlencoded unless told otherwise.
+        "" | "application/x-www-form-urlencoded" => exposition::Dialect::Prometheus,
+        _ => exposition::Dialect::of_content_type(given).ok_or_else(|| {
+            let detail = format!("an exposition of type {given:?} cannot be read");
+            let help = "send text/plain (Prometheus) or application/openmetrics-text";
+            Problem::new("unsupported_media_type", detail).help(help)
+        })?,
+    };
+    let taken_at = shared.clock.now();
+    let reading = receive(
+        &shared,
+        &headers,
+        packing,
+        body,
+        move |body, limits, room| exposition::decode(body, dialect, taken_at, limits, room),
+    );
+    let (mut decoded, room) = time_to_read(&shared, reading).await?;
+    let ingested = ingest(&shared, &mut decoded, room).await?;
+    let refused = decoded.refused_points + ingested.refused.len() as u64;
+    let (origins, refusals) = (decoded.origins, decoded.refusals);
+    Ok(Json(summary(&origins, refusals, ingested, refused)))
 }
 
 /// OTLP over HTTP, protobuf and JSON.

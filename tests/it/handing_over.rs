@@ -38,6 +38,7 @@ fn api(request_timeout: Duration) -> (Arc<Shared>, Receiver<Knock>) {
     let store = Arc::new(store);
     let shared = Shared {
         link,
+        clock: Arc::new(davy::clock::SystemClock),
         store: store.clone(),
         outbox: store,
         watchers: Arc::default(),
