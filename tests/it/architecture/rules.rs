@@ -24,6 +24,8 @@ const PURE_CRATES: &[&str] = &[
     "base64",
     "csv",
     "flate2",
+    "foldhash",
+    "hashbrown",
     "hdrhistogram",
     "jiff",
     "libm",
