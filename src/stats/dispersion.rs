@@ -28,9 +28,9 @@ pub struct LongRun {
     pub upper: f64,
 }
 
-/// The standardised sums of a stretch's whole batches of this many ticks, from each tick's score and variance by law
-/// (0 for a tick that says nothing). A batch in which most ticks say nothing is left out: it is
-/// too short to show how ticks hang together.
+/// The standardised sums of a stretch's whole batches of this many ticks, from each tick's score and
+/// variance by law (0 for a tick that says nothing). A batch in which most ticks say nothing is left
+/// out: it is too short to show how ticks hang together.
 pub fn batches(ticks: &[(f64, f64)], length: usize) -> Vec<f64> {
     let whole = ticks.chunks_exact(length);
     let informed = whole.filter(|batch| {
