@@ -9,55 +9,17 @@
 //! The watermark is the newest event time seen, but never later than the clock: a sender whose
 //! clock runs ahead cannot close a tick for the others.
 
+mod cell;
 mod open;
 mod sampling;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::model::{Arm, Millis, Reading, Timestamp};
 use crate::plan::{Cluster, Lifetime, MetricKind, Plan, Source};
+use cell::count_of;
+pub use cell::{CELL_COUNT_MAX, Cell, coarse, truncated};
 pub use open::{OPEN_TICKS_MAX, lateness_max, open_ticks};
-
-/// Samples or events in one cell: sixteen times as many, over all looks, still fit an i64.
-pub const CELL_COUNT_MAX: u64 = 1 << 46;
-/// Mantissa bits that survive when an overfull tick is coarsened: a relative step of 2^-11.
-const COARSE_MANTISSA_BITS: u32 = 11;
-
-/// What one arm of one metric received within one tick.
-#[derive(Debug, Clone, Default)]
-pub struct Cell {
-    /// Values of a distribution (kind latency), in order of arrival.
-    pub values: Vec<f64>,
-    /// Weight of each value; empty while all are 1.
-    pub weights: Vec<u64>,
-    /// Unit of each value; empty for metrics without a cluster.
-    pub units: Vec<u64>,
-    /// Points of a time series (kind gauge) with their event times in milliseconds.
-    pub points: Vec<(i64, f64)>,
-    /// Bad events of total events (kind ratio), or events (kind rate, in `bad`).
-    pub bad: u64,
-    /// Total events (kind ratio).
-    pub total: u64,
-    /// Exposure (kind rate).
-    pub exposure: f64,
-    /// Bad and total events by unit, for clustered ratios.
-    pub by_unit: BTreeMap<u64, (u64, u64)>,
-    /// Events that went well, of how many, by unit where there are units: what ratios from a
-    /// histogram's buckets arrive as. At the tick's close the others are its bad events.
-    pub goods: BTreeMap<Option<u64>, (u64, u64)>,
-    /// Samples: weights of values, totals of ratios, readings of rates, points of gauges.
-    pub samples: u64,
-    /// Values the sender could not measure.
-    pub missing: u64,
-    /// Mantissa bits left of each value, once values were coarsened to keep the cell in bounds.
-    pub coarse_bits: Option<u32>,
-    /// Samples of units that were not kept, because the tick has more units than its plan keeps.
-    pub sampled_out: u64,
-    /// Leading bits of a unit's number that must be zero for it to be kept; the same in both arms.
-    pub kept_bits: u32,
-    /// Units of the values, where their number is limited.
-    pub seen: BTreeSet<u64>,
-}
 
 /// A closed tick: one pair of cells (baseline, canary) a metric.
 #[derive(Debug)]
@@ -280,189 +242,6 @@ impl Window {
     }
 }
 
-// === impl Cell ===
-
-impl Cell {
-    /// Whether the reading fits, in form and in size.
-    fn has_place(
-        &self,
-        kind: MetricKind,
-        reading: &Reading,
-        unit: Option<u64>,
-        values_max: usize,
-    ) -> Result<(), NoPlace> {
-        let (own, others) = (self.samples.max(self.bad), count_of(reading));
-        let fits = match (kind, reading) {
-            (MetricKind::Latency, Reading::Values { values, .. }) => {
-                unit.is_none() || self.values.len() + values.len() <= values_max
-            }
-            (MetricKind::Ratio, Reading::Ratio { .. } | Reading::Good { .. }) => {
-                !self.is_full_for(unit, values_max)
-            }
-            (MetricKind::Ratio, Reading::Values { values, .. }) => {
-                if values.iter().any(|&value| value != 0.0 && value != 1.0) {
-                    return Err(NoPlace::WrongForm);
-                }
-                !self.is_full_for(unit, values_max)
-            }
-            (MetricKind::Rate, Reading::Rate { .. }) => true,
-            (MetricKind::Gauge, Reading::Values { values, .. }) => {
-                if values.iter().any(|value| value.is_infinite()) {
-                    return Err(NoPlace::WrongForm);
-                }
-                self.points.len() + values.len() <= values_max
-            }
-            _ => return Err(NoPlace::WrongForm),
-        };
-        let counts = own.saturating_add(others) <= CELL_COUNT_MAX;
-        (fits && counts).then_some(()).ok_or(NoPlace::TickFull)
-    }
-
-    /// Adds a reading that has a place.
-    fn add(
-        &mut self,
-        kind: MetricKind,
-        ts: Timestamp,
-        reading: &Reading,
-        unit: Option<u64>,
-        values_max: usize,
-    ) {
-        match (kind, reading) {
-            (MetricKind::Latency, Reading::Values { values, weights }) => {
-                if self.values.len() + values.len() > values_max {
-                    self.coarsen_below(values_max / 2);
-                }
-                self.add_values(values, weights, unit);
-            }
-            (MetricKind::Ratio, Reading::Ratio { bad, total }) => {
-                self.add_ratio(*bad, *total, unit);
-            }
-            (MetricKind::Ratio, Reading::Good { good, total }) => {
-                self.add_ratio(0, *total, unit);
-                let goods = self.goods.entry(unit).or_default();
-                goods.0 = goods.0.saturating_add(*good);
-                goods.1 = goods.1.saturating_add(*total);
-            }
-            (MetricKind::Ratio, Reading::Values { values, weights }) => {
-                for (i, &value) in values.iter().enumerate() {
-                    let weight = weights.get(i).copied().unwrap_or(1);
-                    self.add_ratio(if value == 1.0 { weight } else { 0 }, weight, unit);
-                }
-            }
-            (MetricKind::Rate, Reading::Rate { events, exposure }) => {
-                self.bad = self.bad.saturating_add(*events);
-                self.exposure += exposure;
-                self.samples += 1;
-            }
-            (MetricKind::Gauge, Reading::Values { values, .. }) => {
-                self.points
-                    .extend(values.iter().map(|&value| (ts.millis(), value)));
-                self.samples = self.samples.saturating_add(values.len() as u64);
-            }
-            _ => {}
-        }
-    }
-
-    /// Puts what is summed in floating point into an order that does not depend on arrival.
-    fn settle(&mut self) {
-        for (unit, (good, total)) in std::mem::take(&mut self.goods) {
-            // A bucket whose fellows came too late for the tick can hold more than all of them.
-            self.add_bad(unit, total.saturating_sub(good));
-        }
-        self.points
-            .sort_by(|one, other| one.0.cmp(&other.0).then(one.1.total_cmp(&other.1)));
-        if self.units.is_empty() {
-            return;
-        }
-        let weight = |i: usize| self.weights.get(i).copied().unwrap_or(1);
-        let mut order: Vec<usize> = (0..self.values.len()).collect();
-        order.sort_by(|&i, &j| {
-            let by_value = self.values[i].total_cmp(&self.values[j]);
-            let by_unit = self.units[i].cmp(&self.units[j]);
-            by_unit.then(by_value).then(weight(i).cmp(&weight(j)))
-        });
-        let weights = order.iter().map(|&i| weight(i)).collect();
-        if !self.weights.is_empty() {
-            self.weights = weights;
-        }
-        self.values = order.iter().map(|&i| self.values[i]).collect();
-        self.units = order.iter().map(|&i| self.units[i]).collect();
-    }
-
-    /// Whether a clustered ratio has no room for another unit.
-    fn is_full_for(&self, unit: Option<u64>, units_max: usize) -> bool {
-        unit.is_some_and(|unit| {
-            self.by_unit.len() >= units_max && !self.by_unit.contains_key(&unit)
-        })
-    }
-
-    fn add_values(&mut self, values: &[f64], weights: &[u64], unit: Option<u64>) {
-        if !weights.is_empty() && self.weights.is_empty() {
-            self.weights = vec![1; self.values.len()];
-        }
-        self.values.extend_from_slice(values);
-        if weights.is_empty() {
-            self.samples = self.samples.saturating_add(values.len() as u64);
-            if !self.weights.is_empty() {
-                self.weights.resize(self.values.len(), 1);
-            }
-        } else {
-            let weight = weights
-                .iter()
-                .fold(0_u64, |sum, &weight| sum.saturating_add(weight));
-            self.samples = self.samples.saturating_add(weight);
-            self.weights.extend_from_slice(weights);
-        }
-        if let Some(unit) = unit {
-            self.units.resize(self.values.len(), unit);
-        }
-    }
-
-    fn add_ratio(&mut self, bad: u64, total: u64, unit: Option<u64>) {
-        self.bad = self.bad.saturating_add(bad);
-        self.total = self.total.saturating_add(total);
-        self.samples = self.samples.saturating_add(total);
-        if let Some(unit) = unit {
-            let sums = self.by_unit.entry(unit).or_default();
-            sums.0 = sums.0.saturating_add(bad);
-            sums.1 = sums.1.saturating_add(total);
-        }
-    }
-
-    /// Counts events as bad that are in the totals already.
-    fn add_bad(&mut self, unit: Option<u64>, bad: u64) {
-        self.bad = self.bad.saturating_add(bad);
-        if let Some(sums) = unit.and_then(|unit| self.by_unit.get_mut(&unit)) {
-            sums.0 = sums.0.saturating_add(bad);
-        }
-    }
-
-    /// Merges values that agree to 11 bits of mantissa, or to as many as it takes to leave at most
-    /// `distinct_max` values. At the tick's close the other arm is coarsened alike.
-    fn coarsen_below(&mut self, distinct_max: usize) {
-        let most = self.coarse_bits.unwrap_or(COARSE_MANTISSA_BITS);
-        for bits in (0..=most).rev() {
-            self.coarsen(bits);
-            if self.values.len() <= distinct_max {
-                break;
-            }
-        }
-    }
-
-    fn coarsen(&mut self, mantissa_bits: u32) {
-        let weights = std::mem::take(&mut self.weights);
-        let mut merged: BTreeMap<u64, u64> = BTreeMap::new();
-        for (i, &value) in self.values.iter().enumerate() {
-            let coarse = truncated(value, mantissa_bits);
-            let sum = merged.entry(coarse.to_bits()).or_default();
-            *sum = sum.saturating_add(weights.get(i).copied().unwrap_or(1));
-        }
-        self.values = merged.keys().map(|&bits| f64::from_bits(bits)).collect();
-        self.weights = merged.into_values().collect();
-        self.coarse_bits = Some(mantissa_bits);
-    }
-}
-
 /// Brings both arms of a metric to the coarser of their resolutions, so that neither is moved
 /// against the other.
 fn even_out(cells: &mut [Cell; 2]) {
@@ -480,31 +259,4 @@ fn samples_of(reading: &Reading) -> u64 {
         Reading::Ratio { total, .. } | Reading::Good { total, .. } => *total,
         other => count_of(other),
     }
-}
-
-/// What a reading adds to a cell's counts at the most.
-fn count_of(reading: &Reading) -> u64 {
-    match reading {
-        Reading::Values { values, weights } if weights.is_empty() => values.len() as u64,
-        Reading::Values { weights, .. } => weights
-            .iter()
-            .fold(0, |sum, &weight| sum.saturating_add(weight)),
-        Reading::Ratio { bad, total } => *bad.max(total),
-        Reading::Good { good, total } => *good.max(total),
-        Reading::Rate { events, .. } => *events,
-    }
-}
-
-/// A value cut to 11 bits of mantissa: a relative step of 2^-11. Whole numbers up to 4,096 stay.
-pub fn coarse(value: f64) -> f64 {
-    truncated(value, COARSE_MANTISSA_BITS)
-}
-
-/// A value cut to so many bits of mantissa.
-pub fn truncated(value: f64, mantissa_bits: u32) -> f64 {
-    if value == 0.0 || !value.is_finite() {
-        return value;
-    }
-    let dropped = 52 - mantissa_bits;
-    f64::from_bits(value.to_bits() >> dropped << dropped)
 }

@@ -178,13 +178,13 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "from: increments\n    bad",
-        "from: counter\n    bad",
-        "26:11 metrics.errors.from: from: counter is not available in this version | send each interval's increase and write from: increments",
+        "from: counters\n    bad",
+        "26:11 metrics.errors.from: `counters` is not values, counter or increments | did you mean `counter`?",
     ),
     (
         "    from: increments\n    bad",
         "    bad",
-        "26:10 metrics.errors.bad: `bad` does not belong to this form of metric | add from: increments",
+        "26:10 metrics.errors.bad: `bad` does not belong to this form of metric | add from: counter (totals since the process started) or from: increments",
     ),
     (
         "    total: requests\n",
