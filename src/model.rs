@@ -91,6 +91,43 @@ impl Timestamp {
     }
 }
 
+/// A number in the order of the number line, with one zero.
+#[derive(Debug, Clone, Copy)]
+pub struct Ordered(f64);
+
+impl Ordered {
+    /// The number, which must not be NaN where the order is to mean something.
+    pub fn new(number: f64) -> Ordered {
+        // The negative zero becomes the other one.
+        Ordered(number + 0.0)
+    }
+
+    /// The number.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl Ord for Ordered {
+    fn cmp(&self, other: &Ordered) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Ordered {
+    fn partial_cmp(&self, other: &Ordered) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ordered {
+    fn eq(&self, other: &Ordered) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Ordered {}
+
 /// A label set: names to values, sorted by name.
 pub type Labels = BTreeMap<String, String>;
 
@@ -124,6 +161,26 @@ pub enum Reading {
         /// All events.
         total: u64,
     },
+    /// Values that are known by the bucket they lie in: above its low end, up to its high one.
+    Buckets {
+        /// Low end of each bucket.
+        #[serde(with = "words_for_infinities")]
+        lows: Vec<f64>,
+        /// High end of each bucket; infinite for an open one.
+        #[serde(with = "words_for_infinities")]
+        highs: Vec<f64>,
+        /// Values in each.
+        counts: Vec<u64>,
+    },
+    /// Values up to each of some bounds, as classic Prometheus buckets count them: at times in
+    /// different requests, for which reason they are told apart at the tick's close only.
+    UpTo {
+        /// Upper bounds, ascending; the last one of a histogram is infinite.
+        #[serde(with = "words_for_infinities")]
+        bounds: Vec<f64>,
+        /// Values up to each bound.
+        counts: Vec<u64>,
+    },
     /// Events over an exposure (seconds, requests, ...), for kind `rate`.
     Rate {
         /// Number of events.
@@ -139,6 +196,27 @@ impl Reading {
         Reading::Values {
             values: vec![value],
             weights: Vec::new(),
+        }
+    }
+
+    /// Samples it holds: weights of values, totals of ratios, one for a rate. Of counts up to
+    /// bounds those up to the infinite one are all.
+    pub fn samples(&self) -> u64 {
+        let sum = |counts: &[u64]| {
+            let counts = counts.iter();
+            counts.fold(0_u64, |sum, &count| sum.saturating_add(count))
+        };
+        match self {
+            Reading::Values { values, weights } if weights.is_empty() => values.len() as u64,
+            Reading::Values { weights, .. } => sum(weights),
+            Reading::Ratio { total, .. } | Reading::Good { total, .. } => *total,
+            Reading::Rate { .. } => 1,
+            Reading::Buckets { counts, .. } => sum(counts),
+            Reading::UpTo { bounds, counts } => {
+                let all = bounds.iter().zip(counts);
+                let all = all.filter(|(bound, _)| **bound == f64::INFINITY);
+                all.fold(0, |sum, (_, &count)| sum.saturating_add(count))
+            }
         }
     }
 }
@@ -236,6 +314,8 @@ pub enum Reason {
     Stale,
     /// Too many values are missing or unusable.
     BadData,
+    /// The buckets that values were counted in are too wide for what is asked.
+    CoarseBuckets,
     /// Too few units (pods, clients, ...) to speak about the version.
     NeedsUnits,
     /// A person or a controller ended the analysis.
@@ -264,6 +344,7 @@ impl Reason {
             Reason::CanaryMissing => "canary_missing",
             Reason::Stale => "stale",
             Reason::BadData => "bad_data",
+            Reason::CoarseBuckets => "coarse_buckets",
             Reason::NeedsUnits => "needs_units",
             Reason::Cancelled => "cancelled",
             Reason::Superseded => "superseded",
@@ -283,6 +364,7 @@ impl Reason {
                 | Reason::CanaryMissing
                 | Reason::Stale
                 | Reason::BadData
+                | Reason::CoarseBuckets
         )
     }
 }

@@ -9,6 +9,7 @@
 //! The watermark is the newest event time seen, but never later than the clock: a sender whose
 //! clock runs ahead cannot close a tick for the others.
 
+mod buckets;
 mod cell;
 mod open;
 mod sampling;

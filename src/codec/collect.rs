@@ -118,6 +118,18 @@ fn sample_bytes(sample: &Sample) -> u64 {
         Reading::Values { values, weights } => {
             allocated(size_of_val(values.as_slice())) + allocated(size_of_val(weights.as_slice()))
         }
+        Reading::Buckets {
+            lows,
+            highs,
+            counts,
+        } => {
+            allocated(size_of_val(lows.as_slice()))
+                + allocated(size_of_val(highs.as_slice()))
+                + allocated(size_of_val(counts.as_slice()))
+        }
+        Reading::UpTo { bounds, counts } => {
+            allocated(size_of_val(bounds.as_slice())) + allocated(size_of_val(counts.as_slice()))
+        }
         Reading::Ratio { .. } | Reading::Good { .. } | Reading::Rate { .. } => 0,
     };
     let address = sample.address.as_ref();

@@ -42,6 +42,10 @@ pub(super) enum Form {
     Total,
     /// A histogram, of which observations above this bound count.
     Above(f64),
+    /// A histogram, of which all buckets count.
+    Buckets,
+    /// The total of observations up to this bound.
+    UpTo(f64),
 }
 
 /// One place a series belongs to.
@@ -175,6 +179,13 @@ fn places(plan: &Plan, name: &str, labels: &Labels) -> Vec<(usize, Role, Form)> 
                     ask(exposure, Role::Total, form_of(*counted));
                 }
             }
+            Source::Buckets { histogram, buckets } => {
+                ask(histogram, Role::Reading, Form::Buckets);
+                // Not every series of the name is of a histogram.
+                if let Some(bound) = bound_of_bucket(labels) {
+                    ask(buckets, Role::Reading, Form::UpTo(bound));
+                }
+            }
             Source::Above {
                 histogram,
                 buckets,
@@ -197,11 +208,17 @@ fn form_of(counted: Counted) -> Form {
     }
 }
 
+/// The upper bound of the bucket that a series counts.
+fn bound_of_bucket(labels: &Labels) -> Option<f64> {
+    // Senders write 0.5, 5e-01, 1 or 1.0.
+    let upper: f64 = labels.get(BUCKET_LABEL)?.parse().ok()?;
+    (!upper.is_nan()).then_some(upper)
+}
+
 /// What a bucket counts for: buckets count everything up to their bound, so the one at the bound
 /// holds what went well and the last one all. The others are not needed.
 fn role_of_bucket(labels: &Labels, bound: f64) -> Option<Role> {
-    // Senders write 0.5, 5e-01, 1 or 1.0.
-    let upper: f64 = labels.get(BUCKET_LABEL)?.parse().ok()?;
+    let upper = bound_of_bucket(labels)?;
     if upper == bound {
         Some(Role::Good)
     } else if upper == f64::INFINITY {

@@ -75,7 +75,7 @@ pub(super) fn put(
     analysis.own_units += u64::from(unit.is_none());
     let counters = &mut analysis.counters[metric];
     let samples = &mut counters.samples[arm.index()];
-    *samples = samples.saturating_add(weight_of(&reading));
+    *samples = samples.saturating_add(reading.samples());
     counters.missing = counters.missing.saturating_add(missed);
     counters.newest = counters.newest.max(Some(ts));
     let name = &analysis.plan.metrics[metric].name;
@@ -145,17 +145,6 @@ pub(super) fn refusal(analysis: &Analysis, metric: usize, no_place: NoPlace) -> 
                 .to_owned(),
         ),
         NoPlace::WrongForm => ("wrong_form", wrong_form(metric.kind, &metric.name)),
-    }
-}
-
-fn weight_of(reading: &Reading) -> u64 {
-    match reading {
-        Reading::Values { values, weights } if weights.is_empty() => values.len() as u64,
-        Reading::Values { weights, .. } => weights
-            .iter()
-            .fold(0, |sum, &weight| sum.saturating_add(weight)),
-        Reading::Ratio { total, .. } | Reading::Good { total, .. } => *total,
-        Reading::Rate { .. } => 1,
     }
 }
 

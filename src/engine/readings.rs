@@ -20,7 +20,10 @@ pub(super) fn reading_for(
     let metric = &analysis.plan.metrics[place.metric];
     let wrong = || ("wrong_form", wrong_form(metric.kind, &metric.name));
     let fits = match (metric.kind, reading) {
-        (MetricKind::Latency, Reading::Values { .. }) => true,
+        (
+            MetricKind::Latency,
+            Reading::Values { .. } | Reading::Buckets { .. } | Reading::UpTo { .. },
+        ) => true,
         (MetricKind::Gauge, Reading::Values { values, .. }) => {
             values.iter().all(|value| value.is_finite())
         }
@@ -102,6 +105,9 @@ fn increment(
 fn is_countable(reading: &Reading) -> bool {
     match reading {
         Reading::Values { weights, .. } => weights.iter().all(|&weight| weight <= COUNT_MAX),
+        Reading::Buckets { counts, .. } | Reading::UpTo { counts, .. } => {
+            counts.iter().all(|&count| count <= COUNT_MAX)
+        }
         // An increment of bad events comes with its total in a reading of its own.
         Reading::Ratio { bad, total } => *bad.max(total) <= COUNT_MAX,
         Reading::Good { good, total } => *good.max(total) <= COUNT_MAX,

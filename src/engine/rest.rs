@@ -45,7 +45,8 @@ fn forget_matchers(plan: &mut Plan) {
                 forget(bad);
                 forget(total);
             }
-            Source::Above {
+            Source::Buckets { histogram, buckets }
+            | Source::Above {
                 histogram, buckets, ..
             } => {
                 forget(histogram);

@@ -249,7 +249,7 @@ fn without_place(analysis: &Analysis, place: &Place, no_place: NoPlace) -> Fate 
 }
 
 /// What a point adds at a place.
-fn amount_at(analysis: &Analysis, place: &Place, seen: &Seen) -> Result<Added, Fate> {
+fn amount_at<'s>(analysis: &Analysis, place: &Place, seen: &'s Seen) -> Result<Added<'s>, Fate> {
     let metric = &analysis.plan.metrics[place.metric];
     let refused = |code, message: &str| {
         let message = format!("the metric {:?} {message}", metric.name);
@@ -263,11 +263,13 @@ fn amount_at(analysis: &Analysis, place: &Place, seen: &Seen) -> Result<Added, F
     }
     match (place.form, &seen.step) {
         (_, Amount::Nothing) => Err(Fate::Priming),
-        (Form::AsIs | Form::Total, Amount::Cells(_)) => refused(
+        (Form::AsIs | Form::Total | Form::UpTo(_), Amount::Cells(_)) => refused(
             "wrong_form",
-            "does not take histograms; write above: {histogram, bound} to compare the share above a bucket's bound",
+            "does not take histograms; write from: histogram (kind: latency), or above: {histogram, bound} to compare the share above a bucket's bound",
         ),
-        (Form::Above(_), Amount::Number(_)) => refused("wrong_form", "takes histograms"),
+        (Form::Above(_) | Form::Buckets, Amount::Number(_)) => {
+            refused("wrong_form", "takes histograms")
+        }
         (_, Amount::Number(Step::Repeated) | Amount::Cells(Step::Repeated)) => Err(Fate::Repeated),
         (_, Amount::Number(Step::OutOfOrder) | Amount::Cells(Step::OutOfOrder)) => Err(Fate::Late),
         (Form::AsIs, Amount::Number(_)) => match (place.role, metric.kind, seen.point.value) {
@@ -277,7 +279,7 @@ fn amount_at(analysis: &Analysis, place: &Place, seen: &Seen) -> Result<Added, F
             (Role::Reading, MetricKind::Gauge, _) => refused("wrong_form", "takes finite values"),
             (Role::Reading, ..) => refused(
                 "wrong_form",
-                "takes readings, which a series of numbers does not hold; write from: counter for totals, or above: for the buckets of a histogram",
+                "takes readings, which a series of numbers does not hold; write from: counter for totals, from: histogram for the buckets of a histogram",
             ),
             (_, _, PointValue::Number(value) | PointValue::Increment(value)) => {
                 Ok(Added::Count(value))
@@ -290,10 +292,19 @@ fn amount_at(analysis: &Analysis, place: &Place, seen: &Seen) -> Result<Added, F
             }
             Ok(Added::Count(*amount))
         }
-        (Form::Above(bound), Amount::Cells(Step::Increment { amount, since })) => {
-            if *since < analysis.started_at() {
-                return Err(Fate::Priming);
-            }
+        (
+            Form::UpTo(_) | Form::Above(_) | Form::Buckets,
+            Amount::Number(Step::Increment { since, .. })
+            | Amount::Cells(Step::Increment { since, .. }),
+        ) if *since < analysis.started_at() => Err(Fate::Priming),
+        (Form::UpTo(bound), Amount::Number(Step::Increment { amount, .. })) => {
+            let (bound, count) = (bound, *amount);
+            Ok(Added::UpTo { bound, count })
+        }
+        (Form::Buckets, Amount::Cells(Step::Increment { amount, .. })) => {
+            Ok(Added::Buckets(amount))
+        }
+        (Form::Above(bound), Amount::Cells(Step::Increment { amount, .. })) => {
             above(amount, bound).map_err(|message| Fate::Refused("bound_within_bucket", message))
         }
         (_, Amount::Number(Step::First) | Amount::Cells(Step::First)) => Err(Fate::Priming),
@@ -301,7 +312,7 @@ fn amount_at(analysis: &Analysis, place: &Place, seen: &Seen) -> Result<Added, F
 }
 
 /// How many observations are above the bound, of how many.
-fn above(cells: &[HistogramCell], bound: f64) -> Result<Added, String> {
+fn above(cells: &[HistogramCell], bound: f64) -> Result<Added<'static>, String> {
     let (mut bad, mut total) = (0.0, 0.0);
     for cell in cells {
         if cell.low < bound && bound < cell.high {

@@ -104,7 +104,7 @@ fn metrics(analysis: &Analysis) -> String {
     let mut selectors = sources.flat_map(|source| match source {
         Source::Values { select } => vec![select],
         Source::RatioCounts { bad, total, .. } => vec![bad, total],
-        Source::Above { histogram, .. } => vec![histogram],
+        Source::Buckets { histogram, .. } | Source::Above { histogram, .. } => vec![histogram],
         Source::RateCounts {
             events, exposure, ..
         } => std::iter::once(events).chain(exposure.as_ref()).collect(),

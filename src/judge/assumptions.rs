@@ -23,7 +23,9 @@ pub fn of(plan: &Plan, findings: &[Finding]) -> Vec<String> {
             say("both arms get equal traffic, for events are counted by time alone");
         }
         let finding = findings.iter().find(|finding| finding.check == check.name);
-        if metric.kind == MetricKind::Latency && is_rounded(metric, finding) {
+        if matches!(metric.source, Source::Buckets { .. }) {
+            say("values are spread evenly over their bucket");
+        } else if metric.kind == MetricKind::Latency && is_rounded(metric, finding) {
             say("rounded values are spread evenly over their step");
         }
     }

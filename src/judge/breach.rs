@@ -7,11 +7,12 @@
 use std::collections::VecDeque;
 
 use crate::judge::check::{Evidence, Setting};
-use crate::judge::rank;
 use crate::judge::threshold;
 use crate::judge::verdict::Scale;
+use crate::judge::{rank, recorded};
 use crate::model::Reason;
 use crate::plan::{Limit, LimitSide, MetricKind, NoData, Quantile};
+use crate::stats::censored::{self, Cells};
 use crate::window::Cell;
 
 /// The alarm check of one metric.
@@ -120,9 +121,13 @@ impl BreachCheck {
     fn statistic(&self, cell: &Cell) -> Option<f64> {
         match self.kind {
             MetricKind::Latency => {
-                // A breach must not hinge on rounding: `< 800` at p99 asks for the value itself.
-                self.at
-                    .and_then(|at| rank::sorted(cell).quantile(at.level()))
+                let (level, values) = (self.at?.level(), rank::sorted(cell));
+                match recorded::buckets_of(cell) {
+                    // Linear inside a bucket, as those who write such alarms are used to.
+                    Some(rounding) => censored::quantile(&[&Cells::new(&values, &rounding)], level),
+                    // A breach must not hinge on rounding: `< 800` at p99 asks for the value itself.
+                    None => values.quantile(level),
+                }
             }
             MetricKind::Ratio => {
                 (cell.total > 0).then(|| cell.bad.min(cell.total) as f64 / cell.total as f64)

@@ -173,6 +173,12 @@ pub fn boundary(y: f64, worse_is_lower: bool, tolerance: &Tolerance) -> f64 {
     }
 }
 
+/// Whether a tolerance moves the values it is applied to.
+pub fn moves(tolerance: &Tolerance) -> bool {
+    let parts = [tolerance.relative, tolerance.absolute];
+    parts.into_iter().flatten().any(|part| part != 0.0)
+}
+
 /// The directions a check watches, as "worse is lower" flags.
 pub fn directions(worse: Worse) -> &'static [bool] {
     match worse {

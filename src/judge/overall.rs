@@ -38,7 +38,7 @@ fn gravity(reason: Reason) -> u8 {
         Reason::NoTraffic => 8,
         Reason::BaselineMissing => 7,
         Reason::CanaryMissing => 6,
-        Reason::BadData => 5,
+        Reason::BadData | Reason::CoarseBuckets => 5,
         Reason::Stale => 4,
         Reason::NeedsUnits => 3,
         Reason::NeedsSamples => 2,

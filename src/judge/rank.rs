@@ -132,6 +132,10 @@ impl RankCheck {
             evidence.wanting = Some(Reason::BadData);
             return evidence;
         }
+        if check::moves(&self.tolerance) && self.recorded.is_coarse() {
+            evidence.wanting = Some(Reason::CoarseBuckets);
+            return evidence;
+        }
         evidence.units = units::of_the_run(
             setting.metric,
             self.sides[0].units.each_ref().map(Units::len),

@@ -9,8 +9,11 @@
 //! hide that its baseline is rounded; until then both arms together tell. What closed with an
 //! earlier resolution stays as it was judged.
 
+use std::sync::Arc;
+
 use crate::model::Arm;
 use crate::plan::{Metric, Resolution};
+use crate::stats::buckets::{self, Layout, WIDE_SHARE_MAX};
 use crate::stats::censored::{self, Cells, Rounding};
 use crate::stats::mann_whitney::{self, Choice};
 use crate::stats::rank::{self, Sorted};
@@ -27,6 +30,10 @@ pub struct Recorded {
     negative: bool,
     seen: [Seen; 2],
     steps: [f64; 2],
+    /// Buckets of both arms: they are compared at the wider of theirs.
+    layout: Option<Arc<Layout>>,
+    /// Values in buckets too wide to be moved, of all, by arm.
+    wide: [(u64, u64); 2],
 }
 
 /// One tick's two arms at their resolution; `[baseline, canary]` throughout.
@@ -57,6 +64,8 @@ impl Recorded {
             negative: metric.negative,
             seen: Default::default(),
             steps: [0.0; 2],
+            layout: None,
+            wide: [(0, 0); 2],
         }
     }
 
@@ -65,9 +74,14 @@ impl Recorded {
         self.negative |= sorted
             .iter()
             .any(|arm| arm.values().first().is_some_and(|&value| value < 0.0));
+        for &[low, high] in cells.iter().flat_map(|cell| &cell.layout) {
+            Arc::make_mut(self.layout.get_or_insert_default()).add(low, high);
+        }
+        self.note_wide(sorted);
         // Values cut to fit the tick's bounds lie on a grid that is the cut's, not the sender's.
         let is_cut = cells.iter().any(|cell| cell.coarse_bits.is_some());
-        if self.resolution == Resolution::Detected && !is_cut {
+        let is_whole = !is_cut && self.layout.is_none();
+        if self.resolution == Resolution::Detected && is_whole {
             for (seen, arm) in self.seen.iter_mut().zip(sorted) {
                 seen.add(arm);
             }
@@ -80,7 +94,40 @@ impl Recorded {
             step: self.steps[arm],
             mantissa_bits: cells[arm].coarse_bits,
             negative: self.negative,
+            layout: self.layout.clone(),
         })
+    }
+
+    fn note_wide(&mut self, sorted: [&Sorted; 2]) {
+        let Some(layout) = &self.layout else { return };
+        for ((wide, all), arm) in self.wide.iter_mut().zip(sorted) {
+            let typical = arm.quantile(0.5).unwrap_or(0.0);
+            for (value, weight) in arm.pairs() {
+                let bucket = layout.bucket(value);
+                if bucket.is_some_and(|bucket| buckets::is_wide(bucket, typical)) {
+                    *wide = u64::saturating_add(*wide, weight);
+                }
+            }
+            *all = u64::saturating_add(*all, arm.total());
+        }
+    }
+
+    /// Whether more values of an arm than is sound lie in buckets too wide to be moved.
+    pub fn is_coarse(&self) -> bool {
+        self.wide
+            .iter()
+            .any(|&(wide, all)| wide as f64 > WIDE_SHARE_MAX * all as f64)
+    }
+
+    /// Whether a value lies in a bucket too wide to tell on which side of it others are.
+    pub fn is_coarse_at(&self, value: f64) -> bool {
+        let bucket = self.layout.as_ref().and_then(|layout| layout.bucket(value));
+        bucket.is_some_and(|bucket| buckets::is_wide(bucket, value))
+    }
+
+    /// Whether values are known by their buckets.
+    pub fn has_buckets(&self) -> bool {
+        self.layout.is_some()
     }
 
     fn found(&self, sorted: [&Sorted; 2]) -> [f64; 2] {
@@ -106,6 +153,7 @@ impl Recorded {
             step: self.steps[arm],
             mantissa_bits: None,
             negative: self.negative,
+            layout: self.layout.clone(),
         }
     }
 
@@ -208,4 +256,16 @@ impl Placed {
         let at = self.keys.partition_point(|&other| other < key);
         self.shares.get(at).copied()
     }
+}
+
+/// How the values of a tick that came in buckets were recorded; `None` without any.
+pub(super) fn buckets_of(cell: &Cell) -> Option<Rounding> {
+    let mut layout = Layout::default();
+    for &[low, high] in &cell.layout {
+        layout.add(low, high);
+    }
+    (!layout.is_empty()).then(|| Rounding {
+        layout: Some(Arc::new(layout)),
+        ..Rounding::EXACT
+    })
 }

@@ -169,6 +169,9 @@ pub fn about(reason: Reason) -> &'static str {
         Reason::BadData => {
             "too many values are missing or unusable (negative values cannot meet a relative tolerance)"
         }
+        Reason::CoarseBuckets => {
+            "the histogram's buckets are too wide to compare within a tolerance or to hold against a limit between two bounds; compare the share above a bucket's bound (kind: ratio, above: {histogram, bound}), put the limit at a bound, or expose native histograms"
+        }
         Reason::NeedsUnits => "too few units (pods, clients, traces) to speak about the version",
         Reason::Cancelled => "the analysis was cancelled",
         Reason::Superseded => "a newer revision of the same service took its place",

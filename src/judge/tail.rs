@@ -114,7 +114,7 @@ impl TailCheck {
                 .any(|arm| arm.values().first().is_some_and(|&value| value < 0.0));
         }
         let rounding = self.recorded.close(cells, [&baseline, &canary]);
-        let pair = Pair::new(&baseline, &canary, rounding);
+        let pair = Pair::new(&baseline, &canary, rounding.clone());
         let single_look = setting.looks_planned() == 1;
         let references = &self.reference;
         for side in &mut self.sides {
@@ -128,7 +128,7 @@ impl TailCheck {
                 || reference.total() as f64 * (1.0 - side.level) >= WARM_UP_BEYOND - 1e-9;
             let empty = canary.is_empty() || baseline.is_empty();
             if let Some([of_baseline, of_canary]) = pair.cells().filter(|_| warm && !empty) {
-                let past = Cells::new(&references[0], &uncut(rounding[0]));
+                let past = Cells::new(&references[0], &uncut(&rounding[0]));
                 let arms = [
                     side.oriented_cells(of_baseline, Some(&self.tolerance)),
                     side.oriented_cells(of_canary, None),
@@ -162,7 +162,7 @@ impl TailCheck {
                 None => side.side.push_empty(),
             }
         }
-        let quantile = self.sides[0].quantile(&references[0], rounding[0]);
+        let quantile = self.sides[0].quantile(&references[0], &rounding[0]);
         if setting.detail == Detail::Full {
             push_grid(&mut self.grid, &baseline, &canary, pair.cells(), quantile);
         }
@@ -181,6 +181,10 @@ impl TailCheck {
         ));
         if self.negative {
             evidence.wanting = Some(Reason::BadData);
+            return evidence;
+        }
+        if check::moves(&self.tolerance) && self.is_coarse() {
+            evidence.wanting = Some(Reason::CoarseBuckets);
             return evidence;
         }
         evidence.units = units::of_the_run(
@@ -213,6 +217,22 @@ impl TailCheck {
         self.sides.iter_mut().map(|one| &mut one.side).collect()
     }
 
+    /// Whether the baseline's quantile, or the tolerated one, lies in a bucket too wide to be moved.
+    fn is_coarse(&self) -> bool {
+        self.recorded.has_buckets()
+            && self.sides.iter().any(|side| {
+                let quantile = side.quantile(&self.reference[0], &self.recorded.rounding(0));
+                let (lower, tolerance) = (side.worse_is_lower, &self.tolerance);
+                let sign = check::sign(lower);
+                quantile.is_some_and(|cut| {
+                    let moved = sign * check::boundary(sign * cut, lower, tolerance);
+                    [cut, moved]
+                        .iter()
+                        .any(|&cut| self.recorded.is_coarse_at(cut))
+                })
+            })
+    }
+
     fn describe(
         &self,
         evidence: &mut Evidence,
@@ -235,8 +255,8 @@ impl TailCheck {
             ticks
         };
         let references = &self.reference;
-        let [baseline, canary] =
-            [0, 1].map(|arm| self.sides[0].quantile(&references[arm], self.recorded.rounding(arm)));
+        let [baseline, canary] = [0, 1]
+            .map(|arm| self.sides[0].quantile(&references[arm], &self.recorded.rounding(arm)));
         evidence.estimate = match (baseline, canary, self.grid.scale()) {
             (Some(baseline), Some(canary), Scale::Ratio) if baseline > 0.0 => {
                 Some(canary / baseline).filter(|ratio| ratio.is_finite())
@@ -292,7 +312,7 @@ impl OneSide {
         }
     }
 
-    fn quantile(&self, values: &Sorted, rounding: Rounding) -> Option<f64> {
+    fn quantile(&self, values: &Sorted, rounding: &Rounding) -> Option<f64> {
         if !uncut(rounding).is_exact() {
             let cells = self.oriented_cells(&Cells::new(values, &uncut(rounding)), None);
             let found = censored::quantile(&[&cells], self.level);
@@ -426,10 +446,10 @@ impl OneSide {
 // === functions ===
 
 /// The reference pools ticks, of which only some were cut: it goes by the step alone.
-fn uncut(rounding: Rounding) -> Rounding {
+fn uncut(rounding: &Rounding) -> Rounding {
     Rounding {
         mantissa_bits: None,
-        ..rounding
+        ..rounding.clone()
     }
 }
 

@@ -20,6 +20,7 @@ use crate::judge::units::{self, Units};
 use crate::judge::verdict::Scale;
 use crate::model::Reason;
 use crate::plan::{Dispersion, Limit, LimitSide, MetricKind, Quantile};
+use crate::stats::buckets::{Layout, closed, is_wide};
 use crate::stats::count_law::CountLaw;
 use crate::stats::multiscale::WHOLE_RUN_PENALTY;
 use crate::window::Cell;
@@ -34,6 +35,10 @@ pub struct ThresholdCheck {
     measure: Measure,
     units: Units,
     clustered: bool,
+    /// Buckets that values were counted in.
+    layout: Layout,
+    /// The limit was found inside a bucket too wide to tell on which side its values are.
+    coarse: bool,
 }
 
 #[derive(Debug)]
@@ -69,6 +74,8 @@ impl ThresholdCheck {
             measure: Measure::new(kind, at, limit.side, setting.looks_planned()),
             units: Units::of_metric(setting.metric),
             clustered: setting.metric.cluster.is_some(),
+            layout: Layout::default(),
+            coarse: false,
         }
     }
 
@@ -76,7 +83,10 @@ impl ThresholdCheck {
     pub fn close(&mut self, cells: &[Cell; 2], setting: &Setting<'_>) {
         let canary = &cells[1];
         let above = self.limit.side == LimitSide::Above;
-        let seen = counted(self.kind, canary, &self.limit);
+        for &[low, high] in &canary.layout {
+            self.layout.add(low, high);
+        }
+        let seen = self.counted(canary);
         match (&mut self.test, self.kind) {
             (Test::Mean(side), _) => {
                 let distance = |mean: f64| check::sign(above) * (mean - self.limit.value);
@@ -108,12 +118,76 @@ impl ThresholdCheck {
         }
     }
 
+    /// Breaching of all observations: for a ratio with a lower limit the good ones are counted
+    /// against 1 - limit, so that a high count is always the bad sign.
+    fn counted(&mut self, cell: &Cell) -> Seen {
+        let limit = &self.limit;
+        let above = limit.side == LimitSide::Above;
+        let (breaching, all) = match self.kind {
+            MetricKind::Latency => (self.breaching_values(cell), cell.samples),
+            MetricKind::Ratio => {
+                let bad = cell.bad.min(cell.total);
+                (if above { cell.total - bad } else { bad }, cell.total)
+            }
+            MetricKind::Rate => (cell.bad, cell.samples),
+            MetricKind::Gauge => {
+                let mean = measure::mean_point(cell);
+                let breaching = mean.is_some_and(|mean| is_beyond(mean, limit));
+                (u64::from(breaching), u64::from(mean.is_some()))
+            }
+        };
+        Seen {
+            breaching: breaching.min(all),
+            all,
+            exposure: cell.exposure,
+        }
+    }
+
+    fn breaching_values(&mut self, cell: &Cell) -> u64 {
+        let mut sum = 0_u64;
+        for (i, &value) in cell.values.iter().enumerate() {
+            let weight = cell.weights.get(i).copied().unwrap_or(1);
+            let share = self.share_beyond(value);
+            let breaching = if share == 0.0 {
+                0
+            } else if share == 1.0 {
+                weight
+            } else {
+                let bucket = self.layout.bucket(value);
+                self.coarse |= bucket.is_some_and(|bucket| is_wide(bucket, self.limit.value));
+                libm::round(weight as f64 * share) as u64
+            };
+            sum = sum.saturating_add(breaching);
+        }
+        sum
+    }
+
+    /// Which share of what was recorded as this value breaches the limit: none or all of it, but
+    /// for a bucket with the limit inside.
+    fn share_beyond(&self, value: f64) -> f64 {
+        let Some(bucket) = self.layout.bucket(value) else {
+            return f64::from(u8::from(is_beyond(value, &self.limit)));
+        };
+        let limit = self.limit.value;
+        let is_inside = bucket[0] < limit && limit < bucket[1];
+        let above = if is_inside {
+            // Of an open bucket nobody knows; a share that is neither none nor all says so.
+            let [low, high] = closed(bucket);
+            ((high - limit) / (high - low)).clamp(0.01, 0.99)
+        } else {
+            f64::from(u8::from(bucket[0] >= limit))
+        };
+        match self.limit.side {
+            LimitSide::Below => above,
+            LimitSide::Above => 1.0 - above,
+        }
+    }
+
     fn add_units(&mut self, canary: &Cell) {
         for (i, (&value, &unit)) in canary.values.iter().zip(&canary.units).enumerate() {
             let weight = canary.weights.get(i).copied().unwrap_or(1) as f64;
-            let breaching = is_beyond(value, &self.limit);
-            self.units
-                .add(unit, weight, if breaching { weight } else { 0.0 });
+            let share = self.share_beyond(value);
+            self.units.add(unit, weight, weight * share);
         }
         for (&unit, &(bad, total)) in &canary.by_unit {
             let counted = if self.limit.side == LimitSide::Above {
@@ -131,6 +205,10 @@ impl ThresholdCheck {
         let mut evidence = Evidence::none(Scale::Value);
         evidence.tolerance = Some(self.limit.value);
         evidence.window = self.measure.ticks();
+        if self.coarse {
+            evidence.wanting = Some(Reason::CoarseBuckets);
+            return evidence;
+        }
         evidence.units = units::of_the_run(setting.metric, [0, self.units.len()]);
         let Some(adjust) = self.adjust(setting.check.require_units) else {
             evidence.wanting = Some(Reason::NeedsUnits);
@@ -195,6 +273,13 @@ impl ThresholdCheck {
             }
         };
         evidence.estimate = self.measure.estimate(evidence.window);
+        // What is recorded as the middle of its bucket may be anywhere in it.
+        for (end, value) in evidence.interval.iter_mut().enumerate() {
+            let bucket = value.and_then(|value| self.layout.bucket(value));
+            if let Some(bucket) = bucket {
+                *value = Some(bucket[end]).filter(|value| value.is_finite());
+            }
+        }
         let shown = match (look.crossing, look.pass) {
             (true, _) => Some(self.limit.side == LimitSide::Below),
             (false, true) => Some(self.limit.side == LimitSide::Above),
@@ -257,39 +342,6 @@ pub(super) fn is_beyond(value: f64, limit: &Limit) -> bool {
     match limit.side {
         LimitSide::Below => value >= limit.value,
         LimitSide::Above => value <= limit.value,
-    }
-}
-
-/// Breaching of all observations: for a ratio with a lower limit the good ones are counted
-/// against 1 - limit, so that a high count is always the bad sign.
-fn counted(kind: MetricKind, cell: &Cell, limit: &Limit) -> Seen {
-    let above = limit.side == LimitSide::Above;
-    let (breaching, all) = match kind {
-        MetricKind::Latency => {
-            let mut breaching = 0;
-            for (i, &value) in cell.values.iter().enumerate() {
-                if is_beyond(value, limit) {
-                    let weight = cell.weights.get(i).copied().unwrap_or(1);
-                    breaching = u64::saturating_add(breaching, weight);
-                }
-            }
-            (breaching, cell.samples)
-        }
-        MetricKind::Ratio => {
-            let bad = cell.bad.min(cell.total);
-            (if above { cell.total - bad } else { bad }, cell.total)
-        }
-        MetricKind::Rate => (cell.bad, cell.samples),
-        MetricKind::Gauge => {
-            let mean = measure::mean_point(cell);
-            let breaching = mean.is_some_and(|mean| is_beyond(mean, limit));
-            (u64::from(breaching), u64::from(mean.is_some()))
-        }
-    };
-    Seen {
-        breaching,
-        all,
-        exposure: cell.exposure,
     }
 }
 

@@ -213,6 +213,13 @@ pub enum Source {
         /// What their samples hold.
         counted: Counted,
     },
+    /// Latency from the buckets of a histogram; the series of one arm are summed.
+    Buckets {
+        /// Histograms that come as one series.
+        histogram: Selector,
+        /// Buckets that come as a series each, told apart by the label `le`.
+        buckets: Selector,
+    },
     /// Ratio from the buckets of a histogram: observations above a bound, of all. Exact where the
     /// bound is one of a bucket.
     Above {

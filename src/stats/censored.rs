@@ -14,6 +14,9 @@
 //! is sub-Gaussian with variance mn(N + 1) / 12. By Jensen's inequality E exp(t U) of a conditional
 //! mean is at most that of what it is the mean of, so the same variance bounds the U of cells.
 
+use std::sync::Arc;
+
+use super::buckets::{self, Layout};
 use super::exact::ExactNull;
 use super::rank::Sorted;
 use super::{mann_whitney, special};
@@ -22,7 +25,7 @@ use super::{mann_whitney, special};
 const STEPS_MAX: f64 = 4.5e15;
 
 /// How values came to be recorded.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rounding {
     /// Values are multiples of this step, rounded to the nearest; zero for exact values.
     pub step: f64,
@@ -30,6 +33,8 @@ pub struct Rounding {
     pub mantissa_bits: Option<u32>,
     /// Whether values below zero occur; without them the cell of zero begins at zero.
     pub negative: bool,
+    /// Buckets that values were counted in, where they were; each value is the middle of its own.
+    pub layout: Option<Arc<Layout>>,
 }
 
 /// A sample of cells: intervals ascending and disjoint (a point where a value is exact), each with
@@ -50,17 +55,22 @@ impl Rounding {
         step: 0.0,
         mantissa_bits: None,
         negative: false,
+        layout: None,
     };
 
     /// Whether every value is its own cell.
     pub fn is_exact(&self) -> bool {
-        self.step <= 0.0 && self.mantissa_bits.is_none()
+        self.step <= 0.0 && self.mantissa_bits.is_none() && self.layout.is_none()
     }
 
     /// The cell of a recorded value. Values off the step's grid belong to the nearest cell.
     pub fn cell(&self, value: f64) -> [f64; 2] {
         if !value.is_finite() {
             return [value, value];
+        }
+        let layout = self.layout.as_deref();
+        if let Some(bucket) = layout.and_then(|layout| layout.bucket(value)) {
+            return buckets::closed(bucket);
         }
         // A cut moved the value towards zero, by less than the cut's own step.
         let cut = match self.mantissa_bits {

@@ -6,6 +6,7 @@
 //! | module | what it answers | what it assumes |
 //! |---|---|---|
 //! | [`rank`], [`exact`], [`mann_whitney`], [`hodges_lehmann`] | one comparison of two samples | exchangeable values under equality |
+//! | [`buckets`] | the buckets of histograms, made disjoint | a bounded set of disjoint intervals |
 //! | [`censored`], [`resolution`] | the same of rounded values, and which step they were rounded to | a law flat over one step |
 //! | [`multiscale`], [`null_paths`], [`noise`] | is some recent window worse, at every look | the law of each tick's score |
 //! | [`lan_demets`], [`spending`] | is the whole run within a bound, at every look | Gaussian increments |
@@ -16,6 +17,7 @@
 //! | [`tilts`] | the same for any known law, and changes at any time | the law of each tick's score |
 
 pub mod ar_paths;
+pub mod buckets;
 pub mod censored;
 pub mod count_dp;
 pub mod count_law;

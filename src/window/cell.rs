@@ -6,8 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::NoPlace;
+use super::buckets::Buckets;
 use crate::model::{Reading, Timestamp};
 use crate::plan::MetricKind;
+use crate::stats::buckets::middle;
 
 /// Samples or events in one cell: sixteen times as many, over all looks, still fit an i64.
 pub const CELL_COUNT_MAX: u64 = 1 << 46;
@@ -37,6 +39,10 @@ pub struct Cell {
     /// Events that went well, of how many, by unit where there are units: what ratios from a
     /// histogram's buckets arrive as. At the tick's close the others are its bad events.
     pub goods: BTreeMap<Option<u64>, (u64, u64)>,
+    /// Values known by their bucket, until the tick closes.
+    pub buckets: Buckets,
+    /// Buckets that values were counted in; such a value is the middle of its own.
+    pub layout: Vec<[f64; 2]>,
     /// Samples: weights of values, totals of ratios, readings of rates, points of gauges.
     pub samples: u64,
     /// Values the sender could not measure.
@@ -67,6 +73,10 @@ impl Cell {
             (MetricKind::Latency, Reading::Values { values, .. }) => {
                 unit.is_none() || self.values.len() + values.len() <= values_max
             }
+            (
+                MetricKind::Latency,
+                Reading::Buckets { counts, .. } | Reading::UpTo { counts, .. },
+            ) => self.values.len() + self.buckets.len() + counts.len() <= values_max,
             (MetricKind::Ratio, Reading::Ratio { .. } | Reading::Good { .. }) => {
                 !self.is_full_for(unit, values_max)
             }
@@ -105,6 +115,21 @@ impl Cell {
                 }
                 self.add_values(values, weights, unit);
             }
+            (
+                MetricKind::Latency,
+                Reading::Buckets {
+                    lows,
+                    highs,
+                    counts,
+                },
+            ) => {
+                self.buckets.add(unit, lows, highs, counts);
+                self.samples = self.samples.saturating_add(count_of(reading));
+            }
+            (MetricKind::Latency, Reading::UpTo { bounds, counts }) => {
+                self.buckets.add_up_to(unit, bounds, counts);
+                self.samples = self.samples.saturating_add(count_of(reading));
+            }
             (MetricKind::Ratio, Reading::Ratio { bad, total }) => {
                 self.add_ratio(*bad, *total, unit);
             }
@@ -140,6 +165,7 @@ impl Cell {
             // A bucket whose fellows came too late for the tick can hold more than all of them.
             self.add_bad(unit, total.saturating_sub(good));
         }
+        self.settle_buckets();
         self.points
             .sort_by(|one, other| one.0.cmp(&other.0).then(one.1.total_cmp(&other.1)));
         if self.units.is_empty() {
@@ -158,6 +184,29 @@ impl Cell {
         }
         self.values = order.iter().map(|&i| self.values[i]).collect();
         self.units = order.iter().map(|&i| self.units[i]).collect();
+    }
+
+    /// Takes the values of buckets: each the middle of its own.
+    fn settle_buckets(&mut self) {
+        let pending = std::mem::take(&mut self.buckets);
+        if pending.len() == 0 {
+            return;
+        }
+        // Counts that came after those up to the infinite bound are values, too.
+        let samples = self.samples;
+        for counted in pending.settle() {
+            self.layout.push(counted.bucket);
+            if counted.count > 0 {
+                let values = [middle(counted.bucket)];
+                self.add_values(&values, &[counted.count], counted.unit);
+            }
+        }
+        self.samples = samples;
+        self.layout.sort_by(|one, other| {
+            let by_low = one[0].total_cmp(&other[0]);
+            by_low.then(one[1].total_cmp(&other[1]))
+        });
+        self.layout.dedup();
     }
 
     /// Whether a clustered ratio has no room for another unit.
@@ -237,13 +286,10 @@ impl Cell {
 /// What a reading adds to a cell's counts at the most.
 pub(super) fn count_of(reading: &Reading) -> u64 {
     match reading {
-        Reading::Values { values, weights } if weights.is_empty() => values.len() as u64,
-        Reading::Values { weights, .. } => weights
-            .iter()
-            .fold(0, |sum, &weight| sum.saturating_add(weight)),
         Reading::Ratio { bad, total } => *bad.max(total),
         Reading::Good { good, total } => *good.max(total),
         Reading::Rate { events, .. } => *events,
+        other => other.samples(),
     }
 }
 

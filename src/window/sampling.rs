@@ -37,6 +37,8 @@ impl Cell {
         self.seen.retain(|&unit| keeps(bits, unit));
         let before = self.samples;
         self.keep_values(bits);
+        let dropped = self.buckets.retain(|unit| keeps(bits, unit));
+        self.samples = self.samples.saturating_sub(dropped);
         self.goods
             .retain(|unit, _| unit.is_none_or(|unit| keeps(bits, unit)));
         let (mut bad, mut total) = (0_u64, 0_u64);

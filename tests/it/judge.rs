@@ -3,8 +3,9 @@
 //! Owns the properties that hold whatever the data (`properties`) and a failing, a passing and an
 //! open stream for each kind of check (`kinds`), what limits, alarm rules and both directions show
 //! (`limits`), the time after the horizon (`extension`), and data as senders record them
-//! (`recorded`). Streams are seeded, so every outcome is fixed.
+//! (`recorded`, `buckets`). Streams are seeded, so every outcome is fixed.
 
+mod buckets;
 mod extension;
 mod kinds;
 mod limits;

@@ -1,7 +1,7 @@
 //! Series as exporters send them, through the engine: totals, resets, pods that come and go,
 //! buckets, histograms, and what is said of those that cannot be taken.
 
-use davy::engine::{Effect, Ingested, Input, Limits};
+use davy::engine::{Effect, Ingested, Input, Limits, recording};
 use davy::judge::verdict::VerdictBody;
 use davy::model::series::{Histogram, HistogramCell, Point, PointValue, SeriesBatch, SeriesKind};
 use davy::model::{Arm, Labels, Outcome, Sample};
@@ -337,4 +337,82 @@ fn totals_may_come_as_samples_too() {
     assert_eq!(codes(&answer), ["wrong_form"]);
     machine.clock(5.0);
     assert_eq!(samples(&machine.body("x")), [37, 74]);
+}
+
+fn distribution() -> String {
+    format!(
+        "{SHAPE}metrics:\n  duration_seconds: {{kind: latency, from: histogram}}\n\
+         checks: [{{compare: duration_seconds, worse: higher, tolerance: 0%}}]\n"
+    )
+}
+
+#[test]
+fn a_distribution_is_the_same_from_buckets_and_from_histograms() {
+    let mut machines = [(); 3].map(|()| Machine::running("x", &plan(&distribution())));
+    let arms = [
+        ("old", [500.0, 400.0, 100.0]),
+        ("new", [200.0, 500.0, 300.0]),
+    ];
+    for second in 0..20 {
+        let secs = f64::from(second) + 0.5;
+        let scrapes = f64::from(second + 1);
+        for (number, machine) in machines.iter_mut().enumerate() {
+            let mut request = Request::default();
+            for (version, counts) in arms {
+                let bounds = [0.25, 0.5, f64::INFINITY];
+                if number == 0 {
+                    let mut upto = 0.0;
+                    for (bound, count) in bounds.into_iter().zip(counts) {
+                        upto += count;
+                        let le = if bound.is_finite() {
+                            bound.to_string()
+                        } else {
+                            "+Inf".into()
+                        };
+                        let labels = [("version", version), ("le", le.as_str())];
+                        request = request.series("duration_seconds_bucket", &labels).since(
+                            0.0,
+                            secs,
+                            upto * scrapes,
+                        );
+                    }
+                    continue;
+                }
+                let times = if number == 1 { scrapes } else { 1.0 };
+                let cells = [
+                    (0.0, 0.25, counts[0] * times),
+                    (0.25, 0.5, counts[1] * times),
+                    (0.5, f64::INFINITY, counts[2] * times),
+                ];
+                request = request.series("duration_seconds", &[("version", version)]);
+                if number == 1 && second == 0 {
+                    let empty = request.0.add_histogram(Histogram::default());
+                    request = request.point(0.0, None, empty);
+                }
+                request = request.histogram(secs, number == 2, &cells);
+            }
+            let answer = request.to(machine.silently(secs));
+            assert!(answer.refused.is_empty(), "{:?}", answer.refused);
+        }
+    }
+    let bodies = machines.map(|mut machine| {
+        machine.clock(30.0);
+        let (mut replayed, lines) = (Vec::new(), machine.recording("x"));
+        recording::play(lines.iter().map(String::as_str), None, |effects| {
+            replayed.extend(effects);
+        })
+        .expect("it plays");
+        let last = replayed.into_iter().rev().find_map(|effect| match effect {
+            Effect::Changed(view) => Some(view.verdict),
+            _ => None,
+        });
+        let body = machine.body("x");
+        assert_eq!(last, Some(body.verdict));
+        body
+    });
+    assert_eq!(bodies[0].verdict, Outcome::Fail, "{}", bodies[0].message);
+    assert_eq!(samples(&bodies[0])[0] % 1_000, 0);
+    let checks = bodies.map(|body| serde_json::to_string(&body.checks).expect("JSON"));
+    assert_eq!(checks[0], checks[1]);
+    assert_eq!(checks[0], checks[2]);
 }

@@ -29,6 +29,7 @@ use crate::plan::{
     Check, Dispersion, LOOKS_MAX, Lifetime, Metric, MetricKind, Plan, Quantile, Question,
     Tolerance, Worse,
 };
+use crate::stats::buckets::middle;
 use crate::stats::law::Lattice;
 use crate::stats::mann_whitney::{self, Choice};
 use crate::stats::rank::Sorted;
@@ -407,7 +408,16 @@ fn add_plain((values, weights): &mut (Vec<f64>, Vec<u64>), reading: &Reading) {
             values.extend([0.0, 1.0]);
             weights.extend([*good, total.saturating_sub(*good)]);
         }
-        Reading::Rate { .. } => {}
+        Reading::Buckets {
+            lows,
+            highs,
+            counts,
+        } => {
+            let buckets = lows.iter().zip(highs);
+            values.extend(buckets.map(|(&low, &high)| middle([low, high])));
+            weights.extend(counts);
+        }
+        Reading::UpTo { .. } | Reading::Rate { .. } => {}
     }
 }
 

@@ -11,14 +11,18 @@ use anyhow::bail;
 
 use super::effect::Shift;
 use crate::codec::csv::Row;
-use crate::model::{Arm, Reading};
+use crate::model::{Arm, Ordered, Reading};
 use crate::plan::{Lifetime, MetricKind, Plan};
+use crate::stats::buckets::{apart, closed};
 use crate::stats::law::Lattice;
 use crate::stats::sampler::Stream;
 use crate::window::{Cell, ClosedTick};
 
 /// Where the bits of an arm stand in a unit's number.
 const ARM_SHIFT: u32 = 62;
+
+/// Values that stand for those of one bucket.
+const VALUES_OF_BUCKET_MAX: u64 = 16;
 
 /// A recorded baseline, by tick.
 #[derive(Debug)]
@@ -52,6 +56,8 @@ struct Unit {
     /// Events that went well, of how many of the total.
     good: (u64, u64),
     exposure: f64,
+    /// Values up to each bound, of classic buckets.
+    up_to: BTreeMap<Ordered, u64>,
 }
 
 /// What lasts from tick to tick within one repetition.
@@ -211,6 +217,20 @@ impl Pool {
                     .map(|(at, &v)| (v, weight(at)))
                     .collect();
             }
+            Reading::Buckets {
+                lows,
+                highs,
+                counts,
+            } => {
+                for ((&low, &high), &count) in lows.iter().zip(highs).zip(counts) {
+                    unit.values.extend(spread([low, high], count));
+                }
+            }
+            Reading::UpTo { bounds, counts } => {
+                for (&bound, &count) in bounds.iter().zip(counts) {
+                    *unit.up_to.entry(Ordered::new(bound)).or_default() += count;
+                }
+            }
             Reading::Ratio { bad, total } => (unit.bad, unit.total) = (*bad, *total),
             Reading::Good { good, total } => {
                 (unit.total, unit.good) = (*total, (*good, *total));
@@ -235,10 +255,17 @@ impl Pool {
                 sum.good.0 += unit.good.0;
                 sum.good.1 += unit.good.1;
                 sum.exposure += unit.exposure;
+                for (bound, count) in unit.up_to {
+                    *sum.up_to.entry(bound).or_default() += count;
+                }
             }
             tick.extend(joined.into_values().map(|mut unit| {
                 let (good, total) = std::mem::take(&mut unit.good);
                 unit.bad += total.saturating_sub(good);
+                let up_to = std::mem::take(&mut unit.up_to);
+                for (bucket, count) in apart(up_to.iter().map(|(bound, &n)| (bound.get(), n))) {
+                    unit.values.extend(spread(bucket, count));
+                }
                 unit
             }));
         }
@@ -389,4 +416,15 @@ fn turned(
     } else {
         bad
     }
+}
+/// The values of a bucket, evenly over it: what is known of them.
+fn spread(bucket: [f64; 2], count: u64) -> impl Iterator<Item = (f64, u64)> {
+    let [low, high] = closed(bucket);
+    let values = count.min(VALUES_OF_BUCKET_MAX);
+    (0..values).map(move |i| {
+        let place = (i as f64 + 0.5) / values as f64;
+        // The first ones take what does not divide.
+        let weight = count / values + u64::from(i < count % values);
+        (low + place * (high - low), weight)
+    })
 }

@@ -188,7 +188,7 @@ struct Metric {
     resolution: Option<WrittenResolution>,
     /// Whether values below zero are expected (kind latency). Default false.
     negative: Option<bool>,
-    /// What samples carry: readings, counters' totals, or counters' increments. Default values.
+    /// What samples carry: readings, counters' totals, counters' increments, or histograms. Default values.
     from: Option<From>,
     /// Series of the metric. Default: series of the metric's name.
     select: Option<String>,

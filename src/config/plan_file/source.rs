@@ -11,12 +11,18 @@ use crate::plan::{Counted, MetricKind, Selector, Source};
 /// Keys that name series, each belonging to some of the forms.
 const SELECTING: [&str; 6] = ["select", "bad", "total", "events", "exposure", "above"];
 
+/// What the names of a classic histogram's buckets end with.
+const BUCKET_SUFFIX: &str = "_bucket";
+const HISTOGRAM_HELP: &str =
+    "the name of the histogram, without _bucket: 'request_duration_seconds'";
+
 /// What is written under `from`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum From {
     Values,
     Counter(Counted),
-    Buckets,
+    Histogram,
+    Above,
 }
 
 /// Reads the source of a metric of this kind and name.
@@ -29,7 +35,7 @@ pub(super) fn read(
     let above = table.get("above");
     let from = match table.get("from") {
         Some(field) => from(reader, &field, kind)?,
-        None if above.is_some() => From::Buckets,
+        None if above.is_some() => From::Above,
         None => From::Values,
     };
     let allowed: &[&str] = match (from, kind) {
@@ -41,8 +47,9 @@ pub(super) fn read(
             let help = "from: values for latency and gauge";
             return conflict(reader, table, "from", message, help);
         }
-        (From::Buckets, MetricKind::Ratio) => &["above"],
-        (From::Buckets, _) => {
+        (From::Histogram, _) => &["select"],
+        (From::Above, MetricKind::Ratio) => &["above"],
+        (From::Above, _) => {
             let message = "`above` makes a ratio: observations above the bound, of all";
             return conflict(reader, table, "above", message, "write kind: ratio");
         }
@@ -70,7 +77,14 @@ pub(super) fn read(
         }),
         (From::Counter(counted), MetricKind::Ratio) => ratio(reader, table, counted),
         (From::Counter(counted), _) => rate(reader, table, counted),
-        (From::Buckets, _) => buckets(reader, &above?),
+        (From::Histogram, _) => {
+            let (histogram, buckets) = match table.get("select") {
+                Some(field) => histogram(reader, &field)?,
+                None => (Selector::named(name), Selector::named(&bucket_name(name))),
+            };
+            Some(Source::Buckets { histogram, buckets })
+        }
+        (From::Above, _) => self::above(reader, &above?),
     }
 }
 
@@ -117,29 +131,10 @@ fn rate(reader: &mut Reader<'_>, table: &Table<'_>, counted: Counted) -> Option<
 }
 
 /// `above: {histogram, bound}`.
-fn buckets(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Source> {
+fn above(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Source> {
     let table = reader.table(field, Some(&["histogram", "bound"]))?;
-    let help = "the name of the histogram, without _bucket: histogram: 'request_duration_seconds'";
-    let written = reader.required(&table, "histogram", help);
-    let selected = written.and_then(|field| {
-        let text = reader.text(&field)?.trim().to_owned();
-        let histogram = selector(reader, &field)?;
-        let (name, matchers) = text.split_at(text.find('{').unwrap_or(text.len()));
-        let name = name.trim();
-        if name.is_empty() || name.ends_with("_bucket") {
-            let message = "the histogram is to be named, without _bucket and without `le`";
-            reader.bad(&field, message, help);
-            return None;
-        }
-        let buckets = Selector::parse(&format!("{name}_bucket{matchers}"));
-        match buckets {
-            Ok(buckets) => Some((histogram, buckets)),
-            Err(error) => {
-                reader.bad(&field, error.message, help);
-                None
-            }
-        }
-    });
+    let written = reader.required(&table, "histogram", HISTOGRAM_HELP);
+    let selected = written.and_then(|field| histogram(reader, &field));
     let help = "the upper bound of one of its buckets, as in its label le: bound: 0.5";
     let bound = reader.required(&table, "bound", help).and_then(|field| {
         let bound = field.scalar().and_then(quantity::number);
@@ -157,6 +152,31 @@ fn buckets(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Source> {
     })
 }
 
+/// A histogram by its name, and the series of its buckets.
+fn histogram(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<(Selector, Selector)> {
+    let text = reader.text(field)?.trim().to_owned();
+    let histogram = selector(reader, field)?;
+    let (name, matchers) = text.split_at(text.find('{').unwrap_or(text.len()));
+    let name = name.trim();
+    if name.is_empty() || name.ends_with(BUCKET_SUFFIX) {
+        let message = "the histogram is to be named, without _bucket and without `le`";
+        reader.bad(field, message, HISTOGRAM_HELP);
+        return None;
+    }
+    match Selector::parse(&format!("{}{matchers}", bucket_name(name))) {
+        Ok(buckets) => Some((histogram, buckets)),
+        Err(error) => {
+            reader.bad(field, error.message, HISTOGRAM_HELP);
+            None
+        }
+    }
+}
+
+/// Name of the series that count a classic histogram's buckets.
+fn bucket_name(histogram: &str) -> String {
+    format!("{histogram}{BUCKET_SUFFIX}")
+}
+
 fn from(reader: &mut Reader<'_>, field: &Field<'_>, kind: MetricKind) -> Option<From> {
     let text = reader.text(field)?;
     let instead = match (text, kind) {
@@ -169,14 +189,15 @@ fn from(reader: &mut Reader<'_>, field: &Field<'_>, kind: MetricKind) -> Option<
         ("histogram", MetricKind::Ratio) => {
             "write above: {histogram, bound} instead of from: the share above a bucket's bound"
         }
+        ("histogram", MetricKind::Latency) => return Some(From::Histogram),
         ("histogram", _) => {
-            "send the values themselves (from: values), or compare the share above a bucket's bound: kind: ratio, above: {histogram, bound}"
+            "a histogram makes a latency, or a ratio with above: {histogram, bound}"
         }
         ("gauge", _) => "write kind: gauge",
         _ => {
-            let known = ["values", "counter", "increments"];
+            let known = ["values", "counter", "increments", "histogram"];
             let help = nearest(text, known).map(|near| format!("did you mean `{near}`?"));
-            let message = format!("`{text}` is not values, counter or increments");
+            let message = format!("`{text}` is not values, counter, increments or histogram");
             reader.bad(field, message, help.unwrap_or_default());
             return None;
         }

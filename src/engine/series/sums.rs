@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::engine::matching::{Place, Role};
-use crate::model::{Arm, COUNT_MAX, Reading, Timestamp};
+use crate::model::series::HistogramCell;
+use crate::model::{Arm, COUNT_MAX, Ordered, Reading, Timestamp};
 use crate::plan::MetricKind;
 
 /// Everything a batch adds.
@@ -28,7 +29,7 @@ pub(super) struct Group {
 
 /// What one point adds.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Added {
+pub(super) enum Added<'s> {
     /// To a count or an exposure.
     Count(f64),
     /// To both counts of a ratio.
@@ -40,6 +41,15 @@ pub(super) enum Added {
     },
     /// A gauge's value.
     Value(f64),
+    /// Values in each of these buckets.
+    Buckets(&'s [HistogramCell]),
+    /// Values up to a bound.
+    UpTo {
+        /// The bound.
+        bound: f64,
+        /// How many.
+        count: f64,
+    },
 }
 
 /// The sum of a group.
@@ -49,6 +59,8 @@ pub(super) struct Sum {
     good: Option<f64>,
     total: f64,
     values: Vec<(Timestamp, f64)>,
+    buckets: BTreeMap<(Ordered, Ordered), f64>,
+    up_to: BTreeMap<Ordered, f64>,
     newest: Option<Timestamp>,
     /// Number of the first series that added to it.
     pub index: usize,
@@ -90,7 +102,7 @@ impl Sums {
 // === impl Sum ===
 
 impl Sum {
-    pub fn add(&mut self, index: usize, ts: Timestamp, role: Role, added: Added) {
+    pub fn add(&mut self, index: usize, ts: Timestamp, role: Role, added: Added<'_>) {
         if self.points == 0 {
             self.index = index;
         }
@@ -109,6 +121,15 @@ impl Sum {
                 self.total += total;
             }
             (Added::Value(value), _) => self.values.push((ts, value)),
+            (Added::Buckets(cells), _) => {
+                for cell in cells {
+                    let bucket = (Ordered::new(cell.low), Ordered::new(cell.high));
+                    *self.buckets.entry(bucket).or_default() += cell.count;
+                }
+            }
+            (Added::UpTo { bound, count }, _) => {
+                *self.up_to.entry(Ordered::new(bound)).or_default() += count;
+            }
         }
     }
 
@@ -143,7 +164,8 @@ impl Sum {
                     exposure,
                 }
             }
-            (MetricKind::Gauge | MetricKind::Latency, _) => {
+            (MetricKind::Latency, _) => return self.distribution(newest, whole),
+            (MetricKind::Gauge, _) => {
                 let values = self.values.iter();
                 return Ok(values
                     .map(|&(ts, value)| (ts, Reading::value(value)))
@@ -151,5 +173,38 @@ impl Sum {
             }
         };
         Ok(vec![(newest, reading)])
+    }
+
+    /// Buckets and counts up to bounds, each as a reading.
+    fn distribution(
+        &self,
+        newest: Timestamp,
+        whole: impl Fn(f64) -> Result<u64, f64>,
+    ) -> Result<Vec<(Timestamp, Reading)>, f64> {
+        let mut readings = Vec::new();
+        if !self.buckets.is_empty() {
+            let ends = self
+                .buckets
+                .keys()
+                .map(|(low, high)| (low.get(), high.get()));
+            let (lows, highs) = ends.unzip();
+            let counts = self.buckets.values().map(|&count| whole(count));
+            let counts = counts.collect::<Result<_, _>>()?;
+            readings.push((
+                newest,
+                Reading::Buckets {
+                    lows,
+                    highs,
+                    counts,
+                },
+            ));
+        }
+        if !self.up_to.is_empty() {
+            let bounds = self.up_to.keys().map(|bound| bound.get()).collect();
+            let counts = self.up_to.values().map(|&count| whole(count));
+            let counts = counts.collect::<Result<_, _>>()?;
+            readings.push((newest, Reading::UpTo { bounds, counts }));
+        }
+        Ok(readings)
     }
 }

@@ -1,0 +1,193 @@
+//! Values that are known by the bucket they lie in: the same verdicts as of the values themselves
+//! while buckets are narrow, and a plain word where they are too wide for what is asked.
+
+use davy::model::{Outcome, Reason};
+use davy::stats::buckets::middle;
+use davy::window::Cell;
+
+use super::*;
+use crate::machine::durations;
+
+/// Upper bounds of the client libraries' classic buckets.
+const CLASSIC: [f64; 11] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// The bucket of a value, of ever wider ones.
+fn exponential(value: f64, factor: f64) -> [f64; 2] {
+    let number = (value.ln() / factor.ln()).ceil();
+    [factor.powf(number - 1.0), factor.powf(number)]
+}
+
+fn classic(value: f64, bounds: &[f64]) -> [f64; 2] {
+    let at = bounds.partition_point(|bound| *bound < value);
+    let low = at.checked_sub(1).map_or(0.0, |below| bounds[below]);
+    [low, bounds.get(at).copied().unwrap_or(f64::INFINITY)]
+}
+
+/// A tick's values as counts of buckets.
+fn counted(values: &[f64], bucket: impl Fn(f64) -> [f64; 2]) -> Cell {
+    let mut layout: Vec<[f64; 2]> = values.iter().map(|&value| bucket(value)).collect();
+    layout.sort_by(|one, other| one[0].total_cmp(&other[0]));
+    layout.dedup();
+    Cell {
+        values: values.iter().map(|&value| middle(bucket(value))).collect(),
+        samples: values.len() as u64,
+        layout,
+        ..Cell::default()
+    }
+}
+
+/// Ticks of log-normal values, as they are and counted in buckets.
+fn ticks(
+    label: &str,
+    index: u64,
+    medians: [f64; 2],
+    count: usize,
+    bucket: impl Fn(f64) -> [f64; 2] + Copy,
+) -> [Vec<[Cell; 2]>; 2] {
+    let mut stream = stream(label, index);
+    let mut both = [Vec::new(), Vec::new()];
+    for _ in 0..LOOKS {
+        let arms = medians.map(|median| durations(&mut stream, count, median));
+        both[0].push(arms.each_ref().map(|values| of_values(values.clone())));
+        both[1].push(arms.map(|values| counted(&values, bucket)));
+    }
+    both
+}
+
+const RANK: &str = "compare: m, worse: higher, tolerance: 5%";
+const TAIL: &str = "compare: m, at: p90, worse: higher, tolerance: 20%";
+const LATENCY: &str = "kind: latency, from: histogram";
+
+#[test]
+fn narrow_buckets_judge_as_their_values_do() {
+    let narrow = |value| exponential(value, 2.0_f64.powf(0.125));
+    for (check, medians) in [
+        (RANK, [0.1, 0.1]),
+        (RANK, [0.1, 0.13]),
+        (TAIL, [0.1, 0.1]),
+        (TAIL, [0.1, 0.15]),
+        ("threshold: m, at: p50, limit: '< 0.12'", [0.1, 0.1]),
+        ("threshold: m, at: p50, limit: '< 0.12'", [0.1, 0.15]),
+        ("threshold: m, at: p50, limit: '> 0.05'", [0.1, 0.1]),
+    ] {
+        let found = ticks("narrow", 0, medians, 2_000, narrow)
+            .map(|ticks| decided(&one_check(LATENCY, check), ticks));
+        let [(exact_look, exact), (look, counted)] = found;
+        assert_ne!(exact.verdict, Outcome::Inconclusive, "{check}");
+        assert_eq!(
+            counted.verdict, exact.verdict,
+            "{check}: {}",
+            counted.message
+        );
+        assert!(
+            look.abs_diff(exact_look) <= 1,
+            "{check}: {look} {exact_look}"
+        );
+        let [one, other] = [&exact, &counted].map(|found| found.estimate.expect("an estimate"));
+        assert!((one / other - 1.0).abs() < 0.05, "{check}: {one} {other}");
+    }
+}
+
+#[test]
+fn wide_buckets_are_said_to_be_too_wide_where_a_tolerance_moves_them() {
+    let wide = |value| classic(value, &CLASSIC);
+    let judge = |check: &str, medians| {
+        let [_, ticks] = ticks("wide", 0, medians, 500, wide);
+        let (_, finding) = decided(&one_check(LATENCY, check), ticks);
+        (finding.verdict, finding.reason)
+    };
+    let refused = (Outcome::Inconclusive, Reason::CoarseBuckets);
+    assert_eq!(judge(RANK, [0.1, 0.1]), refused);
+    assert_eq!(judge(RANK, [0.1, 0.2]), refused, "nor is a fail made of it");
+    assert_eq!(judge(TAIL, [0.1, 0.1]), refused);
+    // Nothing is moved: the same buckets tie, others do not.
+    let unmoved = "compare: m, worse: higher, tolerance: 0%";
+    assert_eq!(
+        judge(unmoved, [0.1, 0.2]),
+        (Outcome::Fail, Reason::Degraded)
+    );
+    assert_eq!(judge(unmoved, [0.1, 0.1]).1, Reason::NeedsSamples);
+    // A limit at a bound is exact, one between two bounds unknowable.
+    let at =
+        |limit: &str, medians| judge(&format!("threshold: m, at: p90, limit: '{limit}'"), medians);
+    assert_eq!(
+        at("< 0.25", [0.1, 0.08]),
+        (Outcome::Pass, Reason::WithinLimit)
+    );
+    assert_eq!(
+        at("< 0.25", [0.1, 0.3]),
+        (Outcome::Fail, Reason::LimitBreached)
+    );
+    assert_eq!(at("< 0.2", [0.1, 0.1]), refused);
+    assert_eq!(at("< 12", [0.1, 30.0]), refused, "above the last bound");
+}
+
+#[test]
+fn a_limit_at_a_bound_counts_what_a_ratio_of_buckets_counts() {
+    let mut stream = stream("bound", 0);
+    let (mut buckets, mut shares) = (Vec::new(), Vec::new());
+    for _ in 0..LOOKS {
+        let values = durations(&mut stream, 300, 0.1);
+        let slow = values.iter().filter(|value| **value > 0.25).count() as u64;
+        let of_arm = || counted(&values, |value| classic(value, &CLASSIC));
+        buckets.push([of_arm(), of_arm()]);
+        shares.push([of_ratio(slow, 300), of_ratio(slow, 300)]);
+    }
+    let limit = "threshold: m, at: p90, limit: '< 0.25'";
+    let (look, finding) = decided(&one_check(LATENCY, limit), buckets);
+    let (as_ratio, of_ratio) = decided(
+        &one_check("kind: ratio", "threshold: m, limit: '< 10%'"),
+        shares,
+    );
+    assert_eq!((look, finding.verdict), (as_ratio, of_ratio.verdict));
+    assert_ne!(finding.verdict, Outcome::Inconclusive);
+}
+
+#[test]
+fn arms_with_other_bounds_are_compared_at_those_they_share() {
+    // The canary's version has twice as many buckets.
+    let fine = 2.0_f64.powf(0.125);
+    let ticks = |medians: [f64; 2]| {
+        let mut stream = stream("bounds", 0);
+        let mut tick = || {
+            let [baseline, canary] = medians.map(|median| durations(&mut stream, 2_000, median));
+            [
+                counted(&baseline, |value| exponential(value, fine * fine)),
+                counted(&canary, |value| exponential(value, fine)),
+            ]
+        };
+        (0..LOOKS).map(|_| tick()).collect::<Vec<_>>()
+    };
+    let verdict = |medians| decided(&one_check(LATENCY, RANK), ticks(medians)).1.verdict;
+    assert_eq!(verdict([0.1, 0.1]), Outcome::Pass);
+    assert_eq!(verdict([0.1, 0.13]), Outcome::Fail);
+}
+
+#[test]
+fn at_the_tolerance_errors_stay_within_their_probability() {
+    // 200 runs at .05: 18 or more false ones of a kind have a probability below .01.
+    const RUNS: u64 = 200;
+    const FALSE_MAX: usize = 18;
+    for factor in [2.0_f64.powf(0.125), 2.0_f64.powf(0.25)] {
+        let mut wrong = [0; 2];
+        for run in 0..RUNS {
+            let bucket = |value| exponential(value, factor);
+            let [_, ticks] = ticks("boundary", run, [0.1, 0.105], 400, bucket);
+            match decided(&one_check(LATENCY, RANK), ticks).1.verdict {
+                Outcome::Fail => wrong[0] += 1,
+                Outcome::Pass => wrong[1] += 1,
+                Outcome::Inconclusive => {}
+            }
+        }
+        assert!(
+            wrong.iter().all(|&wrong| wrong < FALSE_MAX),
+            "{factor}: {wrong:?}"
+        );
+        assert!(
+            wrong.iter().sum::<usize>() > 0,
+            "a test that cannot err shows nothing"
+        );
+    }
+}
