@@ -29,6 +29,9 @@ pub struct Metrics {
     plans: Mutex<BTreeSet<String>>,
     /// `davy_samples_total{outcome}`: accepted, unmatched, ambiguous, late, duplicate, refused.
     pub samples: IntCounterVec,
+    /// `davy_samples_ahead_total`: samples kept although their time was more than a second ahead of
+    /// the clock, as it is where a sender's clock is wrong.
+    pub samples_ahead: IntCounter,
     /// `davy_ingest_wire_bytes_total`: bodies of sample requests as they came.
     pub ingest_wire_bytes: IntCounter,
     /// `davy_ingest_decoded_bytes_total`: the same, decompressed.
@@ -83,6 +86,10 @@ impl Metrics {
                 "davy_samples_total",
                 "samples by what became of them",
                 &["outcome"],
+            )?,
+            samples_ahead: make.counter(
+                "davy_samples_ahead_total",
+                "samples kept whose time was more than a second ahead of the clock",
             )?,
             ingest_wire_bytes: make.counter(
                 "davy_ingest_wire_bytes_total",

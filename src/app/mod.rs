@@ -90,6 +90,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         store: store.clone(),
         watchers: watchers.clone(),
         metrics: metrics.clone(),
+        unmatched: Default::default(),
         plans,
         bounds: bounds(config, address),
         streams: Arc::new(Semaphore::new(size(config.limits.sse_clients_max))),

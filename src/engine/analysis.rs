@@ -12,6 +12,7 @@ use super::dedupe::Dedupe;
 use super::matching::ArmSelectors;
 use super::messages::*;
 use super::recording;
+use super::refusals::Refusals;
 use super::sources::Sources;
 use super::steps::Step;
 use super::watching::Watch;
@@ -65,6 +66,7 @@ pub(super) struct Counters {
     pub missing: u64,
     pub newest: Option<Timestamp>,
     pub sources: Sources,
+    pub refusals: Refusals,
 }
 
 // === impl Analysis ===
@@ -428,7 +430,9 @@ impl Analysis {
                 sampled_out: judged.sampled_out.iter().sum(),
                 missing: counters.missing,
                 newest: counters.newest.map(Timestamp::millis),
+                refused: counters.refusals.view(),
                 from: counters.sources.view(),
+                hint: counters.sources.hint(self.plan.lateness),
             });
         AnalysisView {
             id: self.id.clone(),

@@ -108,7 +108,7 @@ fn matched(
 ) {
     let explain = is_first && answer.unplaced.len() < UNPLACED_SHOWN_MAX;
     if found.is_empty() {
-        answer.unmatched += 1;
+        answer.count_unmatched(&sample.metric, 1);
         if explain {
             let why = unplaced::unmatched(state, index, &sample.metric, &sample.labels);
             answer.unplaced.push(why);
@@ -126,7 +126,7 @@ fn matched(
             Match::Places(places) => {
                 for (place, text) in places.iter().zip(text.iter().cycle()) {
                     let sources = &mut analysis.counters[place.metric].sources;
-                    sources.note(place.arm, text, sample.ts);
+                    sources.note(place.arm, text, sample.ts, taking.now);
                 }
                 fates.push(placed(analysis, sample, places, taking, lines));
             }
@@ -283,6 +283,17 @@ impl Meetings {
 // === impl Ingested ===
 
 impl Ingested {
+    /// Counts samples of a series that no analysis asks for; series of one name mostly come together.
+    pub(super) fn count_unmatched(&mut self, name: &str, samples: u64) {
+        self.unmatched += samples;
+        let names = &mut self.unmatched_names;
+        match names.last_mut() {
+            Some((last, count)) if last == name => *count += samples,
+            _ => names.push((name.to_owned(), samples)),
+        }
+        names.truncate(UNMATCHED_NAMES_MAX);
+    }
+
     pub(super) fn refuse(&mut self, index: usize, code: &'static str, message: String) {
         let spelled = self.refused.len() < REFUSALS_SPELLED_MAX;
         self.refused.push(RefusedSample {

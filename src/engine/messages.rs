@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::judge::verdict::{Status, VerdictBody};
 use crate::model::series::SeriesBatch;
-use crate::model::{Arm, Change, Decision, Outcome, Reason, Sample, Timestamp};
+use crate::model::{Arm, Change, Decision, Millis, Outcome, Reason, Sample, Timestamp};
 use crate::plan::Plan;
 
 /// One thing that happened in the world.
@@ -152,11 +152,21 @@ pub struct Ingested {
     pub late: u64,
     /// Samples whose id was seen before.
     pub duplicate: u64,
+    /// Samples kept whose time is more than [`AHEAD_MIN`] ahead of the clock.
+    pub ahead: u64,
+    /// Names of unmatched series, at most [`UNMATCHED_NAMES_MAX`] a batch, with their samples.
+    pub unmatched_names: Vec<(String, u64)>,
     /// Samples refused, each with its reason.
     pub refused: Vec<RefusedSample>,
     /// The first series, at most [`UNPLACED_SHOWN_MAX`], that are unmatched or ambiguous.
     pub unplaced: Vec<Unplaced>,
 }
+
+/// A sender whose samples are so far ahead of the clock has another clock.
+pub const AHEAD_MIN: Millis = 1_000;
+
+/// Names of unmatched series that are counted one by one in a batch.
+pub const UNMATCHED_NAMES_MAX: usize = 1_000;
 
 /// Series of one batch of which is said why they are unmatched or ambiguous.
 pub const UNPLACED_SHOWN_MAX: usize = 5;
@@ -315,12 +325,29 @@ pub struct ReceivedView {
     pub missing: u64,
     /// Event time of the newest sample, unix milliseconds.
     pub newest: Option<i64>,
+    /// Samples that were refused, by reason.
+    pub refused: Vec<RefusedView>,
+    /// What is odd about the times of its series: a clock that runs ahead, samples that come later
+    /// than the plan waits for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// The first series of each arm that sent any lately; none for samples addressed to an arm.
     pub from: Vec<SourceView>,
 }
 
-/// One series that a metric received.
+/// Samples of a metric that were refused for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct RefusedView {
+    /// Stable code, as in the answer to its sender.
+    pub code: &'static str,
+    /// How many.
+    pub samples: u64,
+    /// Why the last one was, and what to do.
+    pub message: String,
+}
+
+/// One series that a metric received.
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct SourceView {
     /// Whose it is.
     pub arm: Arm,
@@ -328,4 +355,6 @@ pub struct SourceView {
     pub series: String,
     /// Event time of its newest sample, unix milliseconds.
     pub newest: i64,
+    /// Seconds from that time to its arrival; negative where the sender's clock runs ahead.
+    pub lag_secs: f64,
 }

@@ -16,6 +16,7 @@ mod ingest;
 mod matching;
 mod placing;
 mod readings;
+mod refusals;
 mod rest;
 mod series;
 mod sources;

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::State;
 use super::analysis::Analysis;
-use super::messages::{Effect, Ingested};
+use super::messages::{AHEAD_MIN, Effect, Ingested};
 use super::readings::wrong_form;
 use super::recording;
 use crate::model::{Arm, Reading, Timestamp};
@@ -28,6 +28,8 @@ pub(super) struct Taking {
     pub open_ticks_max: usize,
     /// Latest event time that is taken.
     pub latest: Timestamp,
+    /// Event time from which a sender's clock must be ahead.
+    pub ahead_from: Timestamp,
 }
 
 // === impl Taking ===
@@ -38,6 +40,7 @@ impl Taking {
             now,
             open_ticks_max: state.limits.open_ticks_max,
             latest: now.plus(state.limits.future_skew),
+            ahead_from: now.plus(AHEAD_MIN),
         }
     }
 

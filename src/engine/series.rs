@@ -29,6 +29,10 @@ use crate::model::{Reading, Sample, Timestamp};
 use crate::plan::MetricKind;
 use crate::window::NoPlace;
 
+/// Width of a bucket, as a share of the bound inside it, up to which all its observations may be
+/// taken to lie on the side of its middle.
+const BOUND_BUCKET_MAX: f64 = 0.01;
+
 /// One point, with what it adds to its series.
 struct Seen {
     kind: SeriesKind,
@@ -106,6 +110,7 @@ fn take_all(
             }
             let seen = see(&mut known.track, batch, series.kind, *point);
             let fates = add(state, known, index, &seen, taking, &mut sums);
+            answer.ahead += u64::from(point.ts > taking.ahead_from);
             answer.count_point(index, fates);
         }
     }
@@ -133,9 +138,11 @@ fn met_at<'k>(
                 answer.refuse(index, "too_many_series", message.clone());
             }
         }
-        Met::Matched(_) | Met::Unmatched { before: true } => answer.unmatched += points,
+        Met::Matched(_) | Met::Unmatched { before: true } => {
+            answer.count_unmatched(series.key.name(), points);
+        }
         Met::Unmatched { before: false } => {
-            answer.unmatched += points;
+            answer.count_unmatched(series.key.name(), points);
             if answer.unplaced.len() < UNPLACED_SHOWN_MAX {
                 let (name, labels) = (series.key.name(), series.key.labels());
                 let why = unplaced::unmatched(state, index, name, &labels);
@@ -225,7 +232,12 @@ fn add(
             };
             let counters = &mut analysis.counters[place.metric];
             counters.late += u64::from(matches!(fate, Fate::Late));
-            counters.sources.note(place.arm, &known.text, seen.point.ts);
+            counters
+                .sources
+                .note(place.arm, &known.text, seen.point.ts, taking.now);
+            if let Fate::Refused(code, message) = &fate {
+                counters.refusals.note(code, 1, message);
+            }
             fates.push(fate);
         }
     }
@@ -315,14 +327,16 @@ fn amount_at<'s>(analysis: &Analysis, place: &Place, seen: &'s Seen) -> Result<A
 fn above(cells: &[HistogramCell], bound: f64) -> Result<Added<'static>, String> {
     let (mut bad, mut total) = (0.0, 0.0);
     for cell in cells {
-        if cell.low < bound && bound < cell.high {
+        let width = cell.high - cell.low;
+        let is_inside = cell.low < bound && bound < cell.high;
+        if is_inside && (width > BOUND_BUCKET_MAX * bound.abs() || !width.is_finite()) {
             return Err(format!(
                 "its bucket from {} to {} holds the bound {bound}; give one of the two as the bound",
                 cell.low, cell.high
             ));
         }
         total += cell.count;
-        if cell.low >= bound {
+        if cell.low >= bound || (is_inside && cell.low + width / 2.0 >= bound) {
             bad += cell.count;
         }
     }
@@ -338,6 +352,8 @@ fn pour(state: &mut State, sums: Sums, lines: &mut Lines, answer: &mut Ingested)
         for (group, sum) in groups {
             if let Err((code, message)) = pour_one(analysis, &group, &sum, lines) {
                 answer.accepted = answer.accepted.saturating_sub(sum.points);
+                let refusals = &mut analysis.counters[group.metric].refusals;
+                refusals.note(code, sum.points, &message);
                 for _ in 0..sum.points {
                     answer.refuse(sum.index, code, message.clone());
                 }

@@ -1,11 +1,11 @@
 //! Which series a metric received lately: what a person wants to see when nothing matches, or
 //! something that should not.
 //!
-//! Owns a short list by metric and arm. It decides nothing and is no part of a recording.
+//! Owns a short list by metric and arm, and what their times tell of their senders' clocks. It decides nothing and is no part of a recording.
 
 use std::sync::Arc;
 
-use super::messages::SourceView;
+use super::messages::{AHEAD_MIN, SourceView};
 use crate::model::{Arm, Millis, Timestamp};
 
 /// Series named by metric and arm.
@@ -16,40 +16,81 @@ const GONE_AFTER: Millis = 5 * 60_000;
 /// The series of one metric.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sources {
-    seen: [Vec<(Arc<str>, Timestamp)>; 2],
+    seen: [Vec<Source>; 2],
+}
+
+#[derive(Debug, Clone)]
+struct Source {
+    series: Arc<str>,
+    newest: Timestamp,
+    /// From the newest sample's time to its arrival.
+    lag: Millis,
 }
 
 // === impl Sources ===
 
 impl Sources {
     /// A point of a series came for an arm. A series is always given as the same text.
-    pub fn note(&mut self, arm: Arm, series: &Arc<str>, ts: Timestamp) {
+    pub fn note(&mut self, arm: Arm, series: &Arc<str>, ts: Timestamp, now: Timestamp) {
         let seen = &mut self.seen[arm.index()];
-        let known = seen.iter_mut().find(|(known, _)| {
+        let lag = now.since(ts);
+        let known = seen.iter_mut().find(|known| {
             // Nearly always it is the same allocation, too.
-            Arc::ptr_eq(known, series) || known == series
+            Arc::ptr_eq(&known.series, series) || known.series == *series
         });
-        if let Some((_, newest)) = known {
-            *newest = (*newest).max(ts);
+        let source = || Source {
+            series: series.clone(),
+            newest: ts,
+            lag,
+        };
+        if let Some(known) = known {
+            if ts >= known.newest {
+                (known.newest, known.lag) = (ts, lag);
+            }
         } else if seen.len() < SOURCES_SHOWN_MAX {
-            seen.push((series.clone(), ts));
-        } else if let Some(oldest) = seen.iter_mut().min_by_key(|(_, newest)| *newest)
-            && ts.since(oldest.1) > GONE_AFTER
+            seen.push(source());
+        } else if lag < -AHEAD_MIN
+            && let Some(calm) = seen.iter_mut().find(|known| known.lag >= -AHEAD_MIN)
         {
-            *oldest = (series.clone(), ts);
+            // One whose clock is wrong is worth more than one that is right.
+            *calm = source();
+        } else if let Some(oldest) = seen.iter_mut().min_by_key(|known| known.newest)
+            && ts.since(oldest.newest) > GONE_AFTER
+        {
+            *oldest = source();
         }
+    }
+
+    /// What is odd about the times of those shown, where the plan waits for `lateness`.
+    pub fn hint(&self, lateness: Millis) -> Option<String> {
+        let shown = || self.seen.iter().flatten();
+        let secs = |millis: Millis| millis as f64 / 1000.0;
+        let ahead = shown().min_by_key(|source| source.lag);
+        if let Some(source) = ahead.filter(|source| source.lag < -AHEAD_MIN) {
+            let (series, ahead) = (&source.series, secs(-source.lag));
+            return Some(format!(
+                "the clock behind {series} runs {ahead:.1} s ahead of davy's; its samples fall into later ticks than others of their time: set the clock"
+            ));
+        }
+        let behind = shown().max_by_key(|source| source.lag)?;
+        // A tick is waited for that long after its end; what is older when it comes is too late.
+        (behind.lag > lateness).then(|| {
+            let (series, lag, lateness) = (&behind.series, secs(behind.lag), secs(lateness));
+            format!(
+                "samples of {series} came {lag:.1} s after their time, and the plan waits {lateness:.1} s: raise lateness, send more often, or set the sender's clock"
+            )
+        })
     }
 
     /// As it is shown.
     pub fn view(&self) -> Vec<SourceView> {
         let of_arm = |arm: Arm| {
-            self.seen[arm.index()]
-                .iter()
-                .map(move |(series, newest)| SourceView {
-                    arm,
-                    series: series.to_string(),
-                    newest: newest.millis(),
-                })
+            self.seen[arm.index()].iter().map(move |source| SourceView {
+                arm,
+                series: source.series.to_string(),
+                newest: source.newest.millis(),
+                lag_secs: source.lag as f64 / 1000.0,
+            })
         };
         Arm::BOTH.into_iter().flat_map(of_arm).collect()
     }
@@ -66,18 +107,56 @@ mod tests {
             .map(|number| Arc::from(format!("m{{pod=\"{number}\"}}")))
             .collect();
         for series in &series {
-            sources.note(Arm::Canary, series, Timestamp(1_000));
+            sources.note(Arm::Canary, series, Timestamp(1_000), Timestamp(1_500));
         }
         assert_eq!(sources.view().len(), SOURCES_SHOWN_MAX);
+        let now = Timestamp(1_500 + GONE_AFTER);
         for series in &series[1..] {
-            sources.note(Arm::Canary, series, Timestamp(1_000 + GONE_AFTER));
+            sources.note(Arm::Canary, series, Timestamp(1_000 + GONE_AFTER), now);
         }
         let last = &series[SOURCES_SHOWN_MAX];
         assert!(sources.view().iter().all(|seen| seen.series != **last));
-        sources.note(Arm::Canary, last, Timestamp(1_001 + GONE_AFTER));
+        sources.note(Arm::Canary, last, Timestamp(1_001 + GONE_AFTER), now);
         let view = sources.view();
         assert!(view.iter().any(|seen| seen.series == **last));
         assert!(view.iter().all(|seen| seen.series != *series[0]));
         assert!(view.iter().all(|seen| seen.arm == Arm::Canary));
+    }
+
+    #[test]
+    fn clocks_and_lags_that_matter_are_told() {
+        let mut sources = Sources::default();
+        let series = |name: &str| Arc::<str>::from(name);
+        sources.note(
+            Arm::Canary,
+            &series("fine"),
+            Timestamp(9_000),
+            Timestamp(10_000),
+        );
+        assert_eq!(sources.hint(1_000), None);
+        let hint = sources.hint(999).expect("it is late");
+        assert!(
+            hint.starts_with("samples of fine came 1.0 s after their time"),
+            "{hint}"
+        );
+        for number in 0..SOURCES_SHOWN_MAX {
+            let series = series(&format!("fine {number}"));
+            sources.note(Arm::Canary, &series, Timestamp(9_000), Timestamp(10_000));
+        }
+        sources.note(
+            Arm::Canary,
+            &series("fast"),
+            Timestamp(13_500),
+            Timestamp(10_000),
+        );
+        let hint = sources.hint(5_000).expect("its clock is ahead");
+        assert!(
+            hint.starts_with("the clock behind fast runs 3.5 s ahead"),
+            "{hint}"
+        );
+        let view = sources.view();
+        let fast = view.iter().find(|source| source.series == "fast");
+        assert_eq!(fast.map(|source| source.lag_secs), Some(-3.5));
+        assert_eq!(view.len(), SOURCES_SHOWN_MAX);
     }
 }

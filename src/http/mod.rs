@@ -24,6 +24,7 @@ pub mod series;
 pub mod service;
 pub mod stalled;
 pub mod start;
+pub mod unmatched;
 pub mod verdicts;
 
 use std::collections::BTreeMap;
@@ -83,6 +84,8 @@ pub struct Shared {
     pub watchers: Arc<Watchers>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What nobody asked for.
+    pub unmatched: unmatched::Unmatched,
     /// Plans by name.
     pub plans: BTreeMap<String, Arc<Plan>>,
     /// Limits.

@@ -1,7 +1,9 @@
 //! Every route with its handler and its description, in one table.
 //!
 //! Owns the list from which both the router and the OpenAPI document are made, so that neither
-//! can have what the other lacks.
+//! can have what the other lacks. The routes that take samples are in `taking`.
+
+mod taking;
 
 use std::sync::Arc;
 
@@ -11,10 +13,10 @@ use serde_json::Value;
 
 use super::analyses::{AnalysesAnswer, AnalysisAnswer, CancelRequest, StepRequest};
 use super::dead_letters::DeadLettersAnswer;
-use super::samples::SamplesAnswer;
 use super::service::{HealthAnswer, PlansAnswer};
 use super::start::StartRequest;
-use super::{Shared, analyses, dead_letters, events, samples, series, service, verdicts};
+use super::unmatched::UnmatchedAnswer;
+use super::{Shared, analyses, dead_letters, events, service, unmatched, verdicts};
 use crate::judge::verdict::VerdictBody;
 
 type MakeSchema = fn(&mut SchemaGenerator) -> Schema;
@@ -124,12 +126,10 @@ pub fn routes() -> Vec<Route> {
         read_verdict(),
         watch_events(),
         read_recording(),
-        send_samples(),
-        write_series(),
-        export_metrics(),
-        send_exposition(),
         list_dead_letters(),
+        list_unmatched(),
     ];
+    all.extend(taking::routes());
     all.extend(service_routes());
     all
 }
@@ -321,70 +321,6 @@ fn read_recording() -> Route {
     }
 }
 
-fn write_series() -> Route {
-    Route {
-        path: "/api/v1/write",
-        method: "post",
-        operation: "writeSeries",
-        summary: "Prometheus remote-write 1.0 and 2.0; a refused series is told with 400, the others are taken",
-        query: &[],
-        headers: &[("Content-Encoding", "snappy")],
-        request: Some((&["application/x-protobuf"], text)),
-        answers: &[(204, "", text)],
-        problems: &["empty_body", "too_many_samples"],
-        timed: false,
-        handler: post(series::write),
-    }
-}
-
-fn export_metrics() -> Route {
-    Route {
-        path: "/v1/metrics",
-        method: "post",
-        operation: "exportMetrics",
-        summary: "OTLP over HTTP; refused data points are told as partial success",
-        query: &[],
-        headers: &[("Content-Encoding", "gzip or zstd")],
-        request: Some((&["application/x-protobuf", JSON], text)),
-        answers: &[(200, "application/x-protobuf", text), (200, JSON, object)],
-        problems: &["too_many_samples"],
-        timed: false,
-        handler: post(series::metrics),
-    }
-}
-
-fn send_exposition() -> Route {
-    Route {
-        path: "/v1/exposition",
-        method: "post",
-        operation: "sendExposition",
-        summary: "OpenMetrics or Prometheus text; each bad line is refused by itself",
-        query: &[],
-        headers: &[("Content-Encoding", "gzip or zstd")],
-        request: Some((&["text/plain", "application/openmetrics-text"], text)),
-        answers: &[(200, JSON, schema::<SamplesAnswer>)],
-        problems: &["empty_body", "malformed_text", "too_many_samples"],
-        timed: false,
-        handler: post(series::exposition),
-    }
-}
-
-fn send_samples() -> Route {
-    Route {
-        path: "/v1/samples",
-        method: "post",
-        operation: "sendSamples",
-        summary: "Send samples; each bad one is refused by itself",
-        query: &[],
-        headers: &[("Content-Encoding", "gzip or zstd")],
-        request: Some((&["application/x-ndjson", JSON], sample)),
-        answers: &[(200, JSON, schema::<SamplesAnswer>)],
-        problems: &["empty_body", "too_many_samples"],
-        timed: false,
-        handler: post(samples::take),
-    }
-}
-
 fn list_dead_letters() -> Route {
     Route {
         path: "/v1/dead-letters",
@@ -401,6 +337,22 @@ fn list_dead_letters() -> Route {
         problems: &["invalid_parameter"],
         timed: true,
         handler: get(dead_letters::list),
+    }
+}
+
+fn list_unmatched() -> Route {
+    Route {
+        path: "/v1/unmatched",
+        method: "get",
+        operation: "listUnmatched",
+        summary: "List the names of series that no running analysis asked for, most samples first",
+        query: &[("limit", "names, 1 to 200; 50 unless given")],
+        headers: &[],
+        request: None,
+        answers: &[(200, JSON, schema::<UnmatchedAnswer>)],
+        problems: &["invalid_parameter"],
+        timed: true,
+        handler: get(unmatched::list),
     }
 }
 

@@ -203,6 +203,8 @@ pub(super) fn count_limits(shared: &Shared, by_codec: &[ItemRefusal], by_engine:
 
 /// Counts what became of a request's samples.
 pub(super) fn count(shared: &Shared, ingested: &Ingested, refused: u64) {
+    shared.unmatched.count(ingested);
+    shared.metrics.samples_ahead.inc_by(ingested.ahead);
     for (outcome, number) in [
         ("accepted", ingested.accepted),
         ("unmatched", ingested.unmatched),

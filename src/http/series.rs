@@ -1,17 +1,18 @@
-//! `POST /api/v1/write`, `/v1/metrics` and `/v1/exposition`: series as Prometheus and OpenTelemetry
-//! send them, and as services expose them.
+//! `POST /api/v1/write`, `/v1/metrics`, `/v1/exposition` and `/v1/hdr`: series as Prometheus and
+//! OpenTelemetry send them, as services expose them, and as HdrHistogram logs them.
 //!
 //! Owns the answers that the two protocols prescribe. A series that no analysis asks for is no
 //! mistake of its sender, who sends everything it has: it is counted and not told. The codecs
 //! refuse what is malformed; what the engine cannot use is told where the protocol has a place for
 //! it, and stands in the analysis.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Shared;
@@ -20,12 +21,16 @@ use super::budget::Reserved;
 use super::link::Answer;
 use super::observe::time_to_read;
 use super::problem::Problem;
+use super::query::Parameters;
 use super::receive::receive;
 use super::samples::{SamplesAnswer, count, count_limits, summary, unexpected};
 use crate::codec::series::DecodedSeries;
-use crate::codec::{ItemRefusal, exposition, otlp, remote_write};
+use crate::codec::{ItemRefusal, exposition, hdr, otlp, remote_write};
 use crate::engine::{Ingested, Input};
+use crate::model::Labels;
 
+/// What names a series in an address.
+const SERIES_EXPECTED: &str = "a name with labels such as latency_ns{version=\"2\"}";
 /// Refusals named in the answer to a remote-write, whose sender logs it in one line.
 const REFUSALS_NAMED_MAX: usize = 3;
 
@@ -113,6 +118,62 @@ pub async fn exposition(
     let refused = decoded.refused_points + ingested.refused.len() as u64;
     let (origins, refusals) = (decoded.origins, decoded.refusals);
     Ok(Json(summary(&origins, refusals, ingested, refused)))
+}
+
+/// An HdrHistogram interval log of one series, which the address names.
+pub async fn intervals(
+    State(shared): State<Arc<Shared>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<SamplesAnswer>, Problem> {
+    let packing = Packing::of(&headers)?;
+    let given = Parameters::read(&uri, &["series", "divisor"])?;
+    let series = given.parse("series", SERIES_EXPECTED, |text| {
+        named_series(&shared, text)
+    })?;
+    let (metric, labels) = series.ok_or_else(|| {
+        let detail = "the parameter series is missing: a log does not say whose values it holds";
+        Problem::new("invalid_parameter", detail).help(format!("give {SERIES_EXPECTED}"))
+    })?;
+    let divisor = given.parse("divisor", "a whole number from 1 up", |text| {
+        text.parse().ok()
+    })?;
+    let divisor = divisor.unwrap_or(NonZeroU64::MIN);
+    let reading = receive(
+        &shared,
+        &headers,
+        packing,
+        body,
+        move |body, limits, room| {
+            let labels: Vec<(&str, &str)> = labels.iter().map(|(l, v)| (&**l, &**v)).collect();
+            let (metric, labels) = (metric.as_str(), labels.as_slice());
+            let naming = hdr::Naming {
+                metric,
+                labels,
+                divisor,
+            };
+            hdr::decode(body, naming, limits, room)
+        },
+    );
+    let (mut decoded, room) = time_to_read(&shared, reading).await?;
+    let ingested = ingest(&shared, &mut decoded, room).await?;
+    let refused = decoded.refused_points + ingested.refused.len() as u64;
+    let (origins, refusals) = (decoded.origins, decoded.refusals);
+    Ok(Json(summary(&origins, refusals, ingested, refused)))
+}
+
+/// A series as an exposition names it.
+fn named_series(shared: &Shared, text: &str) -> Option<(String, Labels)> {
+    let line = format!("{text} 0\n");
+    let (dialect, limits) = (exposition::Dialect::Prometheus, &shared.bounds.codec);
+    let taken_at = shared.clock.now();
+    let decoded = exposition::decode(line.as_bytes(), dialect, taken_at, limits, &mut |_| true);
+    let decoded = decoded.ok()?;
+    let mut all = decoded.batch.iter();
+    let series = all.next().filter(|_| decoded.refusals.is_empty())?;
+    let is_one = all.next().is_none();
+    is_one.then(|| (series.key.name().to_owned(), series.key.labels()))
 }
 
 /// OTLP over HTTP, protobuf and JSON.

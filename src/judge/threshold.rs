@@ -124,7 +124,7 @@ impl ThresholdCheck {
         let limit = &self.limit;
         let above = limit.side == LimitSide::Above;
         let (breaching, all) = match self.kind {
-            MetricKind::Latency => (self.breaching_values(cell), cell.samples),
+            MetricKind::Latency => (self.breaching_values(cell).min(cell.samples), cell.samples),
             MetricKind::Ratio => {
                 let bad = cell.bad.min(cell.total);
                 (if above { cell.total - bad } else { bad }, cell.total)
@@ -137,7 +137,7 @@ impl ThresholdCheck {
             }
         };
         Seen {
-            breaching: breaching.min(all),
+            breaching,
             all,
             exposure: cell.exposure,
         }

@@ -10,6 +10,7 @@ pub mod forecast;
 mod invariants;
 pub mod recording;
 pub mod selector;
+mod source;
 pub mod traffic;
 
 use std::fmt;
@@ -24,6 +25,7 @@ pub use dispersion::Dispersion;
 pub use selector::{
     REGEXES_COMPILED_BYTES_MAX, REGEXES_HELP, Selector, SelectorError, SelectorTemplate,
 };
+pub use source::{Counted, Source};
 
 /// Looks from the start to the horizon: bounds the memory of simulated null paths (64 MiB).
 pub const LOOKS_MAX: i64 = 1_024;
@@ -184,62 +186,6 @@ pub enum MetricKind {
     Rate,
     /// Points of a time series.
     Gauge,
-}
-
-/// Where a metric's samples come from. The selectors match a series' name (`__name__`) and labels.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "from")]
-pub enum Source {
-    /// Samples carry the reading itself. Without `select`, a series whose name is the metric's.
-    Values {
-        /// Series of the metric.
-        select: Selector,
-    },
-    /// Ratio from two counters; the series of one arm are summed.
-    RatioCounts {
-        /// Series counting bad events.
-        bad: Selector,
-        /// Series counting all events.
-        total: Selector,
-        /// What their samples hold.
-        counted: Counted,
-    },
-    /// Rate from an event counter and an exposure counter; the series of one arm are summed.
-    RateCounts {
-        /// Series counting events.
-        events: Selector,
-        /// Series counting exposure; without it, exposure is time (seconds, equal in both arms).
-        exposure: Option<Selector>,
-        /// What their samples hold.
-        counted: Counted,
-    },
-    /// Latency from the buckets of a histogram; the series of one arm are summed.
-    Buckets {
-        /// Histograms that come as one series.
-        histogram: Selector,
-        /// Buckets that come as a series each, told apart by the label `le`.
-        buckets: Selector,
-    },
-    /// Ratio from the buckets of a histogram: observations above a bound, of all. Exact where the
-    /// bound is one of a bucket.
-    Above {
-        /// Histograms that come as one series.
-        histogram: Selector,
-        /// Buckets that come as a series each, told apart by the label `le`.
-        buckets: Selector,
-        /// The bound, in the metric's unit.
-        bound: f64,
-    },
-}
-
-/// What the samples of a counter hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Counted {
-    /// What came on top since the sample before.
-    Increments,
-    /// Everything since the process started, as Prometheus' counters do.
-    Totals,
 }
 
 /// One question asked of a metric.

@@ -43,6 +43,7 @@ fn api(request_timeout: Duration) -> (Arc<Shared>, Receiver<Knock>) {
         outbox: store,
         watchers: Arc::default(),
         metrics,
+        unmatched: Default::default(),
         plans: Default::default(),
         bounds: Bounds {
             request_body_bytes_max: 32 << 20,

@@ -92,7 +92,6 @@ fn totals_of_many_pods_judge_as_their_increments_do() {
     let pods = ["a", "b", "c"];
     let arms = [("old", 1.0), ("new", 100.0)];
     let mut totals = [[[0.0_f64; 2]; 3]; 2];
-    // A scrape before the first that counts.
     for second in 0..25 {
         let secs = f64::from(second) + 0.5;
         let (mut scraped, mut pushed) = (Request::default(), Vec::new());

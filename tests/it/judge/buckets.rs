@@ -15,8 +15,8 @@ const CLASSIC: [f64; 11] = [
 
 /// The bucket of a value, of ever wider ones.
 fn exponential(value: f64, factor: f64) -> [f64; 2] {
-    let number = (value.ln() / factor.ln()).ceil();
-    [factor.powf(number - 1.0), factor.powf(number)]
+    let number = (libm::log(value) / libm::log(factor)).ceil();
+    [libm::pow(factor, number - 1.0), libm::pow(factor, number)]
 }
 
 fn classic(value: f64, bounds: &[f64]) -> [f64; 2] {
@@ -62,7 +62,7 @@ const LATENCY: &str = "kind: latency, from: histogram";
 
 #[test]
 fn narrow_buckets_judge_as_their_values_do() {
-    let narrow = |value| exponential(value, 2.0_f64.powf(0.125));
+    let narrow = |value| exponential(value, libm::pow(2.0, 0.125));
     for (check, medians) in [
         (RANK, [0.1, 0.1]),
         (RANK, [0.1, 0.13]),
@@ -148,7 +148,7 @@ fn a_limit_at_a_bound_counts_what_a_ratio_of_buckets_counts() {
 #[test]
 fn arms_with_other_bounds_are_compared_at_those_they_share() {
     // The canary's version has twice as many buckets.
-    let fine = 2.0_f64.powf(0.125);
+    let fine = libm::pow(2.0, 0.125);
     let ticks = |medians: [f64; 2]| {
         let mut stream = stream("bounds", 0);
         let mut tick = || {
@@ -170,7 +170,7 @@ fn at_the_tolerance_errors_stay_within_their_probability() {
     // 200 runs at .05: 18 or more false ones of a kind have a probability below .01.
     const RUNS: u64 = 200;
     const FALSE_MAX: usize = 18;
-    for factor in [2.0_f64.powf(0.125), 2.0_f64.powf(0.25)] {
+    for factor in [libm::pow(2.0, 0.125), libm::pow(2.0, 0.25)] {
         let mut wrong = [0; 2];
         for run in 0..RUNS {
             let bucket = |value| exponential(value, factor);
