@@ -16,7 +16,7 @@ mod sampling;
 use std::collections::BTreeMap;
 
 use crate::model::{Arm, Millis, Reading, Timestamp};
-use crate::plan::{Cluster, Lifetime, MetricKind, Plan, Source};
+use crate::plan::{Cluster, Lifetime, MetricKind, Plan};
 use cell::count_of;
 pub use cell::{CELL_COUNT_MAX, Cell, coarse, truncated};
 pub use open::{OPEN_TICKS_MAX, lateness_max, open_ticks};
@@ -94,7 +94,7 @@ impl Window {
             timed: plan
                 .metrics
                 .iter()
-                .map(|m| matches!(m.source, Source::RateCounts { exposure: None, .. }))
+                .map(|m| m.source.is_timed())
                 .collect(),
             open: BTreeMap::new(),
             tick_values_max,
@@ -129,6 +129,11 @@ impl Window {
     /// Whether every tick is closed.
     pub fn is_over(&self) -> bool {
         self.next >= self.looks
+    }
+
+    /// Number of ticks it will have closed in the end, as far as is known.
+    pub fn ticks(&self) -> usize {
+        self.looks
     }
 
     /// Number of ticks closed so far.

@@ -112,6 +112,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         endpoints,
         bells,
         runtime: tokio::runtime::Handle::current(),
+        pulls: None,
         running: BTreeSet::new(),
     };
     Ok(Daemon {

@@ -12,6 +12,7 @@ use super::dedupe::Dedupe;
 use super::matching::ArmSelectors;
 use super::messages::*;
 use super::recording;
+use super::series::PulledSeries;
 use super::sources::Sources;
 use super::steps::Step;
 use super::watching::Watch;
@@ -47,6 +48,7 @@ pub struct Analysis {
     pub(super) ambiguous: u64,
     unmatched: u64,
     pub(super) own_units: u64,
+    pub(super) pulled: PulledSeries,
 }
 
 /// How and when the analysis became final.
@@ -78,6 +80,7 @@ impl Analysis {
     ) -> Result<Analysis, Refusal> {
         require_change(&start.plan, &start.change)?;
         let selectors = ArmSelectors::fill(&start.plan, &start.arms)?;
+        let pulled = PulledSeries::begin(&start, selectors.as_ref(), limits.pulls)?;
         let plan = start.plan;
         let first_step = Step::begin(&plan, String::new(), None, now, now);
         Ok(Analysis {
@@ -101,6 +104,7 @@ impl Analysis {
             ambiguous: 0,
             unmatched: 0,
             own_units: 0,
+            pulled,
             plan,
         })
     }
@@ -444,6 +448,7 @@ impl Analysis {
             arms: self.arms.clone(),
             steps: self.steps[1..].iter().map(step_view).collect(),
             received: received.collect(),
+            pulled: self.pulled.view(),
             ambiguous: self.ambiguous,
             unmatched: self.unmatched,
             body: Arc::new(self.body(GateKind::Final)),

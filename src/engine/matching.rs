@@ -156,6 +156,8 @@ fn places(plan: &Plan, name: &str, labels: &Labels) -> Vec<(usize, Role, Form)> 
             }
         };
         match source {
+            // What is pulled comes by itself, with its place.
+            Source::Pulled(_) => {}
             Source::Values { select } => ask(select, Role::Reading, Form::AsIs),
             Source::RatioCounts {
                 bad,
@@ -199,7 +201,7 @@ fn form_of(counted: Counted) -> Form {
 
 /// What a bucket counts for: buckets count everything up to their bound, so the one at the bound
 /// holds what went well and the last one all. The others are not needed.
-fn role_of_bucket(labels: &Labels, bound: f64) -> Option<Role> {
+pub(super) fn role_of_bucket(labels: &Labels, bound: f64) -> Option<Role> {
     // Senders write 0.5, 5e-01, 1 or 1.0.
     let upper: f64 = labels.get(BUCKET_LABEL)?.parse().ok()?;
     if upper == bound {

@@ -2,15 +2,18 @@
 //!
 //! Owns the way from a batch of series to readings: counters to increments, histograms to counts,
 //! several series of one arm summed. What becomes of a reading is `ingest`'s, as for any sample;
-//! the recording holds readings, so a replay needs none of this. Next: `known`, `track`, `sums`.
+//! the recording holds readings, so a replay needs none of this. Next: `known`, `track`, `sums`;
+//! `pulled`, series that a source was asked for.
 
 mod known;
+mod pulled;
 mod sums;
 mod track;
 
 use std::sync::Arc;
 
 pub(super) use known::KnownSeries;
+pub(super) use pulled::{PulledSeries, take as take_pulled};
 use known::{Known, Met, Site};
 use sums::{Added, Group, Sum, Sums};
 use track::{Step, Track};

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::judge::check::RESOLUTION;
 use crate::judge::verdict::Finding;
 use crate::plan::{Check, Dispersion, Lifetime, Metric, MetricKind, Plan, Question};
-use crate::plan::{Resolution, Source};
+use crate::plan::Resolution;
 
 /// What the guarantee rests on, in words: of the plan, and of what was found of its data so far.
 pub fn of(plan: &Plan, findings: &[Finding]) -> Vec<String> {
@@ -19,7 +19,7 @@ pub fn of(plan: &Plan, findings: &[Finding]) -> Vec<String> {
         if !matches!(check.question, Question::Compare { .. }) {
             continue;
         }
-        if matches!(metric.source, Source::RateCounts { exposure: None, .. }) {
+        if metric.source.is_timed() {
             say("both arms get equal traffic, for events are counted by time alone");
         }
         let finding = findings.iter().find(|finding| finding.check == check.name);

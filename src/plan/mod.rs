@@ -8,6 +8,7 @@ mod cluster;
 pub mod dispersion;
 pub mod forecast;
 mod invariants;
+pub mod query;
 pub mod recording;
 pub mod selector;
 pub mod traffic;
@@ -21,6 +22,7 @@ use sha2::{Digest, Sha256};
 use crate::model::Millis;
 pub use cluster::{Cluster, Lifetime, UNITS_PER_TICK_DEFAULT, UNITS_PER_TICK_LIMIT};
 pub use dispersion::Dispersion;
+pub use query::Pulled;
 pub use selector::{
     REGEXES_COMPILED_BYTES_MAX, REGEXES_HELP, Selector, SelectorError, SelectorTemplate,
 };
@@ -223,6 +225,8 @@ pub enum Source {
         /// The bound, in the metric's unit.
         bound: f64,
     },
+    /// Queries of a source that is asked tick by tick.
+    Pulled(Pulled),
 }
 
 /// What the samples of a counter hold.
@@ -489,9 +493,6 @@ impl Plan {
 impl Question {
     /// The alarm forms are policies and spend no alpha; everything else is a test.
     pub fn spends_alpha(&self) -> bool {
-        match self {
-            Question::Compare { .. } => true,
-            Question::Threshold { form, .. } => *form == ThresholdForm::Exact,
-        }
+        !matches!(self, Question::Threshold { form, .. } if *form != ThresholdForm::Exact)
     }
 }
