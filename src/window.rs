@@ -91,11 +91,7 @@ impl Window {
                     Some(cluster.units_per_tick_max as usize)
                 })
                 .collect(),
-            timed: plan
-                .metrics
-                .iter()
-                .map(|m| m.source.is_timed())
-                .collect(),
+            timed: plan.metrics.iter().map(|m| m.source.is_timed()).collect(),
             open: BTreeMap::new(),
             tick_values_max,
         }

@@ -57,16 +57,13 @@ pub fn run(args: &ReplayArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let Some(file) = &args.file else {
         return pulled::run(args, plan, out);
     };
-    let bytes =
-        std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let recording = match bytes.first() {
         Some(b'{') => Some(std::str::from_utf8(&bytes).context("the recording is not UTF-8")?),
         _ => None,
     };
     let engine_changed = match recording {
-        Some(text) => {
-            EngineChanged::since(text).with_context(|| file.display().to_string())?
-        }
+        Some(text) => EngineChanged::since(text).with_context(|| file.display().to_string())?,
         None => None,
     };
     if let Some(changed) = &engine_changed {

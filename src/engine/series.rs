@@ -13,8 +13,8 @@ mod track;
 use std::sync::Arc;
 
 pub(super) use known::KnownSeries;
-pub(super) use pulled::{PulledSeries, take as take_pulled};
 use known::{Known, Met, Site};
+pub(super) use pulled::{PulledSeries, take as take_pulled};
 use sums::{Added, Group, Sum, Sums};
 use track::{Step, Track};
 

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use crate::judge::check::RESOLUTION;
 use crate::judge::verdict::Finding;
-use crate::plan::{Check, Dispersion, Lifetime, Metric, MetricKind, Plan, Question};
 use crate::plan::Resolution;
+use crate::plan::{Check, Dispersion, Lifetime, Metric, MetricKind, Plan, Question};
 
 /// What the guarantee rests on, in words: of the plan, and of what was found of its data so far.
 pub fn of(plan: &Plan, findings: &[Finding]) -> Vec<String> {

@@ -125,7 +125,10 @@ impl Answer {
     ) -> Result<SeriesBatch, NoAnswer> {
         let mut batch = SeriesBatch::default();
         for series in &self.series {
-            let points = series.points.iter().filter(|(ts, _)| (from..=to).contains(ts));
+            let points = series
+                .points
+                .iter()
+                .filter(|(ts, _)| (from..=to).contains(ts));
             let mut points = points.peekable();
             if points.peek().is_none() {
                 continue;

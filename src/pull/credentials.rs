@@ -99,7 +99,9 @@ impl Credentials {
             return text.to_owned();
         };
         let header = held.header.to_str().unwrap_or_default();
-        let encoded = header.split_once(' ').map_or(header, |(_, encoded)| encoded);
+        let encoded = header
+            .split_once(' ')
+            .map_or(header, |(_, encoded)| encoded);
         text.replace(encoded, HIDDEN).replace(&held.secret, HIDDEN)
     }
 
@@ -113,7 +115,10 @@ fn read_secret(path: &Path) -> Result<String, String> {
     let name = path.display();
     let mut text = String::new();
     std::fs::File::open(path)
-        .and_then(|file| file.take(SECRET_FILE_BYTES_MAX + 1).read_to_string(&mut text))
+        .and_then(|file| {
+            file.take(SECRET_FILE_BYTES_MAX + 1)
+                .read_to_string(&mut text)
+        })
         .map_err(|error| format!("{name}: {error}"))?;
     if text.len() as u64 > SECRET_FILE_BYTES_MAX {
         return Err(format!(
@@ -175,7 +180,10 @@ mod tests {
         assert!(read(0).is_some_and(|e| e.contains("empty")));
         std::fs::write(&path, "a\nb").expect("written");
         let error = credentials(false, &path).err().expect("refused");
-        assert!(error.contains("a header cannot") && !error.contains("a\nb"), "{error}");
+        assert!(
+            error.contains("a header cannot") && !error.contains("a\nb"),
+            "{error}"
+        );
         std::fs::remove_file(&path).expect("removed");
         assert!(credentials(false, &path).is_err());
     }

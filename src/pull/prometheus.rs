@@ -209,7 +209,11 @@ impl Prometheus {
 
     async fn body(&self, mut response: Response, bytes_max: usize) -> Result<Vec<u8>, Unanswered> {
         let mut body = Vec::with_capacity(ANSWER_BYTES_FIRST.min(bytes_max));
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.no_reply(error))? {
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| self.no_reply(error))?
+        {
             if body.len() + chunk.len() > bytes_max {
                 let message = format!(
                     "the answer has more than {bytes_max} bytes, which is the limit; aggregate in the query, or raise sources.prometheus.response_bytes_max"

@@ -51,13 +51,23 @@ pub struct IntervalArgs {
     #[arg(long, value_name = "TIME", requires = "prometheus", value_parser = instant)]
     pub to: Option<Timestamp>,
     /// Variables of the plan's arms: baseline=v1,canary=v2; may be repeated.
-    #[arg(long, value_name = "NAME=VALUE", requires = "prometheus", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "NAME=VALUE",
+        requires = "prometheus",
+        value_delimiter = ','
+    )]
     pub arms: Vec<String>,
     /// Write what was fetched as a recording, for davy replay, backtest and calibrate.
     #[arg(long, value_name = "FILE", requires = "prometheus")]
     pub record: Option<PathBuf>,
     /// File with a bearer token for the source.
-    #[arg(long, value_name = "FILE", requires = "prometheus", conflicts_with = "basic_username")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "prometheus",
+        conflicts_with = "basic_username"
+    )]
     pub bearer_token_file: Option<PathBuf>,
     /// Name to give to the source.
     #[arg(long, value_name = "NAME", requires = "basic_password_file")]
@@ -191,7 +201,9 @@ impl<F: FnMut(&[Effect]) -> anyhow::Result<()>> Drive<F> {
         bar.finish_and_clear();
         // The last ticks are looked at too; nothing is known of those after them.
         let idle = plan.tick.max(1_000);
-        let closed = ticks.instant(count as i64).plus(plan.lateness + idle - plan.tick + 1);
+        let closed = ticks
+            .instant(count as i64)
+            .plus(plan.lateness + idle - plan.tick + 1);
         self.apply(Input::Tick, closed)?;
         let analysis = self.state.analysis(ID);
         Ok(analysis.is_none_or(engine::Analysis::is_final))
@@ -247,24 +259,28 @@ impl<F: FnMut(&[Effect]) -> anyhow::Result<()>> Drive<F> {
 
     fn apply(&mut self, input: Input, now: Timestamp) -> anyhow::Result<PullProgress> {
         let pulled = match &input {
-            Input::Pulled(pulled) => Some(pulled.metric),
+            Input::Pulled(pulled) => {
+                let plan = self.state.analysis(ID).map(engine::Analysis::plan);
+                plan.map(|plan| plan.metrics[pulled.metric].name.clone())
+            }
             _ => None,
         };
         let effects = engine::apply(&mut self.state, input, now);
         (self.on_effects)(&effects)?;
         let mut progress = PullProgress::default();
+        let mut shown = None;
         for effect in &effects {
             match effect {
                 Effect::Pulled(told) => progress = *told,
-                Effect::Ingested(ingested) => {
-                    let plan = self.state.analysis(ID).map(engine::Analysis::plan);
-                    let name = pulled.zip(plan).map(|(m, plan)| plan.metrics[m].name.clone());
-                    if let (Some(name), Some(refused)) = (name, ingested.refused.first()) {
-                        let entry = self.errors.entry(name).or_default();
-                        *entry = (refused.message.clone(), entry.1 + 1);
-                    }
-                }
+                Effect::Changed(view) => shown = Some(view),
                 _ => {}
+            }
+        }
+        let healths = shown.iter().flat_map(|view| &view.pulled);
+        for health in healths.filter(|health| Some(&health.metric) == pulled.as_ref()) {
+            if let Some(error) = &health.last_error {
+                let entry = self.errors.entry(health.metric.clone()).or_default();
+                *entry = (error.clone(), entry.1 + 1);
             }
         }
         Ok(progress)
@@ -303,7 +319,9 @@ async fn fetch(
                 }
                 attempt += 1;
                 let now = puller.clock.now();
-                puller.pace.failed(begun, now, retry_after, (puller.chance)());
+                puller
+                    .pace
+                    .failed(begun, now, retry_after, (puller.chance)());
                 let wait = puller.pace.not_before().since(now);
                 tokio::time::sleep(Duration::from_millis(u64::try_from(wait).unwrap_or(0))).await;
             };

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::effect::Shift;
-use crate::plan::traffic::{Arrivals, Load, MetricTraffic, Shape, Traffic, Units};
 use crate::plan::Plan;
+use crate::plan::traffic::{Arrivals, Load, MetricTraffic, Shape, Traffic, Units};
 use crate::stats::law::Lattice;
 use crate::stats::sampler::Stream;
 use crate::window::{Cell, ClosedTick};

@@ -10,8 +10,8 @@ use crate::config::problem::nearest;
 use crate::config::reader::{Field, Reader, Table};
 use crate::model::Millis;
 use crate::plan::{
-    CHECKS_MAX, Check, Dispersion, Metric, MetricKind, NoData, Quantile, Question,
-    ThresholdForm, Worse,
+    CHECKS_MAX, Check, Dispersion, Metric, MetricKind, NoData, Quantile, Question, ThresholdForm,
+    Worse,
 };
 
 /// Samples per arm before a pass, where a check is silent.

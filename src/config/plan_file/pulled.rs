@@ -197,7 +197,10 @@ pub(super) fn check_variables<'m>(
             let words = known.iter().copied().chain([ARM_VARIABLE]);
             let help = match nearest(name, words.clone()) {
                 Some(near) => format!("did you mean `{{{{{near}}}}}`?"),
-                None => format!("name it in a matcher of `arms`; known are {}", one_of(words)),
+                None => format!(
+                    "name it in a matcher of `arms`; known are {}",
+                    one_of(words)
+                ),
             };
             let message = format!("`arms` has no variable `{name}`");
             reader.bad(&field, message, help);

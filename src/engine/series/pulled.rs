@@ -20,8 +20,8 @@ use crate::engine::pull::*;
 use crate::engine::unplaced;
 use crate::model::series::{Point, PointValue, Series, SeriesKind};
 use crate::model::{Arm, Millis, Reading, Timestamp};
-use crate::plan::{Pulled, Source};
 use crate::plan::query::Part;
+use crate::plan::{Pulled, Source};
 
 /// How long before the end of a tick its point lies: the last instant that belongs to it.
 pub const BEFORE_END: Millis = 1;
@@ -155,17 +155,17 @@ fn queries(
     };
     let Some(selectors) = selectors else {
         let message = "the plan's queries ask for {{arm}}, and the plan has no arms".to_owned();
-        return Err(refuse(message, "write the plan's arms: with label matchers"));
+        return Err(refuse(
+            message,
+            "write the plan's arms: with label matchers",
+        ));
     };
     let mut queries = Vec::new();
     for arm in Arm::BOTH {
         for (part, template) in source.parts() {
             let text = template.fill(selectors.of(arm), &start.arms);
             let text = text.map_err(|missing| {
-                refuse(
-                    missing.to_string(),
-                    "name it under \"arms\" in the request",
-                )
+                refuse(missing.to_string(), "name it under \"arms\" in the request")
             })?;
             queries.push(PullQuery { arm, part, text });
         }
@@ -195,7 +195,9 @@ pub(in crate::engine) fn take(
         let is_told = match &pulled.outcome {
             PullOutcome::NotAsked => false,
             PullOutcome::Failed(why) => {
-                with(state, id, |analysis| analysis.pulled.fail(pulled.metric, why));
+                with(state, id, |analysis| {
+                    analysis.pulled.fail(pulled.metric, why)
+                });
                 true
             }
             PullOutcome::Answered { answers, warning } => {
@@ -211,11 +213,16 @@ pub(in crate::engine) fn take(
         };
         let is_shown = !lines.is_empty();
         placing::finish(state, lines, answer, now, effects);
-        if is_told && !is_shown && let Some(analysis) = state.analyses.get(id) {
+        if is_told
+            && !is_shown
+            && let Some(analysis) = state.analyses.get(id)
+        {
             effects.push(Effect::Changed(Box::new(analysis.view())));
         }
     }
-    let open = state.analysis(id).filter(|analysis| analysis.takes_samples());
+    let open = state
+        .analysis(id)
+        .filter(|analysis| analysis.takes_samples());
     effects.push(Effect::Pulled(PullProgress {
         open: open.map(|analysis| (analysis.window.closed(), analysis.window.ticks())),
     }));
@@ -326,7 +333,9 @@ fn add_all(
 /// Series that may yet be followed.
 fn room(state: &State) -> usize {
     let analyses = state.analyses.values();
-    let followed: usize = analyses.map(|analysis| analysis.pulled.followed.len()).sum();
+    let followed: usize = analyses
+        .map(|analysis| analysis.pulled.followed.len())
+        .sum();
     state.limits.series_max.saturating_sub(followed)
 }
 
@@ -420,12 +429,7 @@ fn check_buckets(answers: &[PulledPart], bound: f64) -> Result<(), String> {
 }
 
 /// Adds a point where it belongs.
-fn add(
-    into: &mut Into<'_>,
-    known: &mut Known,
-    Site { place, index }: Site,
-    point: Point,
-) -> Fate {
+fn add(into: &mut Into<'_>, known: &mut Known, Site { place, index }: Site, point: Point) -> Fate {
     let Into {
         analysis,
         sums,

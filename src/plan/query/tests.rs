@@ -48,10 +48,7 @@ fn the_arms_matchers_and_values_are_put_in_place() {
 
 #[test]
 fn what_is_wrong_is_told_with_its_place() {
-    assert_eq!(
-        refused("up").1,
-        "the query would be the same for both arms"
-    );
+    assert_eq!(refused("up").1, "the query would be the same for both arms");
     assert_eq!(
         refused(r#"m{v="{{canary}}"}"#).1,
         "the query would be the same for both arms"
@@ -59,11 +56,19 @@ fn what_is_wrong_is_told_with_its_place() {
     let (at, message) = refused("m{ {{arm}} } > {{limit}}");
     assert_eq!(at, 15);
     assert!(message.contains("within quotes"), "{message}");
-    assert!(refused("m{ {{arm}}, a=`{{x}}`}").1.contains("within quotes"));
+    assert!(
+        refused("m{ {{arm}}, a=`{{x}}`}")
+            .1
+            .contains("within quotes")
+    );
     assert!(refused("m{a=\"{{arm}}\"}").1.contains("matchers"));
     assert!(refused("m{ {{arm").1.contains("not closed"));
     assert!(refused("m{ {{a b}} }").1.contains("cannot name"));
-    assert!(refused("m{ {{arm}}, a=\"b}").1.contains("ends within quotes"));
+    assert!(
+        refused("m{ {{arm}}, a=\"b}")
+            .1
+            .contains("ends within quotes")
+    );
     let long = format!("m{{ {{{{arm}}}} }}{}", " ".repeat(QUERY_BYTES_MAX));
     assert!(refused(&long).1.contains("longer"));
 }

@@ -55,7 +55,11 @@ fn what_is_no_whole_answer_is_refused_with_a_sentence() {
         ("1700000002.999", "1700000000.999", "one twice"),
         ("\"NaN\"", "\"many\"", "no number"),
         ("\"success\"", "\"sucess\"", "the status sucess"),
-        ("[[1700000001.999,\"+Inf\"]]", "[],\"histograms\":[]", "native histograms"),
+        (
+            "[[1700000001.999,\"+Inf\"]]",
+            "[],\"histograms\":[]",
+            "native histograms",
+        ),
         ("{\"status\"", "<html>{\"status\"", "is the address right?"),
         ("\"values\":[[17", "\"values\":[[\"17", "cannot be read"),
     ] {
@@ -72,7 +76,10 @@ fn what_is_no_whole_answer_is_refused_with_a_sentence() {
         decoded(error),
         Err(NoAnswer::Refused("bad_data: parse error".to_owned()))
     );
-    assert_eq!(refused(error.as_bytes()).as_deref(), Some("bad_data: parse error"));
+    assert_eq!(
+        refused(error.as_bytes()).as_deref(),
+        Some("bad_data: parse error")
+    );
     assert_eq!(refused(b"<html>"), None);
     assert_eq!(refused(GOOD.as_bytes()), None);
 }
