@@ -9,6 +9,9 @@ use crate::model::series::SeriesBatch;
 use crate::model::{Arm, Millis, Timestamp};
 use crate::plan::query::Part;
 
+/// How long before the end of a tick its point lies: the last instant that belongs to it.
+pub const BEFORE_END: Millis = 1;
+
 /// What came of asking a source about one metric of one analysis, both arms and all parts: half of
 /// it would be a wrong number.
 #[derive(Debug, Clone)]

@@ -17,6 +17,7 @@ use super::pace;
 use super::rules::{self, SettingProblem};
 use crate::clock::Clock;
 use crate::config::sources::{PrometheusSource, TlsFiles};
+use crate::webhook::worker::causes;
 
 /// Bytes read of an answer that is an error.
 const ERROR_BYTES_MAX: usize = 16 << 10;
@@ -131,7 +132,7 @@ impl Prometheus {
             let blame = match &error {
                 NoAnswer::Malformed(_) => source("malformed"),
                 NoAnswer::Refused(_) => Blame::Query,
-                NoAnswer::TooManySeries(_) => Blame::Limit("series_per_query_max"),
+                NoAnswer::TooManySeries(_) => Blame::Limit("series_per_query"),
             };
             self.unanswered(error.to_string(), blame)
         })
@@ -218,7 +219,7 @@ impl Prometheus {
                 let message = format!(
                     "the answer has more than {bytes_max} bytes, which is the limit; aggregate in the query, or raise sources.prometheus.response_bytes_max"
                 );
-                return Err(self.unanswered(message, Blame::Limit("pull_response_bytes_max")));
+                return Err(self.unanswered(message, Blame::Limit("pull_response_bytes")));
             }
             body.extend_from_slice(&chunk);
         }
@@ -301,18 +302,6 @@ fn client(tls: &TlsFiles) -> Result<reqwest::Client, String> {
         builder = builder.identity(Identity::from_pem(&pem).map_err(told)?);
     }
     builder.build().map_err(|error| causes(&error))
-}
-
-/// An error with what caused it: reqwest's own text names only the outermost.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

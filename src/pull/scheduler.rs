@@ -20,15 +20,13 @@ use super::pace::Pace;
 use super::prometheus::{Blame, Prometheus, Unanswered};
 use crate::clock::Clock;
 use crate::engine::pull::{
-    Pull, PullMetric, PullOutcome, PullProgress, PullQuery, PulledMetric, PulledPart,
+    BEFORE_END, Pull, PullMetric, PullOutcome, PullProgress, PullQuery, PulledMetric, PulledPart,
 };
 use crate::model::{Millis, Timestamp};
 use crate::telemetry::Metrics;
 
 /// Analyses that may wait to be taken up.
 pub const PULLS_QUEUED_MAX: usize = 256;
-/// How long before the end of a tick its point lies, in milliseconds.
-pub const BEFORE_END: Millis = 1;
 /// Wait where the machine has no room.
 const BUSY_WAIT: Millis = 250;
 
@@ -247,7 +245,7 @@ impl Puller {
         let _room = match self.room.try_acquire() {
             Ok(room) => room,
             Err(_) => {
-                self.metrics.limit("concurrent_queries_max");
+                self.metrics.limit("concurrent_queries");
                 // It is never closed.
                 let waited = self.room.acquire().await;
                 waited.map_err(|error| Unanswered {

@@ -19,12 +19,10 @@ use crate::engine::placing::{self, Lines, Taking};
 use crate::engine::pull::*;
 use crate::engine::unplaced;
 use crate::model::series::{Point, PointValue, Series, SeriesKind};
-use crate::model::{Arm, Millis, Reading, Timestamp};
+use crate::model::{Arm, Reading, Timestamp};
 use crate::plan::query::Part;
 use crate::plan::{Pulled, Source};
 
-/// How long before the end of a tick its point lies: the last instant that belongs to it.
-pub const BEFORE_END: Millis = 1;
 /// Bounds of buckets that a message names.
 const BOUNDS_SHOWN_MAX: usize = 8;
 /// Characters kept of what a source said.
@@ -486,6 +484,8 @@ fn increment(
             amount,
             since: analysis.started_at(),
         },
+        // A tick that is asked for again: what came later holds it already.
+        Step::OutOfOrder => Step::Repeated,
         step => step,
     };
     let seen = Seen {

@@ -21,7 +21,7 @@ fn series_points_gaps_and_warnings_are_read() {
     let answer = decoded(GOOD).expect("an answer");
     assert_eq!(answer.warning.as_deref(), Some("slow"));
     assert_eq!(answer.points(), 3);
-    let at = |millis| Timestamp(1_700_000_000_000 + millis);
+    let at = |millis: i64| Timestamp(1_700_000_000_000 + millis);
     let points = [(at(999), Some(1.0)), (at(2_999), None)];
     assert_eq!(answer.series[0].points, points);
     assert_eq!(answer.series[1].points, [(at(1_999), Some(f64::INFINITY))]);

@@ -151,7 +151,7 @@ async fn bytes_and_series_are_taken_to_the_limit_and_not_past_it() {
     assert!(ask(&settings).await.is_ok());
     settings.response_bytes_max = 1_999;
     let error = ask(&settings).await.expect_err("too long");
-    assert_eq!(error.blame, Blame::Limit("pull_response_bytes_max"));
+    assert_eq!(error.blame, Blame::Limit("pull_response_bytes"));
     assert!(error.message.contains("response_bytes_max"), "{error}");
     fake.answer(|_| matrix(json!([{"metric": {"a": "1"}}, {"metric": {"a": "2"}}])));
     let mut settings = fake.settings();
@@ -159,7 +159,7 @@ async fn bytes_and_series_are_taken_to_the_limit_and_not_past_it() {
     assert_eq!(ask(&settings).await.expect("fits").series.len(), 2);
     settings.series_per_query_max = 1;
     let error = ask(&settings).await.expect_err("one too many");
-    assert_eq!(error.blame, Blame::Limit("series_per_query_max"));
+    assert_eq!(error.blame, Blame::Limit("series_per_query"));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
@@ -63,15 +63,16 @@ async fn begin(daemon: &TestDaemon, plan: &str) -> String {
 }
 
 async fn final_verdict(daemon: &TestDaemon, id: &str) -> Value {
-    let begun = Instant::now();
-    loop {
-        let path = format!("/v1/analyses/{id}/verdict?wait=5s");
-        let (_, verdict) = daemon.get(&path).await;
-        if verdict["final"] == true {
-            return verdict;
+    let verdict = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let path = format!("/v1/analyses/{id}/verdict?wait=5s");
+            let (_, verdict) = daemon.get(&path).await;
+            if verdict["final"] == true {
+                return verdict;
+            }
         }
-        assert!(begun.elapsed() < PATIENCE, "no verdict: {verdict}");
-    }
+    });
+    verdict.await.expect("a verdict in time")
 }
 
 async fn view(daemon: &TestDaemon, id: &str) -> Value {
@@ -225,7 +226,7 @@ async fn queries_at_one_time_stay_within_the_budget() {
         tokio::time::sleep(Duration::from_millis(900)).await;
         assert_eq!(fake.most_open(), most);
         let (_, metrics) = text(&daemon, "/metrics").await;
-        let line = "davy_limit_reached_total{limit=\"concurrent_queries_max\"}";
+        let line = "davy_limit_reached_total{limit=\"concurrent_queries\"}";
         assert_eq!(
             metrics.contains(line),
             budget < 4,

@@ -1,7 +1,5 @@
 //! Plans that are pulled, and configurations with a source, as they are written.
 
-use std::path::Path;
-
 use davy::config::layers::check_config_file;
 use davy::config::plan_file::parse_plan;
 use davy::config::{Config, Severity};
@@ -38,9 +36,7 @@ fn every_form_is_read_and_round_trips() {
         "kind: rate, prometheus: {events: 'e{ {{arm}} }'}",
         "kind: rate, prometheus: {events: 'e{ {{arm}} }', exposure: 't{ {{arm}} }'}",
     ] {
-        let text = plan(metric)
-            .replace("absolute: 1}", "absolute: 1}")
-            .replace("ratio, prom", "ratio, prom");
+        let text = plan(metric);
         let text = match metric.contains("ratio") {
             true => text.replace("absolute: 1}", "absolute: 1pp}"),
             false => text,
@@ -75,7 +71,7 @@ fn mistakes_are_told_with_place_and_fix() {
         ),
         (
             "kind: gauge, prometheus: 'x{ {{arm}} } > {{ns}}'",
-            "does not stand within quotes (at character 14 of the text) | write \"{{ns}}\"",
+            "does not stand within quotes (at character 16 of the text) | write \"{{ns}}\"",
         ),
         (
             "kind: gauge, prometheus: {bad: x}",
@@ -248,5 +244,4 @@ fn the_defaults_that_are_documented_are_those_that_hold() {
         davy::config::sources::PrometheusSource::at(&shown.url)
     );
     assert_eq!(Config::defaults().expect("valid").sources.prometheus, None);
-    assert!(Path::new("config/default.toml").exists());
 }
