@@ -53,6 +53,15 @@ pub struct Metrics {
     pub http_duration: HistogramVec,
     /// `davy_webhook_attempts_total{endpoint,outcome}`: delivered, retried, dead.
     pub webhook_attempts: IntCounterVec,
+    /// `davy_pull_queries_total{outcome}`: answered, timeout, unreachable, unavailable, throttled,
+    /// unauthorized, malformed, refused, too_large.
+    pub pull_queries: IntCounterVec,
+    /// `davy_pull_query_duration_seconds`: from the request to the end of the answer.
+    pub pull_duration: Histogram,
+    /// `davy_pull_points_total`: points in answers, those that were there before included.
+    pub pull_points: IntCounter,
+    /// `davy_pull_queries_in_flight`
+    pub pull_in_flight: IntGauge,
     /// `davy_outbox_depth`
     pub outbox_depth: IntGauge,
     /// `davy_engine_queue_depth`
@@ -126,6 +135,23 @@ impl Metrics {
                 "davy_webhook_attempts_total",
                 "attempts to deliver",
                 &["endpoint", "outcome"],
+            )?,
+            pull_queries: make.counters(
+                "davy_pull_queries_total",
+                "queries to sources by what became of them",
+                &["outcome"],
+            )?,
+            pull_duration: make.histogram(
+                "davy_pull_query_duration_seconds",
+                "from the request to the end of the answer",
+            )?,
+            pull_points: make.counter(
+                "davy_pull_points_total",
+                "points in answers of sources, those that were there before included",
+            )?,
+            pull_in_flight: make.gauge(
+                "davy_pull_queries_in_flight",
+                "queries that wait for a source's answer",
             )?,
             outbox_depth: make.gauge("davy_outbox_depth", "deliveries waiting")?,
             engine_queue_depth: make

@@ -17,7 +17,7 @@ mod sampling;
 use std::collections::BTreeMap;
 
 use crate::model::{Arm, Millis, Reading, Timestamp};
-use crate::plan::{Cluster, Lifetime, MetricKind, Plan, Source};
+use crate::plan::{Cluster, Lifetime, MetricKind, Plan};
 use cell::count_of;
 pub use cell::{CELL_COUNT_MAX, Cell, coarse, truncated};
 pub use open::{OPEN_TICKS_MAX, lateness_max, open_ticks};
@@ -92,11 +92,7 @@ impl Window {
                     Some(cluster.units_per_tick_max as usize)
                 })
                 .collect(),
-            timed: plan
-                .metrics
-                .iter()
-                .map(|m| matches!(m.source, Source::RateCounts { exposure: None, .. }))
-                .collect(),
+            timed: plan.metrics.iter().map(|m| m.source.is_timed()).collect(),
             open: BTreeMap::new(),
             tick_values_max,
         }
@@ -130,6 +126,11 @@ impl Window {
     /// Whether every tick is closed.
     pub fn is_over(&self) -> bool {
         self.next >= self.looks
+    }
+
+    /// Number of ticks it will have closed in the end, as far as is known.
+    pub fn ticks(&self) -> usize {
+        self.looks
     }
 
     /// Number of ticks closed so far.

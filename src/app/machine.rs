@@ -13,7 +13,8 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::engine::{self, Effect, EventKind, Input, State};
+use crate::engine::pull::Pull;
+use crate::engine::{self, Effect, EventKind, Ingested, Input, State};
 use crate::http::link::{Answer, Knock};
 use crate::judge::verdict::Status;
 use crate::model::Timestamp;
@@ -46,6 +47,8 @@ pub struct Machine {
     pub bells: HashMap<String, Arc<Notify>>,
     /// Where the store's futures run.
     pub runtime: Handle,
+    /// Who is told of analyses whose metrics are pulled, where there is a source.
+    pub pulls: Option<tokio::sync::mpsc::Sender<Pull>>,
     /// Ids of analyses that are not final, for the metric.
     pub running: BTreeSet<String>,
 }
@@ -137,6 +140,14 @@ impl Machine {
                 Effect::Record { analysis, line } => {
                     commit.writes.push(Write::Record { analysis, line });
                 }
+                Effect::Pull(pull) => self.begin_to_pull(*pull),
+                Effect::Pulled(progress) => {
+                    let ingested = match answer {
+                        Answer::Ingested(ingested) => ingested,
+                        _ => Ingested::default(),
+                    };
+                    answer = Answer::Pulled { progress, ingested };
+                }
                 Effect::Looked { due } => self.count_look(due),
                 Effect::Forgotten { analysis } => {
                     self.metrics.limit("retained_analyses");
@@ -163,6 +174,14 @@ impl Machine {
         }
         self.wake(&touched, &forgotten, &wake);
         answer
+    }
+
+    /// Waits for room: who pulls takes each at once, and waits for nobody meanwhile.
+    fn begin_to_pull(&self, pull: Pull) {
+        if let Some(pulls) = &self.pulls {
+            // At the end nobody pulls any more.
+            let _ = pulls.blocking_send(pull);
+        }
     }
 
     /// Counts and logs what the store had no room for.
@@ -261,7 +280,7 @@ fn answer_of_start(effect: Effect) -> Answer {
 fn kind_of(input: &Input) -> &'static str {
     match input {
         Input::Start(_) => "start",
-        Input::Samples(_) | Input::Series(_) => "samples",
+        Input::Samples(_) | Input::Series(_) | Input::Pulled(_) => "samples",
         Input::Tick => "tick",
         Input::Step { .. } => "step",
         Input::Cancel { .. } => "cancel",
@@ -327,6 +346,7 @@ checks: [{compare: latency, tolerance: 10%}]
             endpoints: Vec::new(),
             bells: HashMap::new(),
             runtime: runtime.handle().clone(),
+            pulls: None,
             running: BTreeSet::new(),
         }
     }

@@ -7,6 +7,7 @@
 
 mod ending;
 pub mod machine;
+pub(crate) mod pulling;
 pub mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -39,6 +40,7 @@ use crate::webhook::endpoint::Endpoint;
 use crate::webhook::worker::{Policy, Worker, client};
 use ending::{Deadline, Drain};
 use machine::Machine;
+use pulling::Pulling;
 
 /// How much longer each wait between webhook attempts is than the one before.
 const BACKOFF_FACTOR: f64 = 2.0;
@@ -53,6 +55,7 @@ pub struct Daemon {
     shared: Arc<Shared>,
     machine: Machine,
     workers: Vec<Worker>,
+    pulling: Option<Pulling>,
     outbox: Arc<dyn Outbox>,
     socket: SocketBounds,
     shutdown_deadline: Duration,
@@ -78,6 +81,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         .iter()
         .map(|endpoint| (endpoint.name.clone(), Arc::default()))
         .collect();
+    let pulling = Pulling::build(config, &link, &clock, &metrics)?;
     let workers = workers(config, &endpoints, &bells, &store, &clock, &metrics)?;
     let listener = TcpListener::bind(address).with_context(|| {
         format!("cannot listen on {address} (server.listen_address, server.port)")
@@ -93,6 +97,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         unmatched: Default::default(),
         plans,
         bounds: bounds(config, address),
+        source: config.sources.prometheus.clone(),
         streams: Arc::new(Semaphore::new(size(config.limits.sse_clients_max))),
         recordings: Arc::new(Semaphore::new(analyses::RECORDING_READS_MAX)),
         compiling: Arc::new(Semaphore::new(start::COMPILING_MAX)),
@@ -104,7 +109,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         openapi: serde_json::to_vec_pretty(&openapi::document())?.into(),
     });
     let machine = Machine {
-        state: State::new(engine_limits(&config.limits)),
+        state: State::new(engine_limits(&config.limits, pulling.is_some())),
         inputs,
         clock,
         store: store as Arc<dyn Store>,
@@ -113,6 +118,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         endpoints,
         bells,
         runtime: tokio::runtime::Handle::current(),
+        pulls: pulling.as_ref().map(Pulling::door),
         running: BTreeSet::new(),
     };
     Ok(Daemon {
@@ -120,6 +126,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         shared,
         machine,
         workers,
+        pulling,
         outbox,
         socket: SocketBounds {
             connections_max: size(config.server.connections_max),
@@ -155,6 +162,7 @@ impl Daemon {
             shared,
             machine,
             workers,
+            pulling,
             outbox,
             socket,
             shutdown_deadline,
@@ -177,6 +185,7 @@ impl Daemon {
             delivering.spawn(worker.run(workers_stop.clone()));
         }
         delivering.close();
+        let pulls = pulling.map(|pulling| tokio::spawn(pulling.run(stop.clone())));
         let handle = Handle::new();
         let metrics = shared.metrics.clone();
         let stopping = shared.stopping.clone();
@@ -203,6 +212,10 @@ impl Daemon {
             },
             ending
         );
+        if let Some(pulls) = pulls {
+            // What it was asking is asked by nobody any more; it holds the engine's door open.
+            pulls.abort();
+        }
         let ended = Drain {
             engine,
             delivering,
@@ -324,7 +337,7 @@ fn bounds(config: &Config, address: SocketAddr) -> Bounds {
     }
 }
 
-fn engine_limits(limits: &daemon::Limits) -> engine::Limits {
+fn engine_limits(limits: &daemon::Limits, pulls: bool) -> engine::Limits {
     let millis = |secs: u64| Millis::try_from(secs.saturating_mul(1000)).unwrap_or(Millis::MAX);
     engine::Limits {
         analyses_max: size(limits.analyses_max),
@@ -333,6 +346,7 @@ fn engine_limits(limits: &daemon::Limits) -> engine::Limits {
         future_skew: millis(limits.future_skew_secs_max),
         dedupe_ids_max: size(limits.dedupe_ids_max),
         series_max: size(limits.series_max),
+        pulls,
         series_seed: getrandom::u64().unwrap_or_default(),
         abandoned_after: millis(limits.abandoned_after_secs),
         ..engine::Limits::default()

@@ -16,6 +16,7 @@ use crate::cli::exit::Exit;
 use crate::config::daemon::Webhook;
 use crate::config::plan_file::calibration::{is_calibration, parse_calibration};
 use crate::config::{Problem, ProblemCode, Problems, Severity, layers, plans};
+use crate::pull;
 use crate::webhook::rules;
 
 /// Arguments of `davy check`.
@@ -139,9 +140,13 @@ fn examine_config(path: &Path, name: &str) -> Result<(Sound, Vec<Problem>), Prob
     let (config, places) = layers::check_config_file(name, &text)?;
     // Plans that cannot be read are told where they are checked.
     let plans = plans::load_directory(&config.plans.directory).ok();
-    let plans: Option<Vec<String>> = plans.map(|loaded| loaded.plans.into_keys().collect());
+    let names = plans.as_ref().map(|loaded| loaded.plans.keys().cloned());
+    let names: Option<Vec<String>> = names.map(Iterator::collect);
     let readable = |entry: &Webhook| secrets::read(entry).filter(Result::is_ok);
-    let found = rules::check(&config, &places, plans.as_deref(), readable);
+    let mut found = rules::check(&config, &places, names.as_deref(), readable);
+    let plans = plans.iter().flat_map(|loaded| loaded.plans.values());
+    let plans = plans.map(|plan| &**plan);
+    found.extend(pull::rules::check(&config, &places, plans));
     if found
         .iter()
         .any(|problem| problem.severity == Severity::Error)

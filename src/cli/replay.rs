@@ -2,8 +2,9 @@
 //!
 //! Owns the drive of the machine over a file: a CSV of samples or a recording exported from a
 //! daemon. It is one of the drivers of `engine::apply`; nothing is judged here. Next: `recorded`,
-//! what is told of a daemon's recording besides its looks.
+//! what is told of a daemon's recording besides its looks; `pulled`, an interval that is fetched.
 
+mod pulled;
 mod recorded;
 
 use std::collections::BTreeMap;
@@ -34,7 +35,11 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
     /// Recording: CSV with role,value[,t_rel|ts,weight,unit,metric], or the NDJSON of `davy export`.
-    pub file: PathBuf,
+    #[arg(required_unless_present = "prometheus", conflicts_with = "prometheus")]
+    pub file: Option<PathBuf>,
+    /// A past interval instead of a recording.
+    #[command(flatten)]
+    pub interval: pulled::IntervalArgs,
     /// Form of the output: a line a look, for people or as JSON.
     #[arg(long, value_enum, default_value_t = OutputForm::Text)]
     pub output: OutputForm,
@@ -49,56 +54,89 @@ pub fn run(args: &ReplayArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Some(path) => Some(Arc::new(read_plan(path)?)),
         None => None,
     };
-    let bytes = std::fs::read(&args.file)
-        .with_context(|| format!("cannot read {}", args.file.display()))?;
+    let Some(file) = &args.file else {
+        return pulled::run(args, plan, out);
+    };
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let recording = match bytes.first() {
         Some(b'{') => Some(std::str::from_utf8(&bytes).context("the recording is not UTF-8")?),
         _ => None,
     };
     let engine_changed = match recording {
-        Some(text) => {
-            EngineChanged::since(text).with_context(|| args.file.display().to_string())?
-        }
+        Some(text) => EngineChanged::since(text).with_context(|| file.display().to_string())?,
         None => None,
     };
     if let Some(changed) = &engine_changed {
-        changed.warn(&args.file);
+        changed.warn(file);
     }
-    let mut failed = Ok(());
-    let mut verdict = Outcome::Inconclusive;
-    let mut show = |event: &Event| {
-        if event.body.is_final {
-            verdict = event.body.verdict;
-        }
-        if failed.is_ok() {
-            failed = write_look(args.output, event, engine_changed, out);
-        }
-    };
+    let mut shown = Shown::new(args, engine_changed, out);
+    let mut show = |event: &Event| shown.show(event);
     let mut ending = None;
     if let Some(text) = recording {
         let told = recorded::play(text, plan, |effects| each_look(effects, &mut show))
-            .with_context(|| args.file.display().to_string())?;
-        told.warn(&args.file);
+            .with_context(|| file.display().to_string())?;
+        told.warn(file);
         ending = told.ending;
     } else {
         let Some(plan) = plan else {
             bail!("a CSV recording needs a plan: name one with --plan FILE");
         };
-        let rows = read_rows(&args.file, &bytes)?;
+        let rows = read_rows(file, &bytes)?;
         let left_out = replay_rows(&plan, &rows, |effects| each_look(effects, &mut show))
-            .with_context(|| args.file.display().to_string())?;
-        left_out.warn(&args.file);
+            .with_context(|| file.display().to_string())?;
+        left_out.warn(file);
     }
-    failed?;
-    match ending {
-        Some(ending) if args.output == OutputForm::Text => writeln!(out, "{ending}")?,
-        Some(ending) => eprintln!("davy: warning: {}: {ending}", args.file.display()),
-        None => {}
+    shown.finish(ending, &file.display().to_string())
+}
+
+/// The looks of a replay as they are shown.
+struct Shown<'a> {
+    args: &'a ReplayArgs,
+    engine_changed: Option<EngineChanged>,
+    out: &'a mut dyn Write,
+    failed: anyhow::Result<()>,
+    verdict: Outcome,
+}
+
+// === impl Shown ===
+
+impl<'a> Shown<'a> {
+    fn new(
+        args: &'a ReplayArgs,
+        engine_changed: Option<EngineChanged>,
+        out: &'a mut dyn Write,
+    ) -> Shown<'a> {
+        Shown {
+            args,
+            engine_changed,
+            out,
+            failed: Ok(()),
+            verdict: Outcome::Inconclusive,
+        }
     }
-    Ok(match args.exit_code {
-        true => Exit::of(verdict),
-        false => Exit::Pass,
-    })
+
+    fn show(&mut self, event: &Event) {
+        if event.body.is_final {
+            self.verdict = event.body.verdict;
+        }
+        if self.failed.is_ok() {
+            self.failed = write_look(self.args.output, event, self.engine_changed, self.out);
+        }
+    }
+
+    /// Says why it ends without a final verdict, where it does; `from` names what was replayed.
+    fn finish(self, ending: Option<String>, from: &str) -> anyhow::Result<Exit> {
+        self.failed?;
+        match ending {
+            Some(ending) if self.args.output == OutputForm::Text => writeln!(self.out, "{ending}")?,
+            Some(ending) => eprintln!("davy: warning: {from}: {ending}"),
+            None => {}
+        }
+        Ok(match self.args.exit_code {
+            true => Exit::of(self.verdict),
+            false => Exit::Pass,
+        })
+    }
 }
 
 /// Reads and checks a plan file; all its problems are in the error.

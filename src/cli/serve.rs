@@ -15,6 +15,7 @@ use crate::cli::exit::Exit;
 use crate::config::daemon::LogFormat;
 use crate::config::layers::Places;
 use crate::config::{Config, Problems, Severity, Sources, plans};
+use crate::pull;
 use crate::telemetry::{LogForm, start_log};
 use crate::webhook::rules;
 
@@ -47,7 +48,9 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
     let loaded =
         plans::load_directory(&config.plans.directory).map_err(|found| anyhow!("{found}"))?;
     let names: Vec<String> = loaded.plans.keys().cloned().collect();
-    let found = rules::check(&config, &places, Some(&names), secrets::read);
+    let mut found = rules::check(&config, &places, Some(&names), secrets::read);
+    let plans = loaded.plans.values().map(|plan| &**plan);
+    found.extend(pull::rules::check(&config, &places, plans));
     if found
         .iter()
         .any(|problem| problem.severity == Severity::Error)

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::sources::PullSources;
+
 /// The whole configuration, every default filled in.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +28,9 @@ pub struct Config {
     pub webhooks: Vec<Webhook>,
     /// Deliveries of webhooks in general.
     pub webhook: Delivery,
+    /// Where metrics are pulled from.
+    #[serde(default)]
+    pub sources: PullSources,
     /// Logging.
     pub log: Log,
 }
@@ -241,7 +246,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// The JSON Schema of a configuration file: every key may be left out, except in a webhook.
+/// The JSON Schema of a configuration file: every key may be left out, except in a webhook or a
+/// source.
 pub fn json_schema() -> serde_json::Value {
     let mut schema = schemars::schema_for!(Config).to_value();
     let optional = ["Server", "Plans", "Limits", "Delivery", "Log"];

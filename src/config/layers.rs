@@ -213,13 +213,14 @@ fn check_file(
     );
 }
 
-/// With its source line, unless that stands among the webhooks: their addresses and headers are
-/// often the secret, and a line of them may hold anything.
+/// With its source line, unless that stands among the webhooks or sources: their addresses and
+/// headers are often the secret, and a line of them may hold anything.
 fn excerpted(problem: Problem, text: &str) -> Problem {
     let lines: Vec<&str> = text.lines().take(problem.line).collect();
     let section = lines.iter().rposition(|line| line.starts_with('['));
     let section = &lines[section.unwrap_or(0)..];
-    if section.iter().any(|line| line.contains("webhooks")) {
+    let is_hidden = |line: &&str| line.contains("webhooks") || line.contains("sources");
+    if section.iter().any(is_hidden) {
         return problem;
     }
     problem.with_excerpt_of(text)

@@ -13,6 +13,7 @@ pub mod plans;
 pub mod problem;
 pub mod quantity;
 pub mod reader;
+pub mod sources;
 pub mod toml_tree;
 pub mod yaml;
 

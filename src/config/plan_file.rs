@@ -11,6 +11,7 @@ mod checks;
 mod dispersion;
 mod doubts;
 mod metrics;
+mod pulled;
 pub mod schema;
 mod selectors;
 mod source;
@@ -182,6 +183,8 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node, measured: Measured<'_>) -> Opti
     let watch = after::watch(reader, &table, &metrics, &checks, times.as_ref());
     let arms = table.get("arms").and_then(|field| arms(reader, &field));
     metrics::warn_of_unused(reader, &table, &metrics, &checks, arms.is_some());
+    let asked = metrics.iter().map(|written| &written.metric);
+    pulled::check_variables(reader, &table, asked, arms.as_ref());
     let change_require = table
         .get("change")
         .and_then(|field| change(reader, &field))

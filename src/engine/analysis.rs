@@ -13,6 +13,7 @@ use super::matching::ArmSelectors;
 use super::messages::*;
 use super::recording;
 use super::refusals::Refusals;
+use super::series::PulledSeries;
 use super::sources::Sources;
 use super::steps::Step;
 use super::watching::Watch;
@@ -48,6 +49,7 @@ pub struct Analysis {
     pub(super) ambiguous: u64,
     unmatched: u64,
     pub(super) own_units: u64,
+    pub(super) pulled: PulledSeries,
 }
 
 /// How and when the analysis became final.
@@ -80,6 +82,7 @@ impl Analysis {
     ) -> Result<Analysis, Refusal> {
         require_change(&start.plan, &start.change)?;
         let selectors = ArmSelectors::fill(&start.plan, &start.arms)?;
+        let pulled = PulledSeries::begin(&start, selectors.as_ref(), limits.pulls)?;
         let plan = start.plan;
         let first_step = Step::begin(&plan, String::new(), None, now, now);
         Ok(Analysis {
@@ -103,6 +106,7 @@ impl Analysis {
             ambiguous: 0,
             unmatched: 0,
             own_units: 0,
+            pulled,
             plan,
         })
     }
@@ -448,6 +452,7 @@ impl Analysis {
             arms: self.arms.clone(),
             steps: self.steps[1..].iter().map(step_view).collect(),
             received: received.collect(),
+            pulled: self.pulled.view(),
             ambiguous: self.ambiguous,
             unmatched: self.unmatched,
             body: Arc::new(self.body(GateKind::Final)),

@@ -160,6 +160,8 @@ fn places(plan: &Plan, name: &str, labels: &Labels) -> Vec<(usize, Role, Form)> 
             }
         };
         match source {
+            // What is pulled comes by itself, with its place.
+            Source::Pulled(_) => {}
             Source::Values { select } => ask(select, Role::Reading, Form::AsIs),
             Source::RatioCounts {
                 bad,
@@ -217,7 +219,7 @@ fn bound_of_bucket(labels: &Labels) -> Option<f64> {
 
 /// What a bucket counts for: buckets count everything up to their bound, so the one at the bound
 /// holds what went well and the last one all. The others are not needed.
-fn role_of_bucket(labels: &Labels, bound: f64) -> Option<Role> {
+pub(super) fn role_of_bucket(labels: &Labels, bound: f64) -> Option<Role> {
     let upper = bound_of_bucket(labels)?;
     if upper == bound {
         Some(Role::Good)

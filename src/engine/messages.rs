@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::pull::{Pull, PullProgress, PulledMetric, PulledView};
 use crate::judge::verdict::{Status, VerdictBody};
 use crate::model::series::SeriesBatch;
 use crate::model::{Arm, Change, Decision, Millis, Outcome, Reason, Sample, Timestamp};
@@ -22,6 +23,8 @@ pub enum Input {
     Samples(Vec<Sample>),
     /// Decoded series arrived, in one request.
     Series(Box<SeriesBatch>),
+    /// A source was asked about a metric of one analysis.
+    Pulled(Box<PulledMetric>),
     /// Time passed: closes idle ticks, finds stale and abandoned analyses.
     Tick,
     /// A controller enters a step of its rollout.
@@ -82,6 +85,10 @@ pub enum Effect {
     Refused(Refusal),
     /// Answer of samples.
     Ingested(Ingested),
+    /// From now on a source is to be asked for an analysis.
+    Pull(Box<Pull>),
+    /// Answer of what was pulled.
+    Pulled(PullProgress),
     /// Something watchers and webhooks want to know.
     Event(Event),
     /// The readable state of an analysis changed: replace what readers see.
@@ -285,6 +292,10 @@ pub struct AnalysisView {
     pub steps: Vec<StepView>,
     /// What each metric received.
     pub received: Vec<ReceivedView>,
+    /// How the source answers, of each metric that is pulled.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub pulled: Vec<PulledView>,
     /// Samples that both arms asked for, so that neither got them.
     pub ambiguous: u64,
     /// While its arms' matchers had found nothing yet: samples that no running analysis asked for.

@@ -7,6 +7,7 @@
 //! inputs of one analysis as lines of text.
 
 pub mod messages;
+pub mod pull;
 pub mod recording;
 
 mod analysis;
@@ -56,6 +57,8 @@ pub struct Limits {
     /// Seed of the hashes by which series are found: chance from the shell, so that no sender can
     /// foresee which collide. No result depends on it.
     pub series_seed: u64,
+    /// Whether somebody asks sources: without it what a plan pulls is waited for like any sample.
+    pub pulls: bool,
     /// Steps of one analysis.
     pub steps_max: usize,
     /// Time without samples or questions after which an analysis is abandoned.
@@ -73,6 +76,7 @@ impl Default for Limits {
             dedupe_ids_max: 100_000,
             series_max: 100_000,
             series_seed: 0,
+            pulls: false,
             steps_max: 100,
             abandoned_after: 30 * 60_000,
         }
@@ -131,6 +135,7 @@ pub fn apply(state: &mut State, input: Input, now: Timestamp) -> Vec<Effect> {
         Input::Start(start) => begin(state, start, now, &mut effects),
         Input::Samples(samples) => ingest::take(state, samples, now, &mut effects),
         Input::Series(batch) => series::take(state, &batch, now, &mut effects),
+        Input::Pulled(pulled) => series::take_pulled(state, &pulled, now, &mut effects),
         Input::Tick => tick(state, now, &mut effects),
         Input::Step {
             analysis,
@@ -205,6 +210,7 @@ fn begin(state: &mut State, start: Start, now: Timestamp, effects: &mut Vec<Effe
     });
     supersede(state, &ended, analysis.change(), now, effects);
     analysis.announce(now, effects);
+    effects.extend(analysis.pull().map(|pull| Effect::Pull(Box::new(pull))));
     if let Some(key) = key {
         state.keys.insert(key, (id.clone(), digest));
     }

@@ -22,6 +22,7 @@ impl Analysis {
             return;
         }
         self.selectors = None;
+        self.pulled.rest();
         self.dedupe = Dedupe::new(0);
         self.window.forget_open();
         // A plan of the request's own is this analysis' alone, compiled matchers and all.
@@ -40,6 +41,7 @@ fn forget_matchers(plan: &mut Plan) {
         let name = &metric.name;
         let forget = |selector: &mut Selector| *selector = Selector::named(name);
         match &mut metric.source {
+            Source::Pulled(_) => {}
             Source::Values { select } => forget(select),
             Source::RatioCounts { bad, total, .. } => {
                 forget(bad);

@@ -2,9 +2,11 @@
 //!
 //! Owns the way from a batch of series to readings: counters to increments, histograms to counts,
 //! several series of one arm summed. What becomes of a reading is `ingest`'s, as for any sample;
-//! the recording holds readings, so a replay needs none of this. Next: `known`, `track`, `sums`.
+//! the recording holds readings, so a replay needs none of this. Next: `known`, `track`, `sums`;
+//! `pulled`, series that a source was asked for.
 
 mod known;
+mod pulled;
 mod sums;
 mod track;
 
@@ -12,6 +14,7 @@ use std::sync::Arc;
 
 pub(super) use known::KnownSeries;
 use known::{Known, Met, Site};
+pub(super) use pulled::{PulledSeries, take as take_pulled};
 use sums::{Added, Group, Sum, Sums};
 use track::{Step, Track};
 

@@ -105,6 +105,7 @@ fn metrics(analysis: &Analysis) -> String {
         Source::Values { select } => vec![select],
         Source::RatioCounts { bad, total, .. } => vec![bad, total],
         Source::Buckets { histogram, .. } | Source::Above { histogram, .. } => vec![histogram],
+        Source::Pulled(_) => Vec::new(),
         Source::RateCounts {
             events, exposure, ..
         } => std::iter::once(events).chain(exposure.as_ref()).collect(),
@@ -119,6 +120,9 @@ fn metrics(analysis: &Analysis) -> String {
     } else {
         ""
     };
+    if first.is_empty() {
+        return "its metrics are pulled".to_owned();
+    }
     format!("its metrics ask for {}{more}", first.join(", "))
 }
 

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use tokio::sync::oneshot;
 
 use super::budget::Reserved;
+use crate::engine::pull::PullProgress;
 use crate::engine::{Ingested, Input, Refusal};
 use crate::telemetry::Metrics;
 
@@ -42,6 +43,13 @@ pub enum Answer {
     },
     /// Samples were taken.
     Ingested(Ingested),
+    /// What was pulled was taken.
+    Pulled {
+        /// How far the analysis is.
+        progress: PullProgress,
+        /// What became of the points.
+        ingested: Ingested,
+    },
     /// The input was refused.
     Refused(Refusal),
 }

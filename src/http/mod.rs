@@ -42,6 +42,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::clock::Clock;
 use crate::codec;
+use crate::config::sources::PrometheusSource;
 use crate::engine::Input;
 use crate::plan::Plan;
 use crate::store::watch::Watchers;
@@ -90,6 +91,8 @@ pub struct Shared {
     pub plans: BTreeMap<String, Arc<Plan>>,
     /// Limits.
     pub bounds: Bounds,
+    /// The source that metrics are pulled from.
+    pub source: Option<PrometheusSource>,
     /// Room for samples in work.
     pub ingest: budget::IngestBudget,
     /// Room for event streams.

@@ -92,7 +92,7 @@ pub struct PlacedProblem {
 }
 
 /// Every code with its status and title: the one table.
-pub const CODES: [(&str, u16, &str); 35] = [
+pub const CODES: [(&str, u16, &str); 36] = [
     ("malformed_json", 400, "the body is not JSON"),
     (
         "malformed_text",
@@ -171,6 +171,11 @@ pub const CODES: [(&str, u16, &str); 35] = [
         "the plan's arm selectors have no such variable",
     ),
     ("arms_alike", 422, "both arms would select the same series"),
+    (
+        "source_unfit",
+        422,
+        "the plan is pulled, and no source can answer in time",
+    ),
     ("too_many_steps", 422, "the analysis has too many steps"),
     ("too_many_analyses", 429, "too many analyses run"),
     ("too_many_streams", 429, "too many event streams are open"),

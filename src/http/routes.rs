@@ -160,6 +160,7 @@ fn start_analysis() -> Route {
             "arm_variable_missing",
             "arm_variable_unknown",
             "arms_alike",
+            "source_unfit",
             "idempotency_mismatch",
             "too_many_analyses",
             "store_failed",

@@ -21,6 +21,7 @@ use super::receive::receive;
 use crate::codec::json::{Form, decode_within};
 use crate::codec::{Decoded, ItemRefusal, Origin, REFUSALS_SPELLED_MAX};
 use crate::engine::{Ingested, Input, RefusedSample};
+use crate::telemetry::Metrics;
 
 /// Refusals that an answer spells out; the others are counted only.
 pub const REFUSALS_SHOWN_MAX: usize = REFUSALS_SPELLED_MAX;
@@ -190,14 +191,26 @@ pub(super) fn summary(
     }
 }
 
+/// Counts what became of points that were pulled.
+pub fn count_pulled(metrics: &Metrics, ingested: &Ingested) {
+    count_outcomes(metrics, ingested, ingested.refused.len() as u64);
+    for refused in &ingested.refused {
+        count_limit(metrics, refused.code);
+    }
+}
+
 /// Counts the limits that turned single samples away.
 pub(super) fn count_limits(shared: &Shared, by_codec: &[ItemRefusal], by_engine: &[RefusedSample]) {
     let by_codec = by_codec.iter().map(|refusal| refusal.code);
     let by_engine = by_engine.iter().map(|refusal| refusal.code);
     for code in by_codec.chain(by_engine) {
-        if let Some((_, limit)) = LIMITS_OF_SAMPLES.iter().find(|(known, _)| *known == code) {
-            shared.metrics.limit(limit);
-        }
+        count_limit(&shared.metrics, code);
+    }
+}
+
+fn count_limit(metrics: &Metrics, code: &str) {
+    if let Some((_, limit)) = LIMITS_OF_SAMPLES.iter().find(|(known, _)| *known == code) {
+        metrics.limit(limit);
     }
 }
 
@@ -205,6 +218,10 @@ pub(super) fn count_limits(shared: &Shared, by_codec: &[ItemRefusal], by_engine:
 pub(super) fn count(shared: &Shared, ingested: &Ingested, refused: u64) {
     shared.unmatched.count(ingested);
     shared.metrics.samples_ahead.inc_by(ingested.ahead);
+    count_outcomes(&shared.metrics, ingested, refused);
+}
+
+fn count_outcomes(metrics: &Metrics, ingested: &Ingested, refused: u64) {
     for (outcome, number) in [
         ("accepted", ingested.accepted),
         ("unmatched", ingested.unmatched),
@@ -213,10 +230,6 @@ pub(super) fn count(shared: &Shared, ingested: &Ingested, refused: u64) {
         ("duplicate", ingested.duplicate),
         ("refused", refused),
     ] {
-        shared
-            .metrics
-            .samples
-            .with_label_values(&[outcome])
-            .inc_by(number);
+        metrics.samples.with_label_values(&[outcome]).inc_by(number);
     }
 }

@@ -17,10 +17,11 @@ use super::Shared;
 use super::json;
 use super::problem::Problem;
 use crate::config::plan_file::{self, Parsed};
-use crate::config::problem::{Problems, nearest, one_of};
+use crate::config::problem::{Problems, Severity, nearest, one_of};
 use crate::engine::Start;
 use crate::model::Change;
 use crate::plan::Plan;
+use crate::pull::rules;
 
 /// Header that makes a repeated start answer as the first.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -61,6 +62,7 @@ pub async fn read(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<St
     check_sizes(&request)?;
     let plan = resolve(shared, request.plan.take()).await?;
     check_variables(&plan, &request)?;
+    check_source(shared, &plan)?;
     let digest = digest(&plan, &request);
     Ok(Start {
         id: format!("an_{}", Uuid::now_v7().simple()),
@@ -157,6 +159,18 @@ async fn compile(
         Problem::new("internal", "the plan could not be read")
     })?;
     Ok(Arc::new(parsed?.plan))
+}
+
+/// A plan that is pulled needs a source that can answer in time; those of the folder were checked
+/// before the daemon began.
+fn check_source(shared: &Shared, plan: &Plan) -> Result<(), Problem> {
+    match rules::fit(plan, shared.source.as_ref()) {
+        Some(misfit) if misfit.severity == Severity::Error => {
+            let problem = Problem::new("source_unfit", misfit.message);
+            Err(problem.help(misfit.help))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A variable with a slip in its name would leave another one out, or do nothing.

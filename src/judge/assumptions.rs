@@ -19,7 +19,7 @@ pub fn of(plan: &Plan, findings: &[Finding]) -> Vec<String> {
         if !matches!(check.question, Question::Compare { .. }) {
             continue;
         }
-        if matches!(metric.source, Source::RateCounts { exposure: None, .. }) {
+        if metric.source.is_timed() {
             say("both arms get equal traffic, for events are counted by time alone");
         }
         let finding = findings.iter().find(|finding| finding.check == check.name);

@@ -8,6 +8,7 @@ mod cluster;
 pub mod dispersion;
 pub mod forecast;
 mod invariants;
+pub mod query;
 pub mod recording;
 pub mod selector;
 mod source;
@@ -22,6 +23,7 @@ use sha2::{Digest, Sha256};
 use crate::model::Millis;
 pub use cluster::{Cluster, Lifetime, UNITS_PER_TICK_DEFAULT, UNITS_PER_TICK_LIMIT};
 pub use dispersion::Dispersion;
+pub use query::Pulled;
 pub use selector::{
     REGEXES_COMPILED_BYTES_MAX, REGEXES_HELP, Selector, SelectorError, SelectorTemplate,
 };
@@ -442,9 +444,6 @@ impl Plan {
 impl Question {
     /// The alarm forms are policies and spend no alpha; everything else is a test.
     pub fn spends_alpha(&self) -> bool {
-        match self {
-            Question::Compare { .. } => true,
-            Question::Threshold { form, .. } => *form == ThresholdForm::Exact,
-        }
+        !matches!(self, Question::Threshold { form, .. } if *form != ThresholdForm::Exact)
     }
 }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Selector;
+use super::{Pulled, Selector};
 
 /// Where a metric's samples come from. The selectors match a series' name (`__name__`) and labels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +51,8 @@ pub enum Source {
         /// The bound, in the metric's unit.
         bound: f64,
     },
+    /// Queries of a source that is asked tick by tick.
+    Pulled(Pulled),
 }
 
 /// What the samples of a counter hold.

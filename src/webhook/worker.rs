@@ -264,7 +264,7 @@ impl Worker {
 }
 
 /// An error with what caused it: reqwest's own text names only the outermost.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

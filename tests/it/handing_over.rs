@@ -37,6 +37,7 @@ fn api(request_timeout: Duration) -> (Arc<Shared>, Receiver<Knock>) {
     });
     let store = Arc::new(store);
     let shared = Shared {
+        source: None,
         link,
         clock: Arc::new(davy::clock::SystemClock),
         store: store.clone(),

@@ -27,6 +27,7 @@ mod needs;
 mod openapi;
 mod plans;
 mod prometheus;
+mod pull;
 mod replay;
 mod replay_csv;
 mod replay_increments;

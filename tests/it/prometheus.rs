@@ -45,7 +45,7 @@ checks:
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A service that has answered so many requests, more with every scrape.
-struct Shop {
+pub struct Shop {
     version: &'static str,
     /// Of a thousand requests, those that fail and those that are slow.
     bad: u64,
@@ -54,6 +54,16 @@ struct Shop {
 }
 
 impl Shop {
+    /// One that has answered nobody.
+    pub fn new(version: &'static str, bad: u64, slow: u64) -> Shop {
+        Shop {
+            version,
+            bad,
+            slow,
+            scrapes: AtomicU64::new(0),
+        }
+    }
+
     /// What it exposes: every scrape finds another thousand requests.
     fn expose(&self) -> String {
         let times = self.scrapes.fetch_add(1, Ordering::Relaxed) + 1;
@@ -82,7 +92,7 @@ impl Shop {
     }
 
     /// Serves `/metrics` on a free port until told to stop; its address.
-    async fn serve(self, stop: CancellationToken) -> String {
+    pub async fn serve(self, stop: CancellationToken) -> String {
         let shop = Arc::new(self);
         let handler = get(move || async move { shop.expose() });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
@@ -98,19 +108,27 @@ impl Shop {
     }
 }
 
-/// A Prometheus of its own, ended with the test.
-struct Prometheus(Child);
+/// A program of the test's own, such as a Prometheus, ended with the test.
+pub struct Running(pub Child);
 
-impl Drop for Prometheus {
+impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-impl Prometheus {
-    /// `None` where it is not installed.
-    fn start(folder: &Path, targets: &[String], davy: &str) -> Option<Prometheus> {
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port()
+}
+
+impl Running {
+    /// A Prometheus that scrapes every second; `None` where it is not installed.
+    pub fn prometheus(folder: &Path, port: u16, targets: &[String], davy: &str) -> Option<Running> {
         let targets: Vec<String> = targets.iter().map(|target| format!("{target:?}")).collect();
         let config = format!(
             "global: {{scrape_interval: 1s, scrape_timeout: 1s}}
@@ -125,10 +143,6 @@ remote_write:
         );
         let file = folder.join("prometheus.yml");
         std::fs::write(&file, config).expect("written");
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port();
         let log = std::fs::File::create(folder.join("prometheus.log")).expect("created");
         let started = Command::new("prometheus")
             .arg(format!("--config.file={}", file.display()))
@@ -141,7 +155,7 @@ remote_write:
             .stderr(log)
             .spawn();
         match started {
-            Ok(child) => Some(Prometheus(child)),
+            Ok(child) => Some(Running(child)),
             Err(error) => {
                 eprintln!(
                     "left out: prometheus cannot be started ({error}); make test installs it"
@@ -159,12 +173,7 @@ async fn what_prometheus_scrapes_and_writes_on_is_judged() {
     let stop = CancellationToken::new();
     let mut targets = Vec::new();
     for (version, bad, slow) in [("v1", 5, 20), ("v2", 5, 300)] {
-        let shop = Shop {
-            version,
-            bad,
-            slow,
-            scrapes: AtomicU64::new(0),
-        };
+        let shop = Shop::new(version, bad, slow);
         targets.push(shop.serve(stop.clone()).await);
     }
     let arms = json!({"baseline": "v1", "canary": "v2"});
@@ -172,7 +181,8 @@ async fn what_prometheus_scrapes_and_writes_on_is_judged() {
     let (status, body) = daemon.post("/v1/analyses", &request).await;
     assert_eq!(status, 201, "{body}");
     let id = body["id"].as_str().expect("an id").to_owned();
-    let Some(prometheus) = Prometheus::start(folder.path(), &targets, &daemon.url) else {
+    let Some(prometheus) = Running::prometheus(folder.path(), free_port(), &targets, &daemon.url)
+    else {
         return;
     };
     let verdict = tokio::time::timeout(PATIENCE, async {

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::effect::Shift;
+use crate::plan::Plan;
 use crate::plan::traffic::{Arrivals, Load, MetricTraffic, Shape, Traffic, Units};
-use crate::plan::{Plan, Source};
 use crate::stats::law::Lattice;
 use crate::stats::sampler::Stream;
 use crate::window::{Cell, ClosedTick};
@@ -76,7 +76,7 @@ impl Drawn {
         let drawer = |(metric, own): (usize, &MetricTraffic)| {
             let from = &plan.metrics[metric].source;
             // Without an exposure counter both arms are exposed for the whole tick.
-            let timed = matches!(from, Source::RateCounts { exposure: None, .. });
+            let timed = from.is_timed();
             let count = |arm: usize| {
                 let mean = own.per_second * secs * traffic.share(arm);
                 match traffic.arrivals {

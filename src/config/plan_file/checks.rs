@@ -10,8 +10,8 @@ use crate::config::problem::nearest;
 use crate::config::reader::{Field, Reader, Table};
 use crate::model::Millis;
 use crate::plan::{
-    CHECKS_MAX, Check, Dispersion, Metric, MetricKind, NoData, Quantile, Question, Source,
-    ThresholdForm, Worse,
+    CHECKS_MAX, Check, Dispersion, Metric, MetricKind, NoData, Quantile, Question, ThresholdForm,
+    Worse,
 };
 
 /// Samples per arm before a pass, where a check is silent.
@@ -318,7 +318,7 @@ fn compare(
             "add an absolute part: {relative: 20%, absolute: 0.1pp}",
         );
     }
-    if matches!(metric.source, Source::RateCounts { exposure: None, .. }) {
+    if metric.source.is_timed() {
         let at = (table.place_of("compare"), &*table.path_of("compare"));
         let message = "without an exposure counter both arms are taken to get equal traffic";
         let help = "add exposure: to the metric, such as the counter of all requests";

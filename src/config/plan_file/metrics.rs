@@ -1,7 +1,6 @@
 //! The `metrics` section of a plan file.
 //!
-//! Owns the written forms of a metric. Forms planned for later are refused by name with what to
-//! use today, rather than as unknown words. Next: `checks`.
+//! Owns the written forms of a metric. Next: `source`, where its samples come from; `checks`.
 
 use super::{ProblemCode, Severity, name, source};
 use crate::config::problem::one_of;
@@ -31,10 +30,9 @@ pub(in crate::config) const METRIC_KEYS: &[&str] = &[
     "events",
     "exposure",
     "above",
+    "prometheus",
     "cluster",
 ];
-/// Planned keys: known words, refused with what to use instead.
-const RESERVED_KEYS: [(&str, &str); 1] = [("prometheus", "push the samples to POST /v1/samples")];
 
 /// The kinds, as written.
 const KINDS: [(&str, MetricKind); 4] = [
@@ -119,23 +117,9 @@ fn metric(reader: &mut Reader<'_>, name: String, field: &Field<'_>) -> Written {
         kind_known: false,
         selects: false,
     };
-    let known: Vec<&str> = METRIC_KEYS
-        .iter()
-        .copied()
-        .chain(RESERVED_KEYS.iter().map(|(key, _)| *key))
-        .collect();
-    let Some(table) = reader.table(field, Some(&known)) else {
+    let Some(table) = reader.table(field, Some(METRIC_KEYS)) else {
         return written;
     };
-    let mut reserved = false;
-    for (key, instead) in RESERVED_KEYS {
-        if table.get(key).is_some() {
-            reserved = true;
-            let message = format!("`{key}` is not available in this version");
-            let at = (table.place_of(key), &*table.path_of(key));
-            reader.error(at, ProblemCode::NotAvailable, message, instead);
-        }
-    }
     let help = "kind: latency, ratio, rate or gauge";
     let kind = reader
         .required(&table, "kind", help)
@@ -148,7 +132,7 @@ fn metric(reader: &mut Reader<'_>, name: String, field: &Field<'_>) -> Written {
     written.metric.kind = kind;
     written.kind_known = true;
     recorded(reader, &table, &mut written.metric);
-    if !reserved && let Some(source) = source::read(reader, &table, kind, &written.metric.name) {
+    if let Some(source) = source::read(reader, &table, kind, &written.metric.name) {
         written.metric.source = source;
     }
     written.selects = table.get("select").is_some();

@@ -202,8 +202,34 @@ struct Metric {
     exposure: Option<String>,
     /// Ratio from a histogram's buckets: observations above a bound, of all.
     above: Option<Above>,
+    /// PromQL by which the metric is pulled, instead of selectors: one query for a gauge and for
+    /// above, {bad, total} for a ratio, {events, exposure} for a rate. {{arm}} stands for the
+    /// matchers of the arm.
+    prometheus: Option<Queries>,
     /// Which samples belong together.
     cluster: Option<Cluster>,
+}
+
+#[derive(JsonSchema)]
+#[serde(untagged)]
+enum Queries {
+    /// Of a gauge, or of a histogram's buckets.
+    One(String),
+    /// Of counters.
+    Counters(CounterQueries),
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct CounterQueries {
+    /// Totals of bad events (ratio).
+    bad: Option<String>,
+    /// Totals of all events (ratio).
+    total: Option<String>,
+    /// Totals of events (rate).
+    events: Option<String>,
+    /// Totals of exposure (rate). Default: time.
+    exposure: Option<String>,
 }
 
 #[derive(JsonSchema)]
@@ -396,8 +422,8 @@ enum From {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Above {
-    /// The histogram, without _bucket.
-    histogram: String,
+    /// The histogram, without _bucket; not where its buckets are pulled.
+    histogram: Option<String>,
     /// Upper bound of one of its buckets.
     bound: f64,
 }

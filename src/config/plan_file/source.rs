@@ -1,15 +1,16 @@
 //! Where a metric's samples come from: `from`, its selectors, `above`.
 //!
 //! Owns the written forms of a source, by kind of metric. What a metric has besides is `metrics`'.
+//! Next: `pulled`, queries instead of selectors.
 
-use super::{ProblemCode, selectors};
+use super::{ProblemCode, pulled, selectors};
 use crate::config::problem::nearest;
 use crate::config::quantity;
 use crate::config::reader::{Field, Reader, Table};
 use crate::plan::{Counted, MetricKind, Selector, Source};
 
 /// Keys that name series, each belonging to some of the forms.
-const SELECTING: [&str; 6] = ["select", "bad", "total", "events", "exposure", "above"];
+pub(super) const SELECTING: [&str; 6] = ["select", "bad", "total", "events", "exposure", "above"];
 
 /// What the names of a classic histogram's buckets end with.
 const BUCKET_SUFFIX: &str = "_bucket";
@@ -33,6 +34,9 @@ pub(super) fn read(
     name: &str,
 ) -> Option<Source> {
     let above = table.get("above");
+    if let Some(queries) = table.get("prometheus") {
+        return pulled::read(reader, table, kind, &queries);
+    }
     let from = match table.get("from") {
         Some(field) => from(reader, &field, kind)?,
         None if above.is_some() => From::Above,
@@ -88,7 +92,7 @@ pub(super) fn read(
     }
 }
 
-fn conflict(
+pub(super) fn conflict(
     reader: &mut Reader<'_>,
     table: &Table<'_>,
     key: &str,
@@ -135,15 +139,7 @@ fn above(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Source> {
     let table = reader.table(field, Some(&["histogram", "bound"]))?;
     let written = reader.required(&table, "histogram", HISTOGRAM_HELP);
     let selected = written.and_then(|field| histogram(reader, &field));
-    let help = "the upper bound of one of its buckets, as in its label le: bound: 0.5";
-    let bound = reader.required(&table, "bound", help).and_then(|field| {
-        let bound = field.scalar().and_then(quantity::number);
-        let finite = bound.filter(|bound| bound.is_finite());
-        if finite.is_none() {
-            reader.bad(&field, "this is not a bound", help);
-        }
-        finite
-    });
+    let bound = bound(reader, &table);
     let ((histogram, buckets), bound) = (selected?, bound?);
     Some(Source::Above {
         histogram,
@@ -175,6 +171,18 @@ fn histogram(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<(Selector, Se
 /// Name of the series that count a classic histogram's buckets.
 fn bucket_name(histogram: &str) -> String {
     format!("{histogram}{BUCKET_SUFFIX}")
+}
+
+/// The bound of `above`.
+pub(super) fn bound(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<f64> {
+    let help = "the upper bound of one of its buckets, as in its label le: bound: 0.5";
+    let field = reader.required(table, "bound", help)?;
+    let bound = field.scalar().and_then(quantity::number);
+    let finite = bound.filter(|bound| bound.is_finite());
+    if finite.is_none() {
+        reader.bad(&field, "this is not a bound", help);
+    }
+    finite
 }
 
 fn from(reader: &mut Reader<'_>, field: &Field<'_>, kind: MetricKind) -> Option<From> {

@@ -20,6 +20,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("store", 4),
     ("store::memory", 5),
     ("webhook", 5),
+    ("pull", 5),
     ("telemetry", 5),
     ("http", 6),
     ("app", 7),

@@ -199,7 +199,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "    kind: gauge\n",
         "    kind: gauge\n    prometheus: 'sum(x)'\n",
-        "36:5 metrics.rps.prometheus: `prometheus` is not available in this version | push the samples to POST /v1/samples",
+        "36:17 metrics.rps.prometheus: the query would be the same for both arms (at character 1 of the text) | put {{arm}} among the matchers of each series: requests_total{ {{arm}} }",
     ),
     (
         "compare: restarts",
