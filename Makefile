@@ -21,7 +21,7 @@ demo: packages-build ## two real services, a bad canary, and davy's verdict on i
 demo-healthy: packages-build ## the same with a healthy canary
 	$(CARGO) run --release --quiet $(CARGO_FLAGS) -- demo --healthy
 
-test: packages-test ## every test; installs the Debian packages that are missing
+test: packages-test ## every test; installs the Debian and Python packages that are missing
 	$(CARGO) test $(CARGO_FLAGS)
 
 fmt: ## rewrites the sources in the house style
@@ -53,3 +53,4 @@ packages-build:
 
 packages-test:
 	@tools/debian-packages test
+	@tools/python-packages

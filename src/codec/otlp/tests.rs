@@ -253,10 +253,7 @@ fn histograms_keep_their_cells() {
     let start = Some(Timestamp(MILLIS - 60_000));
     let kinds_and_starts: Vec<_> = points(&decoded).iter().map(|p| (p.0, p.1.start)).collect();
     let kind = SeriesKind::Histogram;
-    assert_eq!(
-        kinds_and_starts,
-        [(kind, start), (kind, None), (kind, start), (kind, None)]
-    );
+    assert_eq!(kinds_and_starts, [(kind, start); 4]);
     let cell = |(low, high, count)| HistogramCell { low, high, count };
     for (number, is_increment) in [(0, false), (1, true)] {
         let cells = [(f64::NEG_INFINITY, 0.5, 1.0), (2.0, f64::INFINITY, 5.0)];
