@@ -5,9 +5,12 @@ CARGO ?= cargo
 CARGO_FLAGS ?=
 # The interpreter that `make bench` asks for scipy.
 PYTHON ?= python3
+# Executions of each fuzz target, and which targets; all unless named.
+RUNS ?= 100000
+TARGET ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-healthy test fmt lint docs deny bench sim packages-build packages-test
+.PHONY: help build demo demo-healthy test fmt lint docs deny bench sim fuzz packages-build packages-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +50,10 @@ bench: packages-test ## every bench with its bounds, some minutes; PYTHON= an in
 
 sim: packages-build ## the simulations of false alarms and power, an hour or less
 	$(CARGO) run --release --quiet $(CARGO_FLAGS) -- simulate
+
+fuzz: ## every decoder with RUNS= executions of made-up bytes (100000), or one: TARGET=otlp_json
+	@tools/debian-packages fuzz
+	tools/fuzz $(RUNS) $(TARGET)
 
 packages-build:
 	@tools/debian-packages build

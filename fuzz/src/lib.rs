@@ -177,7 +177,11 @@ pub fn hdr_payload(body: &[u8]) {
     match first {
         Ok(cells) => {
             assert!(cells.len() <= LIMITS.values_per_sample_max);
-            assert!(cells.iter().all(|cell| cell.lowest <= cell.highest && cell.count > 0));
+            assert!(
+                cells
+                    .iter()
+                    .all(|cell| cell.lowest <= cell.highest && cell.count > 0)
+            );
             let ascend = |pair: &[hdr::HdrCell]| pair[0].highest < pair[1].lowest;
             assert!(cells.windows(2).all(ascend));
         }
@@ -222,7 +226,10 @@ pub fn plan(body: &[u8]) {
     let (first, second) = (parse(), parse());
     assert_eq!(format!("{first:?}"), format!("{second:?}"));
     match first {
-        Ok(parsed) => assert_eq!(parsed.plan.hash(), second.expect("as the first").plan.hash()),
+        Ok(parsed) => assert_eq!(
+            parsed.plan.hash(),
+            second.expect("as the first").plan.hash()
+        ),
         Err(problems) => assert!(!problems.items.is_empty()),
     }
 }
@@ -248,7 +255,10 @@ pub fn unpack(body: &[u8], packing: Packing) {
         unpacked
     };
     let whole = unpack(UNPACKED_BYTES_MAX, u64::MAX);
-    let plain = match (whole, promises::unpacked_whole(body, packing, UNPACKED_BYTES_MAX)) {
+    let plain = match (
+        whole,
+        promises::unpacked_whole(body, packing, UNPACKED_BYTES_MAX),
+    ) {
         (Ok(Some(ours)), Some(theirs)) => {
             assert!(ours == theirs, "unpacked to something else");
             ours
@@ -263,7 +273,10 @@ pub fn unpack(body: &[u8], packing: Packing) {
     };
     let length = plain.len() as u64;
     let again = unpack(length, u64::MAX);
-    assert!(again.is_ok_and(|again| again == Some(plain)), "at the limit");
+    assert!(
+        again.is_ok_and(|again| again == Some(plain)),
+        "at the limit"
+    );
     if length > 0 {
         let past = unpack(length - 1, u64::MAX);
         assert!(!matches!(past, Ok(Some(_))), "one past the limit");

@@ -58,6 +58,7 @@ impl Measured {
 
     /// The most that was held since, beyond what was held before.
     pub fn peak_bytes(&self) -> usize {
-        PEAK.load(Ordering::Relaxed).saturating_sub(self.held_before)
+        PEAK.load(Ordering::Relaxed)
+            .saturating_sub(self.held_before)
     }
 }

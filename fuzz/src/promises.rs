@@ -3,9 +3,7 @@
 use std::io::Read;
 
 use davy::codec::series::DecodedSeries;
-use davy::codec::{
-    Decoded, ItemRefusal, Limits, METRIC_BYTES_MAX, TS_MILLIS_MAX, TS_MILLIS_MIN,
-};
+use davy::codec::{Decoded, ItemRefusal, Limits, METRIC_BYTES_MAX, TS_MILLIS_MAX, TS_MILLIS_MIN};
 use davy::http::body::Packing;
 use davy::model::series::{NAME_LABEL, PointValue, Series, SeriesBatch};
 use davy::model::{Reading, Timestamp};
@@ -41,8 +39,15 @@ fn check_one(batch: &SeriesBatch, series: Series<'_>, limits: &Limits) {
             PointValue::Stale => (),
             PointValue::Histogram(number) => {
                 let cells = &batch.histogram(number).expect("kept").cells;
-                assert!(cells.iter().all(|cell| cell.low <= cell.high && cell.count >= 0.0));
-                assert!(cells.windows(2).all(|pair| pair[0].high <= pair[1].low), "{cells:?}");
+                assert!(
+                    cells
+                        .iter()
+                        .all(|cell| cell.low <= cell.high && cell.count >= 0.0)
+                );
+                assert!(
+                    cells.windows(2).all(|pair| pair[0].high <= pair[1].low),
+                    "{cells:?}"
+                );
             }
         }
     }

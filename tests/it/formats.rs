@@ -6,8 +6,9 @@
 //!
 //! - Samples as JSON and both expositions have no exponential histograms; they carry the same
 //!   observations as the classic buckets that a service would expose beside them.
-//! - Where starts are told, a process may begin anew without its totals falling. Samples as JSON
-//!   and remote-write 1.0 cannot tell starts, and are then left out.
+//! - Where starts are told, a process may begin anew without its totals falling. Samples as JSON,
+//!   remote-write 1.0 and the Prometheus text (whose counters have no `_created`) cannot tell
+//!   starts, and are then left out.
 //! - Where they are not, OTLP's increments are left out: each has a start, so the first one
 //!   counts, where the first total does not.
 

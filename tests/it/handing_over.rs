@@ -237,10 +237,7 @@ async fn without_room_every_route_says_when_to_come_again() {
                 .await
                 .expect("infallible");
             let after = response.headers().get("retry-after").cloned();
-            (
-                response.status().as_u16(),
-                after.map(|secs| secs == "1"),
-            )
+            (response.status().as_u16(), after.map(|secs| secs == "1"))
         };
         assert_eq!(send().await, (status, Some(true)), "{path} {content_type}");
         past += 1;

@@ -147,12 +147,12 @@ async fn labels_are_limited_one_by_one() {
         let counts = [more(route, &["a"], "1"), more(route, &["a", "b"], "1")];
         let bodies = counts.map(|labels| write(&[labels], now));
         let told = at_and_past(&daemon, route, "label_count", bodies).await;
-        assert!(told.text.contains("at most 3"), "{path}: {}", told.text);
+        assert!(told.text.contains(" 3 "), "{path}: {}", told.text);
         // "version", "old", "pod" and a name of two are 15 bytes, and "l" is one.
         let long = ["x".repeat(24), "x".repeat(25)];
         let bodies = long.map(|value| write(&[more(route, &["l"], &value)], now));
         let told = at_and_past(&daemon, route, "label_bytes", bodies).await;
-        assert!(told.text.contains("at most 40"), "{path}: {}", told.text);
+        assert!(told.text.contains("40"), "{path}: {}", told.text);
     }
     daemon.stop().await;
 }
@@ -169,11 +169,7 @@ async fn samples_in_a_request_and_series_in_all_are_limited() {
         let many = |count: usize| write(&(0..count).map(pod).collect::<Vec<_>>(), now);
         let told = at_and_past(&daemon, route, "samples_per_request", [many(3), many(4)]).await;
         assert_eq!(told.status, 413, "{path}: {}", told.text);
-        assert!(
-            told.text.contains("more than 3 samples"),
-            "{path}: {}",
-            told.text
-        );
+        assert!(told.text.contains("more than 3 "), "{path}: {}", told.text);
         // Gauges as samples are not followed: nothing is remembered of their series.
         if path != "/v1/samples" {
             let bodies = [write(&[pod(2)], now + 1), write(&[pod(3)], now + 1)];
@@ -225,41 +221,43 @@ async fn bodies_are_limited_on_the_wire_and_unpacked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn protobuf_bodies_are_limited_on_the_wire_and_unpacked() {
-    let pods = |count: usize| (0..count).map(pod).collect::<Vec<_>>();
-    for (route, (path, content_type, write)) in ROUTES.into_iter().enumerate() {
+    for (path, content_type, write) in ROUTES {
         if matches!(path, "/v1/samples" | "/v1/exposition") {
             continue;
         }
-        let now = 1_764_000_000_000;
-        let (body, longer) = (write(&pods(40), now), write(&pods(41), now));
-        let packed = |body: &[u8]| match path {
-            "/api/v1/write" => snap::raw::Encoder::new().compress_vec(body).expect("small"),
-            _ => body.to_vec(),
+        let all: Vec<Labels> = (0..40).map(pod).collect();
+        let body = write(&all, 1_764_000_000_000);
+        let plain = body.len() as u64;
+        let wire = match path {
+            "/api/v1/write" => {
+                let packed = snap::raw::Encoder::new().compress_vec(&body);
+                packed.expect("small").len() as u64
+            }
+            _ => plain,
         };
-        let wire = packed(&body).len() as u64;
-        assert!((packed(&longer).len() as u64) > wire);
-        for (limit, wire_max, decoded_max) in [
-            ("request_body_bytes", wire, 1 << 20),
-            ("decoded_body_bytes", 1 << 20, body.len() as u64),
-        ] {
-            let daemon = TestDaemon::start_with(|config| {
-                config.server.request_body_bytes_max = wire_max;
-                config.server.decoded_body_bytes_max = decoded_max;
-            })
-            .await;
-            let told = send(&daemon, path, content_type, body.clone()).await;
-            assert!(told.status < 300, "{path} at {limit}: {}", told.text);
-            assert_eq!(reached(&daemon, limit).await, 0);
-            let told = send(&daemon, path, content_type, longer.clone()).await;
-            assert_eq!(
-                told.status, 413,
-                "{path} {route} past {limit}: {}",
-                told.text
-            );
-            let is_named = told.text.contains(&format!("server.{limit}_max"));
-            assert!(is_named, "{path}: {}", told.text);
-            assert_eq!(reached(&daemon, limit).await, 1);
-            daemon.stop().await;
+        for (limit, bytes) in [("request_body_bytes", wire), ("decoded_body_bytes", plain)] {
+            for past in [0, 1] {
+                let daemon = TestDaemon::start_with(|config| {
+                    let server = &mut config.server;
+                    let max = match limit {
+                        "request_body_bytes" => &mut server.request_body_bytes_max,
+                        _ => &mut server.decoded_body_bytes_max,
+                    };
+                    *max = bytes - past;
+                })
+                .await;
+                let told = send(&daemon, path, content_type, body.clone()).await;
+                let (status, text) = (told.status, &told.text);
+                assert_eq!(
+                    status == 413,
+                    past == 1,
+                    "{path} at {limit}: {status} {text}"
+                );
+                let is_named = text.contains(&format!("server.{limit}_max"));
+                assert_eq!(is_named, past == 1, "{path}: {text}");
+                assert_eq!(reached(&daemon, limit).await, past);
+                daemon.stop().await;
+            }
         }
     }
 }

@@ -74,7 +74,10 @@ pub async fn send_packed(
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let text = response.text().await.expect("a body");
     let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-    crate::openapi::assert_described("POST", path, status, &body);
+    // The protocols have errors of their own.
+    if status < 400 || !body["code"].is_null() {
+        crate::openapi::assert_described("POST", path, status, &body);
+    }
     Told {
         status,
         headers,

@@ -52,7 +52,10 @@ pub struct Body {
 impl Form {
     /// Whether it says since when a total counts.
     pub fn tells_starts(self) -> bool {
-        !matches!(self, Form::Lines | Form::Batch | Form::Write1)
+        !matches!(
+            self,
+            Form::Lines | Form::Batch | Form::Write1 | Form::Prometheus
+        )
     }
 
     /// Whether it can be written where starts are not known: an increment has one.
