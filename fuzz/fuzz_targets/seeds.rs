@@ -1,5 +1,7 @@
 //! Writes the seeds of every target, from the encoders that the tests have: `seeds FOLDER` makes a
-//! folder for each.
+//! folder for each. It is no target: it is built as one since all of the package is built to be
+//! watched by libFuzzer, and ends where one would begin.
+#![no_main]
 
 #[path = "../../src/codec/otlp/tests/as_json.rs"]
 mod as_json;
@@ -42,7 +44,12 @@ const CSV: [&str; 3] = [
 ];
 const PLAN: &str = "version: davy/v1\nplan: p\nhorizon: 1m\ntick: 1s\narms: {baseline: 'v=\"a\"', canary: 'v=~\"b|c\"'}\nmetrics:\n  m: {kind: ratio, from: counter, bad: 'r{code=~\"5..\"}', total: 'r'}\n  h: {kind: ratio, above: {histogram: 'd', bound: 0.5}}\nchecks:\n  - {compare: m, tolerance: {relative: 20%, absolute: 1pp}}\n  - {threshold: h, limit: \"< 2%\"}\n";
 
-fn main() -> std::io::Result<()> {
+libfuzzer_sys::fuzz_target!(
+    init: std::process::exit(i32::from(write_all().is_err())),
+    |_body: &[u8]| ()
+);
+
+fn write_all() -> std::io::Result<()> {
     let folder = std::env::args()
         .nth(1)
         .unwrap_or_else(|| "corpus".to_owned());
@@ -133,7 +140,8 @@ fn histogram(seed: u64) -> Histogram<u64> {
     let digits = (seed % 4) as u8;
     let mut histogram = Histogram::new_with_bounds(1, 1_000_000, digits).expect("bounds");
     for _ in 0..1 + chance.below(20) {
-        histogram.saturating_record(chance.below(1 << (1 + chance.below(19))));
+        let bits = 1 + chance.below(19);
+        histogram.saturating_record(chance.below(1 << bits));
     }
     histogram
 }
@@ -164,8 +172,9 @@ fn log(seed: u64) -> Vec<u8> {
     for interval in 0..1 + seed % 3 {
         let tag = Tag::new("GET").filter(|_| interval % 2 == 1);
         let (from, length) = (Duration::from_secs(interval), Duration::from_millis(1_000));
-        let written = writer.write_histogram(&histogram(seed + interval), from, length, tag);
-        written.expect("memory");
+        let histogram = histogram(seed + interval);
+        let written = writer.write_histogram(&histogram, from, length, tag);
+        assert!(written.is_ok(), "it fits memory");
     }
     bytes
 }

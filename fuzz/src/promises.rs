@@ -15,7 +15,7 @@ pub fn check_series(decoded: &DecodedSeries, limits: &Limits, items: Option<usiz
     assert!(points <= limits.samples_per_request_max);
     assert_eq!(decoded.origins.len(), decoded.batch.len());
     if let Some(items) = items {
-        assert!(decoded.batch.len() + decoded.refused_points as usize <= items);
+        assert!(points + decoded.refused_points as usize <= items);
     }
     for series in decoded.batch.iter() {
         check_one(&decoded.batch, series, limits);

@@ -128,16 +128,16 @@ fn numbers_become_what_their_kind_and_temporality_say() {
         sum(1, true, Body::Nothing),
     ]);
     let decoded = decoded(&request);
-    let total = Point {
+    let since = |value| Point {
         start: Some(Timestamp(MILLIS - 60_000)),
-        ..point(Number(7.25))
+        ..point(value)
     };
     assert_eq!(
         points(&decoded),
         [
             (SeriesKind::Gauge, point(Number(-7.0))),
-            (SeriesKind::Counter, total),
-            (SeriesKind::Counter, point(Increment(i64::MAX as f64))),
+            (SeriesKind::Counter, since(Number(7.25))),
+            (SeriesKind::Counter, since(Increment(i64::MAX as f64))),
             (SeriesKind::Gauge, point(Number(-3.0))),
         ]
     );
