@@ -5,9 +5,12 @@ CARGO ?= cargo
 CARGO_FLAGS ?=
 # The interpreter that `make bench` asks for scipy.
 PYTHON ?= python3
+# Executions of each fuzz target, and which targets; all unless named.
+RUNS ?= 100000
+TARGET ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-healthy test fmt lint docs deny bench sim packages-build packages-test
+.PHONY: help build demo demo-healthy test fmt lint docs deny bench sim fuzz packages-build packages-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +24,7 @@ demo: packages-build ## two real services, a bad canary, and davy's verdict on i
 demo-healthy: packages-build ## the same with a healthy canary
 	$(CARGO) run --release --quiet $(CARGO_FLAGS) -- demo --healthy
 
-test: packages-test ## every test; installs the Debian packages that are missing
+test: packages-test ## every test; installs the Debian and Python packages that are missing
 	$(CARGO) test $(CARGO_FLAGS)
 
 fmt: ## rewrites the sources in the house style
@@ -48,8 +51,13 @@ bench: packages-test ## every bench with its bounds, some minutes; PYTHON= an in
 sim: packages-build ## the simulations of false alarms and power, an hour or less
 	$(CARGO) run --release --quiet $(CARGO_FLAGS) -- simulate
 
+fuzz: ## every decoder with RUNS= executions of made-up bytes (100000), or one: TARGET=otlp_json
+	@tools/debian-packages fuzz
+	tools/fuzz $(RUNS) $(TARGET)
+
 packages-build:
 	@tools/debian-packages build
 
 packages-test:
 	@tools/debian-packages test
+	@tools/python-packages

@@ -127,6 +127,8 @@ impl<'b> Reader<'b, '_> {
     fn line(&mut self, line: Line<'b>) -> Result<bool, Unreadable> {
         let text = match line.text {
             Ok(text) => text,
+            // Cut off within a character, perhaps; see `cut_off`.
+            Err(_) if self.dialect == Dialect::OpenMetrics && !line.is_ended => return Ok(false),
             Err(at) => {
                 let message = format!("byte {} of the line is not UTF-8; send UTF-8", at + 1);
                 self.refuse(line.number, "not_utf8", message)?;
@@ -311,9 +313,14 @@ impl<'b> Reader<'b, '_> {
         let message = "the body ends without `# EOF`, so it was cut off; send it whole, or as \
                        text/plain; version=0.0.4 if that is what it is";
         let origin = self.origin(last.map_or(1, |line| line.number));
-        let points = last.is_some_and(|line| !line.is_ended).into();
+        // What was cut off may have been a sample, unless it began as a comment.
+        let is_sample = |line: Line<'_>| {
+            let text = line.text.map_or("?", str::trim_ascii_start);
+            !text.is_empty() && !text.starts_with('#')
+        };
+        let is_lost = last.is_some_and(|line| !line.is_ended && is_sample(line));
         self.collecting
-            .refuse_series(origin, "missing_eof", message.into(), points)
+            .refuse_series(origin, "missing_eof", message.into(), is_lost.into())
     }
 
     /// What follows the end was not promised to be whole, so none of it is taken.

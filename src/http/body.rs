@@ -189,18 +189,31 @@ pub async fn unpack(
     limit: BodyLimit,
     grow: &mut (impl FnMut(u64) -> Result<(), Problem> + Send),
 ) -> Result<Bytes, Problem> {
-    let bytes_max = limit.bytes_max;
+    let unpacked = unpack_within(packing, packed, limit.bytes_max, grow).await?;
+    unpacked.ok_or_else(|| limit.passed(shared, "unpacked"))
+}
+
+/// As [`unpack`], `None` for a body that has more than `bytes_max` bytes; it counts nothing.
+///
+/// # Errors
+/// `invalid_encoding` for bytes that cannot be unpacked, or what `grow` answers.
+pub async fn unpack_within(
+    packing: Packing,
+    packed: Bytes,
+    bytes_max: u64,
+    grow: &mut (impl FnMut(u64) -> Result<(), Problem> + Send),
+) -> Result<Option<Bytes>, Problem> {
     let unpacked = match packing {
         Packing::Snappy => {
             let bytes = remote_write::decompressed_len(&packed)?;
             if bytes > bytes_max {
-                return Err(limit.passed(shared, "unpacked"));
+                return Ok(None);
             }
             grow(bytes)?;
             Some(remote_write::decompress(&packed, bytes_max as usize)?)
         }
         Packing::Plain if packed.len() as u64 > bytes_max => None,
-        Packing::Plain => return Ok(packed),
+        Packing::Plain => return Ok(Some(packed)),
         Packing::Gzip => {
             let mut decoder = GzipDecoder::new(packed.as_ref());
             decoder.multiple_members(true);
@@ -213,9 +226,7 @@ pub async fn unpack(
             bounded(decoder, bytes_max, grow).await?
         }
     };
-    unpacked
-        .map(Bytes::from)
-        .ok_or_else(|| limit.passed(shared, "unpacked"))
+    Ok(unpacked.map(Bytes::from))
 }
 
 /// Everything `from` gives, or `None` when that is more than `bytes_max`.

@@ -21,7 +21,7 @@ pub fn bytes_in_work(wire_bytes: u64, decoded_bytes: u64) -> u64 {
 }
 
 /// Room for the samples of all requests in work together, so that many large requests at once are
-/// answered with 503 and not with the end of the process.
+/// answered with 429 and not with the end of the process.
 #[derive(Debug, Clone)]
 pub struct IngestBudget {
     kibibytes: Arc<Semaphore>,

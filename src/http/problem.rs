@@ -184,14 +184,15 @@ pub const CODES: [(&str, u16, &str); 36] = [
         429,
         "too many recordings are being read",
     ),
+    ("busy", 429, "davy is too busy"),
     ("internal", 500, "davy failed"),
-    ("busy", 503, "davy is too busy"),
     (
         "outcome_unknown",
         503,
         "davy may have done it, but did not answer in time",
     ),
     ("stopping", 503, "davy is stopping"),
+    ("write_busy", 503, "davy is too busy"),
     ("store_failed", 503, "the store failed"),
 ];
 
@@ -235,6 +236,19 @@ impl Problem {
         Problem {
             retry_after_secs: Some(secs),
             ..self
+        }
+    }
+
+    /// As a sender of remote-write needs it. Prometheus gives a request up upon 429, unless
+    /// `retry_on_http_429` is set, and repeats it upon any 5xx: with 429 its samples would be lost.
+    pub fn to_remote_writer(self) -> Problem {
+        match self.code {
+            "busy" => Problem {
+                help: self.help,
+                retry_after_secs: self.retry_after_secs,
+                ..Problem::new("write_busy", self.detail)
+            },
+            _ => self,
         }
     }
 
@@ -366,6 +380,25 @@ mod tests {
                 CODES[..at].iter().all(|(other, ..)| other != code),
                 "{code} twice"
             );
+        }
+    }
+
+    #[test]
+    fn whoever_is_too_early_is_told_when_to_come_again_in_the_way_it_heeds() {
+        let busy = Problem::from(LinkError::Full);
+        let answers = [busy.clone(), busy.clone().to_remote_writer()].map(|problem| {
+            assert_eq!((problem.title, &problem.help), (busy.title, &busy.help));
+            let code = problem.code;
+            let answer = problem.into_response();
+            let after = answer.headers()[header::RETRY_AFTER].clone();
+            (answer.status().as_u16(), code, after)
+        });
+        let after = HeaderValue::from_static("1");
+        let expected = [(429, "busy", after.clone()), (503, "write_busy", after)];
+        assert_eq!(answers, expected);
+        let stopping = Problem::from(LinkError::Stopped);
+        for problem in [stopping.clone(), stopping.to_remote_writer()] {
+            assert_eq!((problem.status, problem.code), (503, "stopping"));
         }
     }
 

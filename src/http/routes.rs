@@ -87,7 +87,6 @@ const HANDING_OVER: &[&str] = &[
     "body_too_large",
     "unsupported_media_type",
     "unsupported_encoding",
-    "busy",
     "outcome_unknown",
 ];
 
@@ -100,6 +99,14 @@ impl Route {
         self.path.starts_with("/v1/")
     }
 
+    /// What it answers when there is no room: see [`super::problem::Problem::to_remote_writer`].
+    fn busy(&self) -> &'static [&'static str] {
+        match self.operation {
+            "writeSeries" => &["write_busy"],
+            _ => &["busy"],
+        }
+    }
+
     /// Codes of all problems it may answer.
     pub fn codes(&self) -> Vec<&'static str> {
         let when = |condition: bool, codes: &'static [&'static str]| {
@@ -109,6 +116,7 @@ impl Route {
             self.problems,
             when(self.is_strict(), STRICT),
             when(self.request.is_some(), HANDING_OVER),
+            when(self.request.is_some(), self.busy()),
             GENERAL,
         ];
         all.concat()

@@ -40,6 +40,15 @@ pub async fn write(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    let written = write_on(shared, headers, body).await;
+    written.map_err(Problem::to_remote_writer)
+}
+
+async fn write_on(
+    shared: Arc<Shared>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     let text = |name: HeaderName| headers.get(name).map(|v| v.to_str().unwrap_or("?"));
     let (content_type, encoding) = (text(header::CONTENT_TYPE), text(header::CONTENT_ENCODING));
     let message = remote_write::message_of(content_type, encoding)?;

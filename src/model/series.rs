@@ -38,7 +38,7 @@ pub enum SeriesKind {
 pub struct Point {
     /// Event time.
     pub ts: Timestamp,
-    /// Since when a total counts, where the sender says so.
+    /// Since when a total or an increment counts, where the sender says so.
     pub start: Option<Timestamp>,
     /// What was observed.
     pub value: PointValue,

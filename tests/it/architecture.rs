@@ -101,7 +101,8 @@ fn every_module_is_reachable() {
 
 #[test]
 fn files_open_with_what_they_own_and_stay_short() {
-    let sources = sources_of(&["src", "tests", "benches"]);
+    let folders = ["src", "tests", "benches", "fuzz/src", "fuzz/fuzz_targets"];
+    let sources = sources_of(&folders);
     assert_clean(rules::headers_and_lengths, &sources);
 }
 
@@ -116,6 +117,8 @@ fn nothing_is_left_over() {
         "src",
         "tests",
         "benches",
+        "fuzz/src",
+        "fuzz/fuzz_targets",
         "config",
         "docs",
         "tools",
@@ -141,7 +144,13 @@ fn nothing_is_left_over() {
             sources.push(Source::new(&name, &text));
         }
     }
-    for script in ["Makefile", ".ci/run", "tools/debian-packages"] {
+    let scripts =
+        ["debian-packages", "python-packages", "fuzz"].map(|name| format!("tools/{name}"));
+    for script in scripts
+        .iter()
+        .map(String::as_str)
+        .chain(["Makefile", ".ci/run"])
+    {
         assert!(sources.iter().any(|s| s.path == script), "{script}");
     }
     assert_clean(rules::leftovers, &sources);

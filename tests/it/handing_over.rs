@@ -129,7 +129,7 @@ async fn a_packed_body_takes_room_for_what_is_in_it_and_no_more() {
     let large = gzip(LINE.repeat(100_000).as_bytes()).await;
     assert_eq!(
         send(&shared, "gzip", large.into()).await,
-        (503, "busy".to_string())
+        (429, "busy".to_string())
     );
     assert_eq!(shared.ingest.free_bytes(), free);
     let counted = &shared.metrics.limit_reached;
@@ -186,4 +186,82 @@ async fn a_time_limit_ends_the_reading_and_never_denies_what_was_handed_over() {
     let response = router(shared).oneshot(cancel.expect("a request")).await;
     assert_eq!(response.expect("infallible").status().as_u16(), 503);
     assert!(knocks.try_recv().is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_room_every_route_says_when_to_come_again() {
+    let (shared, _knocks) = api(LONG);
+    let text = LINE.as_bytes().to_vec();
+    let packed = snap::raw::Encoder::new()
+        .compress_vec(&[0x0a, 0])
+        .expect("small");
+    let mut all = shared.ingest.begin();
+    assert!(all.grow_to(BUDGET_BYTES));
+    let routes = [
+        ("/v1/samples", "application/x-ndjson", "identity", text, 429),
+        (
+            "/v1/exposition",
+            "text/plain",
+            "identity",
+            b"up 1\n".to_vec(),
+            429,
+        ),
+        (
+            "/v1/metrics",
+            "application/x-protobuf",
+            "identity",
+            vec![0x0a, 0],
+            429,
+        ),
+        (
+            "/v1/metrics",
+            "application/json",
+            "identity",
+            b"{}".to_vec(),
+            429,
+        ),
+        (
+            "/api/v1/write",
+            "application/x-protobuf",
+            "snappy",
+            packed,
+            503,
+        ),
+    ];
+    let mut past = 0;
+    for (path, content_type, encoding, body, status) in routes {
+        let send = async || {
+            let request = Request::post(path).header("content-type", content_type);
+            let request = request.header("content-encoding", encoding);
+            let request = request.body(Body::from(body.clone())).expect("a request");
+            let response = router(shared.clone())
+                .oneshot(request)
+                .await
+                .expect("infallible");
+            let after = response.headers().get("retry-after").cloned();
+            (response.status().as_u16(), after.map(|secs| secs == "1"))
+        };
+        assert_eq!(send().await, (status, Some(true)), "{path} {content_type}");
+        past += 1;
+        let metrics = Request::get("/metrics")
+            .body(Body::empty())
+            .expect("a request");
+        let metrics = router(shared.clone())
+            .oneshot(metrics)
+            .await
+            .expect("infallible");
+        let metrics = axum::body::to_bytes(metrics.into_body(), usize::MAX).await;
+        let metrics = String::from_utf8(metrics.expect("a body").to_vec()).expect("text");
+        let counted = format!("davy_limit_reached_total{{limit=\"ingest_bytes\"}} {past}\n");
+        assert!(metrics.contains(&counted), "{path}: {metrics}");
+    }
+    // With room for one of them and no more, it is taken.
+    all.shrink_to(BUDGET_BYTES - 1_024);
+    let request = Request::post("/v1/metrics").header("content-type", "application/json");
+    let request = request.body(Body::from("{}")).expect("a request");
+    let response = router(shared.clone())
+        .oneshot(request)
+        .await
+        .expect("infallible");
+    assert_eq!(response.status().as_u16(), 200);
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::daemon::{TestDaemon, WALK, value_line};
 
-async fn reached(daemon: &TestDaemon, limit: &str) -> u64 {
+pub async fn reached(daemon: &TestDaemon, limit: &str) -> u64 {
     let request = daemon.client.get(format!("{}/metrics", daemon.url));
     let response = request.send().await.expect("an answer");
     let text = response.text().await.expect("text");

@@ -108,6 +108,13 @@ impl Shop {
     }
 }
 
+/// Whether it scrapes native histograms and writes them on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Native {
+    LeftOut,
+    Written,
+}
+
 /// A program of the test's own, such as a Prometheus, ended with the test.
 pub struct Running(pub Child);
 
@@ -128,7 +135,14 @@ pub fn free_port() -> u16 {
 
 impl Running {
     /// A Prometheus that scrapes every second; `None` where it is not installed.
-    pub fn prometheus(folder: &Path, port: u16, targets: &[String], davy: &str) -> Option<Running> {
+    pub fn prometheus(
+        folder: &Path,
+        port: u16,
+        targets: &[String],
+        davy: &str,
+        native: Native,
+    ) -> Option<Running> {
+        let is_native = native == Native::Written;
         let targets: Vec<String> = targets.iter().map(|target| format!("{target:?}")).collect();
         let config = format!(
             "global: {{scrape_interval: 1s, scrape_timeout: 1s}}
@@ -137,6 +151,7 @@ scrape_configs:
     static_configs: [{{targets: [{}]}}]
 remote_write:
   - url: {davy}/api/v1/write
+    send_native_histograms: {is_native}
     queue_config: {{batch_send_deadline: 200ms, max_shards: 3, min_shards: 3}}
 ",
             targets.join(", ")
@@ -151,6 +166,7 @@ remote_write:
                 folder.join("data").display()
             ))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .args(is_native.then_some("--enable-feature=native-histograms"))
             .stdout(Stdio::null())
             .stderr(log)
             .spawn();
@@ -164,6 +180,26 @@ remote_write:
             }
         }
     }
+}
+
+/// What the Prometheus of this folder has logged.
+fn log_of(folder: &Path) -> String {
+    std::fs::read_to_string(folder.join("prometheus.log")).unwrap_or_default()
+}
+
+/// The verdict, once it is final.
+pub async fn final_verdict(daemon: &TestDaemon, id: &str, folder: &Path) -> Value {
+    let path = format!("/v1/analyses/{id}/verdict?wait=5s");
+    let verdict = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let (_, verdict) = daemon.get(&path).await;
+            if verdict["final"] == true {
+                return verdict;
+            }
+        }
+    });
+    let verdict = verdict.await;
+    verdict.unwrap_or_else(|_| panic!("no verdict in time: {}", log_of(folder)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,22 +217,11 @@ async fn what_prometheus_scrapes_and_writes_on_is_judged() {
     let (status, body) = daemon.post("/v1/analyses", &request).await;
     assert_eq!(status, 201, "{body}");
     let id = body["id"].as_str().expect("an id").to_owned();
-    let Some(prometheus) = Running::prometheus(folder.path(), free_port(), &targets, &daemon.url)
+    let Some(prometheus) = Running::prometheus(folder.path(), free_port(), &targets, &daemon.url, Native::LeftOut)
     else {
         return;
     };
-    let verdict = tokio::time::timeout(PATIENCE, async {
-        loop {
-            let path = format!("/v1/analyses/{id}/verdict?wait=5s");
-            let (_, verdict) = daemon.get(&path).await;
-            if verdict["final"] == true {
-                return verdict;
-            }
-        }
-    });
-    let verdict = verdict.await;
-    let log = || std::fs::read_to_string(folder.path().join("prometheus.log")).unwrap_or_default();
-    let verdict = verdict.unwrap_or_else(|_| panic!("no verdict in time: {}", log()));
+    let verdict = final_verdict(&daemon, &id, folder.path()).await;
     let check = |name: &str| -> Value {
         let checks = verdict["checks"].as_array().expect("checks");
         let found = checks.iter().find(|check| check["check"] == name);
@@ -213,7 +238,7 @@ async fn what_prometheus_scrapes_and_writes_on_is_judged() {
         0,
         "every scrape adds a thousand: {verdict}"
     );
-    let log = log();
+    let log = log_of(folder.path());
     assert!(!log.contains("non-recoverable"), "{log}");
     drop(prometheus);
     stop.cancel();

@@ -400,6 +400,18 @@ fn openmetrics_says_its_end() {
         (2, vec!["2 missing_eof".into()])
     );
     assert_eq!(endless.refused_points, 0);
+    // Cut off within a character, or within a comment.
+    for (body, lost) in [
+        (&b"a 1\nb{c=\"\xc3"[..], 1),
+        (b"a 1\n# HEL", 0),
+        (b"a 1\n ", 0),
+    ] {
+        let room = &mut |_| true;
+        let cut = decode(body, Dialect::OpenMetrics, NOW, &Limits::default(), room);
+        let cut = cut.expect("an exposition");
+        assert_eq!(refused(&cut), ["2 missing_eof"]);
+        assert_eq!((shown(&cut).len(), cut.refused_points), (1, lost));
+    }
     // The older format has no such line: it is a comment.
     assert_eq!(shown(&prometheus("a 1\n# EOF\nb 2\n")).len(), 2);
 }

@@ -300,19 +300,11 @@ impl<'l> Gathering<'l> {
             Some(histogram) if !self.out.is_refused() => self.out.histogram(histogram),
             _ => value,
         };
-        let is_total = matches!(
-            treatment,
-            Treatment::Total
-                | Treatment::Explicit {
-                    is_increment: false
-                }
-                | Treatment::Exponential {
-                    is_increment: false
-                }
-        );
+        // An increment has a start too: what it holds may have come before an analysis began.
+        let counts = !matches!(treatment, Treatment::Gauge);
         self.out.point(Point {
             ts: millis(self.raw.nanos),
-            start: self.raw.start().filter(|_| is_total),
+            start: self.raw.start().filter(|_| counts),
             value,
         })
     }

@@ -128,16 +128,16 @@ fn numbers_become_what_their_kind_and_temporality_say() {
         sum(1, true, Body::Nothing),
     ]);
     let decoded = decoded(&request);
-    let total = Point {
+    let since = |value| Point {
         start: Some(Timestamp(MILLIS - 60_000)),
-        ..point(Number(7.25))
+        ..point(value)
     };
     assert_eq!(
         points(&decoded),
         [
             (SeriesKind::Gauge, point(Number(-7.0))),
-            (SeriesKind::Counter, total),
-            (SeriesKind::Counter, point(Increment(i64::MAX as f64))),
+            (SeriesKind::Counter, since(Number(7.25))),
+            (SeriesKind::Counter, since(Increment(i64::MAX as f64))),
             (SeriesKind::Gauge, point(Number(-3.0))),
         ]
     );
@@ -253,10 +253,7 @@ fn histograms_keep_their_cells() {
     let start = Some(Timestamp(MILLIS - 60_000));
     let kinds_and_starts: Vec<_> = points(&decoded).iter().map(|p| (p.0, p.1.start)).collect();
     let kind = SeriesKind::Histogram;
-    assert_eq!(
-        kinds_and_starts,
-        [(kind, start), (kind, None), (kind, start), (kind, None)]
-    );
+    assert_eq!(kinds_and_starts, [(kind, start); 4]);
     let cell = |(low, high, count)| HistogramCell { low, high, count };
     for (number, is_increment) in [(0, false), (1, true)] {
         let cells = [(f64::NEG_INFINITY, 0.5, 1.0), (2.0, f64::INFINITY, 5.0)];

@@ -103,7 +103,7 @@ impl Chance {
 /// What a data point of a random request must become.
 fn expected(resource: &Resource, metric: &Metric, point: &DataPoint) -> (String, Point, f64) {
     let is_total = metric.kind != Kind::Gauge && metric.temporality == 2;
-    let is_start_known = is_total && point.start < point.nanos;
+    let is_start_known = metric.kind != Kind::Gauge && point.start < point.nanos;
     let start = is_start_known.then_some(Timestamp((point.start / 1_000_000) as i64));
     let mut pairs: Vec<String> = [("otel_scope_name".to_owned(), text("lib"))]
         .iter()

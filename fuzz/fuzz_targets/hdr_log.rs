@@ -1,0 +1,4 @@
+//! HdrHistogram interval logs.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|body: &[u8]| davy_fuzz::hdr_log(body));

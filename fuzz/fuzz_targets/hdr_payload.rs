@@ -1,0 +1,4 @@
+//! One encoded HdrHistogram.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|body: &[u8]| davy_fuzz::hdr_payload(body));
