@@ -51,7 +51,10 @@ fn prepared(kind: Kind, folder: &std::path::Path, load: &Load) -> (Server, Strin
     };
     let query = format!("{}/({})", share("v1.15.0"), share("v1.14.2"));
     let at = load.last() / 1_000;
-    let path = format!("/api/v1/query?query={}&time={at}&nocache=1", encoded(&query));
+    let path = format!(
+        "/api/v1/query?query={}&time={at}&nocache=1",
+        encoded(&query)
+    );
     (server, path)
 }
 
@@ -135,7 +138,9 @@ fn answered(server: &Server, path: &str) -> (f64, f64) {
             count
         };
         let all: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(one)).collect();
-        all.into_iter().map(|one| one.join().expect("answers")).sum()
+        all.into_iter()
+            .map(|one| one.join().expect("answers"))
+            .sum()
     });
     let rate = count as f64 / begun.elapsed().as_secs_f64();
     (rate, (server.cpu_secs() - before) / count as f64 * 1e6)
@@ -145,7 +150,9 @@ fn alone(runs: usize, verdicts: &mut Verdicts) {
     let folder = tempfile::tempdir().expect("a folder");
     let (load, lanes) = load(200_000);
     let (davy, path) = prepared(Kind::Davy, folder.path(), &load);
-    std::thread::sleep(Duration::from_millis(u64::try_from(load.origin - now()).unwrap_or(0)));
+    std::thread::sleep(Duration::from_millis(
+        u64::try_from(load.origin - now()).unwrap_or(0),
+    ));
     client::send(davy.port, Kind::Davy.door(load.form), &lanes);
     std::thread::sleep(Duration::from_secs(5));
     // As many bytes as the verdict has.

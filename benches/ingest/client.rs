@@ -66,7 +66,10 @@ impl Connection {
 
     /// As `get`, where the server may be gone or not there yet.
     pub fn try_get(&mut self, path: &str) -> std::io::Result<Answer> {
-        let head = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{}\r\n\r\n", self.port);
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{}\r\n\r\n",
+            self.port
+        );
         self.exchange(head.as_bytes(), b"")
     }
 
@@ -146,6 +149,10 @@ pub fn send(port: u16, door: Door, lanes: &[Vec<Vec<u8>>]) -> f64 {
 /// One answer over a connection of its own.
 pub fn get(port: u16, path: &str) -> String {
     let answer = Connection::open(port).get(path);
-    assert!(matches!(answer.status, 200..300), "{path}: {}", answer.text());
+    assert!(
+        matches!(answer.status, 200..300),
+        "{path}: {}",
+        answer.text()
+    );
     answer.text()
 }

@@ -317,7 +317,10 @@ pub fn run(mode: &Mode, runs: usize, samples: usize, verdicts: &mut Verdicts) {
     for _ in 0..runs {
         davy.push(run_davy(load, Setting::default()));
         for ((kind, form, _), runs) in mode.peers.iter().zip(&mut peers) {
-            let (load, lanes) = make(Load { form: *form, ..load });
+            let (load, lanes) = make(Load {
+                form: *form,
+                ..load
+            });
             runs.push(run_peer(*kind, load, &lanes));
         }
     }

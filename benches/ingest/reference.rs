@@ -22,9 +22,15 @@ pub fn serve(port: u16, answer_bytes: usize) {
         .route("/trivial", get(trivial))
         .route("/discard", post(async |_: Bytes| ""))
         .route("/json", post(async |body: Bytes| json(&body).to_string()))
-        .route("/ndjson", post(async |body: Bytes| ndjson(&body).to_string()))
+        .route(
+            "/ndjson",
+            post(async |body: Bytes| ndjson(&body).to_string()),
+        )
         .route("/text", post(async |body: Bytes| text(&body).to_string()))
-        .route("/otlp", post(async |body: Bytes| protobuf(&body).to_string()))
+        .route(
+            "/otlp",
+            post(async |body: Bytes| protobuf(&body).to_string()),
+        )
         .layer(DefaultBodyLimit::disable());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -100,7 +106,9 @@ impl<'b> Visitor<'b> for Pairs {
 impl Read {
     fn item(&mut self, item: &Item<'_>) {
         let labels = item.labels.0.iter();
-        self.bytes += labels.map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        self.bytes += labels
+            .map(|(name, value)| name.len() + value.len())
+            .sum::<usize>();
         self.bytes += item.metric.len() + item.ts as usize % 7;
         self.sum += item.value + item.values.iter().sum::<f64>();
     }
@@ -115,7 +123,10 @@ fn json(body: &[u8]) -> Read {
 
 fn ndjson(body: &[u8]) -> Read {
     let mut read = Read::default();
-    for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+    for line in body
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+    {
         read.item(&serde_json::from_slice(line).expect("an item"));
     }
     read

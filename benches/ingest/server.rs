@@ -62,7 +62,9 @@ impl Kind {
             (Form::Otlp, _) => ("/v1/metrics", "content-type: application/x-protobuf\r\n"),
             (Form::Json, Kind::Reference) => ("/json", "content-type: application/json\r\n"),
             (Form::Json, _) => ("/v1/samples", "content-type: application/json\r\n"),
-            (Form::Ndjson, Kind::Reference) => ("/ndjson", "content-type: application/x-ndjson\r\n"),
+            (Form::Ndjson, Kind::Reference) => {
+                ("/ndjson", "content-type: application/x-ndjson\r\n")
+            }
             (Form::Ndjson, _) => ("/v1/samples", "content-type: application/x-ndjson\r\n"),
         };
         Door { path, headers }
@@ -142,7 +144,11 @@ impl Server {
             start_secs: 0.0,
         };
         while !server.is_ready() {
-            assert!(begun.elapsed() < PATIENCE, "{} does not come up", kind.name());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{} does not come up",
+                kind.name()
+            );
             std::thread::sleep(ASKED_EVERY);
         }
         server.start_secs = begun.elapsed().as_secs_f64();
@@ -198,7 +204,8 @@ impl Server {
     pub fn counter(&self, name: &str) -> u64 {
         let metrics = client::get(self.port, "/metrics");
         let line = metrics.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+        line.and_then(|value| value.trim().parse().ok())
+            .unwrap_or(0)
     }
 
     /// Starts an analysis of a job's series on a plan; its id.

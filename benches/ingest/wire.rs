@@ -188,7 +188,9 @@ impl Load {
             }
             Form::OpenMetrics | Form::PrometheusText => {
                 let pairs = series.labels();
-                let pairs = pairs.iter().map(|(name, value)| format!("{name}=\"{value}\""));
+                let pairs = pairs
+                    .iter()
+                    .map(|(name, value)| format!("{name}=\"{value}\""));
                 let pairs: Vec<String> = pairs.collect();
                 head = format!("{COUNTED}{{{}}} ", pairs.join(",")).into_bytes();
             }
@@ -198,7 +200,9 @@ impl Load {
                     _ => "request_duration_ms",
                 };
                 let pairs = series.labels();
-                let pairs = pairs.iter().map(|(name, value)| format!("\"{name}\":\"{value}\""));
+                let pairs = pairs
+                    .iter()
+                    .map(|(name, value)| format!("\"{name}\":\"{value}\""));
                 let pairs: Vec<String> = pairs.collect();
                 let pairs = pairs.join(",");
                 head = format!("\"metric\":\"{name}\",\"labels\":{{{pairs}}},").into_bytes();
@@ -272,7 +276,9 @@ impl Load {
             }
             body.extend_from_slice(format!("{{\"ts\":{at},").as_bytes());
             body.extend_from_slice(head);
-            let values = passes.clone().map(|pass| series.latency(pass, 0).to_string());
+            let values = passes
+                .clone()
+                .map(|pass| series.latency(pass, 0).to_string());
             let values: Vec<String> = values.collect();
             body.extend_from_slice(format!("\"values\":[{}]}}", values.join(",")).as_bytes());
         }
@@ -299,7 +305,9 @@ impl Load {
     fn otlp(&self, all: &[Series], heads: &[Vec<u8>], pass: usize) -> Vec<u8> {
         let nanos = |millis: i64| millis as u64 * 1_000_000;
         let mut body = Vec::new();
-        let pods = all.chunks(SERIES_OF_A_POD).zip(heads.chunks(SERIES_OF_A_POD));
+        let pods = all
+            .chunks(SERIES_OF_A_POD)
+            .zip(heads.chunks(SERIES_OF_A_POD));
         for (pod, heads) in pods {
             let mut resource = Vec::new();
             attribute(&mut resource, 1, "service.name", pod[0].job);

@@ -14,6 +14,7 @@ mod change;
 mod dedupe;
 mod ingest;
 mod matching;
+mod met;
 mod placing;
 mod readings;
 mod rest;
@@ -29,6 +30,7 @@ pub use analysis::Analysis;
 pub use messages::*;
 
 use crate::judge::check::Detail;
+use met::MetSeries;
 use series::KnownSeries;
 
 use crate::judge::scratch::Scratch;
@@ -90,6 +92,8 @@ pub struct State {
     finished: std::collections::VecDeque<String>,
     /// Series that running analyses ask for, and what is remembered of them.
     series: KnownSeries,
+    /// Which running analyses ask for the series of samples.
+    met: MetSeries,
     scratch: Scratch,
 }
 
@@ -100,6 +104,7 @@ impl State {
     pub fn new(limits: Limits) -> State {
         State {
             series: KnownSeries::new(limits.series_seed),
+            met: MetSeries::new(limits.series_seed),
             limits,
             detail: Detail::Full,
             analyses: BTreeMap::new(),
@@ -209,8 +214,12 @@ fn begin(state: &mut State, start: Start, now: Timestamp, effects: &mut Vec<Effe
     }
     state.analyses.insert(id, analysis);
     let State {
-        series, analyses, ..
+        series,
+        analyses,
+        met,
+        ..
     } = state;
+    met.forget();
     series.match_anew(|id| analyses.get(id).is_some_and(Analysis::takes_samples));
 }
 
@@ -288,9 +297,14 @@ fn on_running(
 /// Forgets the oldest final analyses beyond the limit.
 fn retire(state: &mut State, effects: &mut Vec<Effect>) {
     for effect in effects.iter() {
-        if let Effect::Event(event) = effect
-            && event.kind == EventKind::VerdictFinal
-        {
+        let Effect::Event(event) = effect else {
+            continue;
+        };
+        if matches!(event.kind, EventKind::VerdictFinal | EventKind::WatchEnded) {
+            // It asks for no series any more.
+            state.met.forget();
+        }
+        if event.kind == EventKind::VerdictFinal {
             state.finished.push_back(event.analysis.clone());
         }
     }

@@ -165,7 +165,7 @@ fn sites(state: &State, series: &Series<'_>) -> Vec<Site> {
         let plan = &state.analyses.get(&id)?.plan;
         let unit = |place: &Place| {
             let cluster = plan.metrics[place.metric].cluster.as_ref()?;
-            labels.get(&cluster.by).map(|unit| Arc::from(unit.as_str()))
+            labels.get(&cluster.by).map(Arc::from)
         };
         let units = places.iter().map(unit).collect();
         Some(Site {
@@ -382,7 +382,6 @@ impl Totals {
         };
         let name = (NAME_LABEL, sample.metric.as_str());
         let labels = sample.labels.iter();
-        let labels = labels.map(|(name, value)| (name.as_str(), value.as_str()));
         let labels = std::iter::once(name).chain(labels);
         if self.batch.begin(labels, SeriesKind::Counter).is_err() {
             let message = "its labels cannot be told apart from the series' name; rename __name__";

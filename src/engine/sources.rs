@@ -3,7 +3,10 @@
 //!
 //! Owns a short list by metric and arm. It decides nothing and is no part of a recording.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
+
+use foldhash::fast::FixedState;
 
 use super::messages::SourceView;
 use crate::model::{Arm, Millis, Timestamp};
@@ -16,19 +19,47 @@ const GONE_AFTER: Millis = 5 * 60_000;
 /// The series of one metric.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sources {
-    seen: [Vec<(Arc<str>, Timestamp)>; 2],
+    seen: [Vec<(Named, Timestamp)>; 2],
+}
+
+/// A series in words for people. It is asked with every point whether it is one of those that are
+/// shown, so it is told apart by a number; the words decide only where that is the same.
+#[derive(Debug, Clone)]
+pub(super) struct Named {
+    text: Arc<str>,
+    hash: u64,
+}
+
+// === impl Named ===
+
+impl Named {
+    pub fn new(text: impl Into<Arc<str>>) -> Named {
+        let text = text.into();
+        let hash = FixedState::default().hash_one(&*text);
+        Named { text, hash }
+    }
+
+    fn is(&self, other: &Named) -> bool {
+        let is_one = Arc::ptr_eq(&self.text, &other.text);
+        is_one || (self.hash == other.hash && self.text == other.text)
+    }
+}
+
+impl std::ops::Deref for Named {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
 }
 
 // === impl Sources ===
 
 impl Sources {
     /// A point of a series came for an arm. A series is always given as the same text.
-    pub fn note(&mut self, arm: Arm, series: &Arc<str>, ts: Timestamp) {
+    pub fn note(&mut self, arm: Arm, series: &Named, ts: Timestamp) {
         let seen = &mut self.seen[arm.index()];
-        let known = seen.iter_mut().find(|(known, _)| {
-            // Nearly always it is the same allocation, too.
-            Arc::ptr_eq(known, series) || known == series
-        });
+        let known = seen.iter_mut().find(|(known, _)| known.is(series));
         if let Some((_, newest)) = known {
             *newest = (*newest).max(ts);
         } else if seen.len() < SOURCES_SHOWN_MAX {
@@ -47,7 +78,7 @@ impl Sources {
                 .iter()
                 .map(move |(series, newest)| SourceView {
                     arm,
-                    series: series.to_string(),
+                    series: series.text.to_string(),
                     newest: newest.millis(),
                 })
         };
@@ -62,8 +93,8 @@ mod tests {
     #[test]
     fn the_first_series_are_named_until_they_are_gone() {
         let mut sources = Sources::default();
-        let series: Vec<Arc<str>> = (0..=SOURCES_SHOWN_MAX)
-            .map(|number| Arc::from(format!("m{{pod=\"{number}\"}}")))
+        let series: Vec<Named> = (0..=SOURCES_SHOWN_MAX)
+            .map(|number| Named::new(format!("m{{pod=\"{number}\"}}")))
             .collect();
         for series in &series {
             sources.note(Arm::Canary, series, Timestamp(1_000));

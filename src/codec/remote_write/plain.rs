@@ -5,6 +5,8 @@
 //! labels are most of a request. Whatever is otherwise, or wrong, is left to [`super::read`], which
 //! reads everything and says what is wrong with it.
 
+use std::cmp::Ordering;
+
 use crate::codec::Limits;
 use crate::codec::series::KeyShape;
 use crate::model::Timestamp;
@@ -18,6 +20,8 @@ const SECOND_FIELD: u8 = 2 << 3 | 2;
 const VALUE: u8 = 1 << 3 | 1;
 /// `sample.timestamp`, a varint.
 const TIMESTAMP: u8 = 2 << 3;
+/// The head of the name of the label with the series' name.
+const NAME_HEAD: u64 = u64::from_be_bytes(*b"__name__");
 /// Lengths from here on take two bytes.
 const LENGTH_END: u8 = 0x80;
 
@@ -31,7 +35,8 @@ pub(super) struct Plain {
 
 /// A plain series.
 pub(super) struct PlainSeries<'b, 'k> {
-    pub name: &'b str,
+    /// Its name, of ASCII.
+    pub name: &'b [u8],
     pub key: SeriesKey<'k>,
     pub shape: KeyShape,
     /// Its samples: fields whose lengths are right and take one byte.
@@ -55,17 +60,24 @@ impl Plain {
             // A label takes fewer bytes in the key than in the message.
             self.key.resize(series.len(), 0);
         }
-        let (mut left, mut before): (_, &[u8]) = (series, b"");
+        let (mut left, mut before, mut before_head): (_, &[u8], _) = (series, b"", 0);
         let (mut series_name, mut shape, mut end) = (None, KeyShape::default(), 0);
         while let [FIRST_FIELD, length, rest @ ..] = left {
             let (name, value, behind) = label(*length, rest)?;
-            if name <= before || value.is_empty() {
+            let head = head(name);
+            let is_sorted = match before_head.cmp(&head) {
+                Ordering::Less => true,
+                Ordering::Equal => before < name,
+                Ordering::Greater => false,
+            };
+            if !is_sorted || value.is_empty() {
                 return None;
             }
+            before_head = head;
             end = self.put(end, name);
             end = self.put(end, value);
             (left, before) = (behind, name);
-            if name == NAME_LABEL.as_bytes() {
+            if head == NAME_HEAD && name == NAME_LABEL.as_bytes() {
                 series_name = Some(value);
                 shape.name_bytes = value.len();
             } else {
@@ -74,13 +86,13 @@ impl Plain {
             }
         }
         let labels = &series[..series.len() - left.len()];
-        let is_within = shape.label_count <= self.label_count_max
-            && shape.label_bytes <= self.label_bytes_max;
+        let is_within =
+            shape.label_count <= self.label_count_max && shape.label_bytes <= self.label_bytes_max;
         if !labels.is_ascii() || !is_within || left.is_empty() || !are_samples(left) {
             return None;
         }
         Some(PlainSeries {
-            name: std::str::from_utf8(series_name?).ok()?,
+            name: series_name?,
             key: SeriesKey::of_sorted(&self.key[..end]),
             shape,
             samples: left,
@@ -94,6 +106,21 @@ impl Plain {
         self.key[at..end].copy_from_slice(text);
         self.key[end] = KEY_END;
         end + 1
+    }
+}
+
+/// The first eight bytes as a number of the same order; a shorter text is filled up with zeros.
+#[inline]
+fn head(text: &[u8]) -> u64 {
+    match text.first_chunk::<8>() {
+        Some(eight) => u64::from_be_bytes(*eight),
+        None => {
+            let mut eight = [0; 8];
+            for (byte, from) in eight.iter_mut().zip(text) {
+                *byte = *from;
+            }
+            u64::from_be_bytes(eight)
+        }
     }
 }
 

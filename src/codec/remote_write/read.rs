@@ -107,7 +107,7 @@ impl<'b, 'l> Reader<'b, 'l> {
         if let Texts::InPlace(families) = &self.texts
             && let Some(read) = self.plain.read(series)
         {
-            let kind = kinds::kind_of_type(families.metric_type(read.name));
+            let kind = kinds::kind_of_type(families.metric_type_of_bytes(read.name));
             let samples = read.samples;
             self.collecting
                 .begin_key(read.key, read.shape, kind, origin);

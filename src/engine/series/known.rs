@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::track::Track;
 use crate::engine::matching::Place;
+use crate::engine::sources::Named;
 use crate::engine::unplaced;
 use crate::model::series::SeriesKey;
 
@@ -34,7 +35,7 @@ pub(super) struct Known {
     key: Box<[u8]>,
     generation: u64,
     /// Name and labels for people.
-    pub text: Arc<str>,
+    pub text: Named,
     /// Who asks for it.
     pub sites: Vec<Site>,
     /// What came before.
@@ -123,7 +124,7 @@ impl KnownSeries {
         let known = Known {
             key: bytes.into(),
             generation,
-            text: unplaced::series(key.name(), &key.labels()).into(),
+            text: Named::new(unplaced::series(key.name(), &key.labels())),
             sites,
             track: Track::default(),
         };
