@@ -6,13 +6,16 @@
 
 use super::series::KEY_END;
 
+/// Bytes that most label sets have room in.
+const USUAL_BYTES: usize = 160;
+
 /// A label set: names to values, sorted by name, no name twice.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Labels {
     /// `name KEY_END value KEY_END` for each label.
     bytes: Vec<u8>,
-    /// Where the last label begins.
-    last: usize,
+    /// Where the last label's name begins and ends.
+    last: (usize, usize),
 }
 
 // === impl Labels ===
@@ -75,14 +78,16 @@ impl Labels {
     }
 
     fn last_name(&self) -> &[u8] {
-        let last = &self.bytes[self.last..];
-        let end = last.iter().position(|&byte| byte == KEY_END);
-        &last[..end.unwrap_or(last.len())]
+        &self.bytes[self.last.0..self.last.1]
     }
 
     fn push(&mut self, name: &str, value: &str) {
-        self.last = self.bytes.len();
-        self.bytes.reserve(name.len() + value.len() + 2);
+        if self.is_empty() {
+            // Where there is one there are several.
+            self.bytes.reserve(USUAL_BYTES);
+        }
+        let from = self.bytes.len();
+        self.last = (from, from + name.len());
         for text in [name, value] {
             self.bytes.extend_from_slice(text.as_bytes());
             self.bytes.push(KEY_END);
