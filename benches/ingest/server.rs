@@ -136,7 +136,7 @@ impl Server {
         let begun = Instant::now();
         let child = command
             .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error} (make test installs it)", kind.name()));
+            .unwrap_or_else(|error| panic!("{}: {error} (make bench installs it)", kind.name()));
         let mut server = Server {
             kind,
             port,
