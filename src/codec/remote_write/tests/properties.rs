@@ -305,7 +305,16 @@ fn a_plain_series_is_read_as_one_that_is_not() {
         label_bytes_max: 24,
         ..Limits::default()
     };
-    let texts = ["", "a", "b", "job", "__name__", "__name__x", "ä", "metric_name"];
+    let texts = [
+        "",
+        "a",
+        "b",
+        "job",
+        "__name__",
+        "__name__x",
+        "ä",
+        "metric_name",
+    ];
     let mut taken = 0;
     for round in 0..20_000 {
         let mut labels = vec![("__name__", "up")];
