@@ -54,11 +54,15 @@ impl Batch {
         kept: Kept,
         held: (usize, u64),
     ) {
+        let place = 2 * metric + arm.index();
+        if self.has_units {
+            // The order tells which number a sample without a unit gets.
+            return self.write(plan, place, &kept);
+        }
         if self.growing.is_empty() {
             self.growing.resize_with(2 * plan.metrics.len(), || None);
         }
-        let place = 2 * metric + arm.index();
-        let can_grow = !self.has_units && held.1 <= CELL_COUNT_MAX / 2;
+        let can_grow = held.1 <= CELL_COUNT_MAX / 2;
         if can_grow
             && let Some((before, held_before)) = &mut self.growing[place]
             && before.grow(plan.metrics[metric].kind, &kept, *held_before, held.0)
