@@ -10,7 +10,7 @@ RUNS ?= 100000
 TARGET ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-healthy test fmt lint docs deny bench sim fuzz packages-build packages-test
+.PHONY: help build demo demo-healthy test fmt lint docs deny bench sim fuzz packages-build packages-test packages-bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,13 +40,14 @@ docs: packages-build ## the documentation, broken links are errors
 deny: ## licences, sources and banned crates of the dependencies (needs cargo-deny)
 	$(CARGO) deny check bans licenses sources
 
-bench: packages-test ## every bench with its bounds, some minutes; PYTHON= an interpreter with scipy
+bench: packages-bench ## every bench with its bounds, some minutes; PYTHON= an interpreter with scipy
 	$(CARGO) bench $(CARGO_FLAGS) --bench mann_whitney -- python=$(PYTHON)
 	$(CARGO) bench $(CARGO_FLAGS) --bench looks
 	$(CARGO) bench $(CARGO_FLAGS) --bench null_paths
 	$(CARGO) bench $(CARGO_FLAGS) --bench fleet
 	$(CARGO) bench $(CARGO_FLAGS) --bench fleet -- state=boundary
 	$(CARGO) bench $(CARGO_FLAGS) --bench power
+	$(CARGO) bench $(CARGO_FLAGS) --bench ingest
 
 sim: packages-build ## the simulations of false alarms and power, an hour or less
 	$(CARGO) run --release --quiet $(CARGO_FLAGS) -- simulate
@@ -61,3 +62,6 @@ packages-build:
 packages-test:
 	@tools/debian-packages test
 	@tools/python-packages
+
+packages-bench:
+	@tools/debian-packages bench

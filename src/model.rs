@@ -5,11 +5,13 @@
 
 pub mod series;
 
+mod labels;
 mod words_for_infinities;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use labels::Labels;
 use serde::{Deserialize, Serialize};
 
 /// A duration in whole milliseconds. Never negative where a plan is concerned.
@@ -127,9 +129,6 @@ impl PartialEq for Ordered {
 }
 
 impl Eq for Ordered {}
-
-/// A label set: names to values, sorted by name.
-pub type Labels = BTreeMap<String, String>;
 
 /// What one sample measured. The metric's kind in the plan decides which form it must have.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -194,6 +194,17 @@ impl Window {
         Ok(())
     }
 
+    /// How many values an arm of a metric holds in the open tick of this time, and how many
+    /// samples or events.
+    pub fn held(&self, metric: usize, arm: Arm, ts: Timestamp) -> (usize, u64) {
+        let index = self.place(ts).ok();
+        let cells = index.and_then(|index| self.open.get(&index));
+        cells.map_or((0, 0), |cells| {
+            let cell = &cells[metric][arm.index()];
+            (cell.values.len(), cell.samples.max(cell.bad))
+        })
+    }
+
     /// Whether the oldest open tick is to be closed at this clock time.
     pub fn is_due(&self, now: Timestamp) -> bool {
         if self.next >= self.looks {

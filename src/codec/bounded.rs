@@ -4,13 +4,44 @@
 //! packed body holds a thousand times what came on the wire, so a limit that is checked once all
 //! is read comes too late. What a limit is called and what is said of it is [`super::item`]'s.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 
 use super::Limits;
 use super::number::Number;
 use crate::model::Labels;
+
+/// A text that is only looked at: of the body itself unless it has escapes.
+pub(super) struct Text<'b>(pub Cow<'b, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Text<'de>, D::Error> {
+        from.deserialize_str(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // In the words that serde has for a `String`.
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Owned(text.to_owned())))
+    }
+}
 
 /// Numbers of a list, the first ones kept.
 #[derive(Debug, Default)]
@@ -96,14 +127,14 @@ impl<'de> Visitor<'de> for LabelsWithin<'_> {
         let mut labels = BoundedLabels::default();
         let mut bytes = 0;
         while labels.count < self.0.label_count_max && !labels.too_long {
-            let Some((name, value)) = map.next_entry::<String, String>()? else {
+            let Some((Text(name), Text(value))) = map.next_entry()? else {
                 return Ok(labels);
             };
             labels.count += 1;
             bytes += name.len() + value.len();
             labels.too_long = bytes > self.0.label_bytes_max;
             if !labels.too_long {
-                labels.kept.insert(name, value);
+                labels.kept.insert(&name, &value);
             }
         }
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {

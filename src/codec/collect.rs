@@ -1,7 +1,8 @@
 //! Items into samples and refusals, and the memory they take.
 //!
-//! Owns how a request's result grows, and an estimate of its bytes: a label of seven bytes takes a
-//! hundred, and ten thousand values no more than they are long, so the length of a body says little.
+//! Owns how a request's result grows, and an estimate of its bytes: a sample takes several hundred
+//! however short it is, and ten thousand values no more than they are long, so the length of a body
+//! says little.
 //! Whether there is room is asked while there is little to lose. Where items begin is
 //! [`super::json`]'s.
 
@@ -10,9 +11,6 @@ use crate::model::{Reading, Sample};
 
 /// Bytes by which a result grows before room is asked for.
 const STEP_BYTES: u64 = 1 << 20;
-/// A label in a tree whose nodes are half full, without its texts: two texts of 24 bytes in nodes of
-/// eleven and their own fields.
-const LABEL_BYTES: u64 = 96;
 /// What the allocator gives at the least, and in steps of which.
 const ALLOCATED_BYTES_MIN: u64 = 32;
 const ALLOCATED_STEP_BYTES: u64 = 16;
@@ -109,11 +107,8 @@ fn allocated(bytes: usize) -> u64 {
 /// Bytes a sample takes in memory, about.
 fn sample_bytes(sample: &Sample) -> u64 {
     let text = |text: &Option<String>| text.as_ref().map_or(0, |text| allocated(text.len()));
-    let labels: u64 = sample
-        .labels
-        .iter()
-        .map(|(name, value)| LABEL_BYTES + allocated(name.len()) + allocated(value.len()))
-        .sum();
+    // Their memory doubles as they come.
+    let labels = allocated(2 * sample.labels.bytes_len());
     let reading = match &sample.reading {
         Reading::Values { values, weights } => {
             allocated(size_of_val(values.as_slice())) + allocated(size_of_val(weights.as_slice()))

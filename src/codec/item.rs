@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::bounded::{BoundedLabels, LabelsWithin, Numbers, NumbersUpTo};
+use super::bounded::{BoundedLabels, LabelsWithin, Numbers, NumbersUpTo, Text};
 use super::foreign;
 use super::number::{Counts, EventTime, Number, Problem, Value, whole};
 use super::{Limits, METRIC_BYTES_MAX, UNIT_BYTES_MAX};
@@ -126,7 +126,7 @@ impl<'de> Visitor<'de> for ItemWithin<'_> {
         let numbers = || NumbersUpTo(self.0.values_per_sample_max);
         let mut item = RawItem::default();
         let mut seen = [false; KEYS.len()];
-        while let Some(key) = map.next_key::<String>()? {
+        while let Some(Text(key)) = map.next_key()? {
             let Some(position) = KEYS.iter().position(|known| *known == key) else {
                 map.next_value::<IgnoredAny>()?;
                 item.problem.get_or_insert_with(|| unknown_key(&key));
@@ -347,6 +347,11 @@ fn measured(numbers: Numbers, weights: Option<Numbers>) -> Result<(Reading, u32)
     let mut kept = Vec::new();
     let mut missing = 0_u32;
     for (position, number) in numbers.kept.into_iter().enumerate() {
+        let mut keep = |weight| {
+            if weights.is_some() {
+                kept.push(weight);
+            }
+        };
         // What ends a list early is bad and was met before its end.
         let weight = weights
             .as_ref()
@@ -366,11 +371,11 @@ fn measured(numbers: Numbers, weights: Option<Numbers>) -> Result<(Reading, u32)
         match number {
             Number::Value(value) => {
                 values.push(value);
-                kept.push(weight);
+                keep(weight);
             }
             Number::Whole(value) => {
                 values.push(value as f64);
-                kept.push(weight);
+                keep(weight);
             }
             Number::Missing => {
                 missing = missing.saturating_add(u32::try_from(weight).unwrap_or(u32::MAX));

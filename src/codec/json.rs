@@ -121,7 +121,7 @@ fn decode_lines(
     mut result: Collecting<'_>,
     limits: &Limits,
 ) -> Result<Decoded, Unreadable> {
-    let lines = body.split(|byte| *byte == b'\n').enumerate();
+    let lines = Lines::of(body).enumerate();
     let items = lines
         .map(|(at, line)| (at + 1, line.trim_ascii()))
         .filter(|l| !l.1.is_empty());
@@ -154,6 +154,31 @@ fn decode_lines(
         });
     }
     Ok(decoded)
+}
+
+/// The lines of a body, without their ends.
+struct Lines<'b> {
+    left: Option<&'b [u8]>,
+}
+
+impl<'b> Lines<'b> {
+    fn of(body: &'b [u8]) -> Lines<'b> {
+        Lines { left: Some(body) }
+    }
+}
+
+impl<'b> Iterator for Lines<'b> {
+    type Item = &'b [u8];
+
+    fn next(&mut self) -> Option<&'b [u8]> {
+        let left = self.left?;
+        let Some(feed) = memchr::memchr(b'\n', left) else {
+            self.left = None;
+            return Some(left);
+        };
+        self.left = Some(&left[feed + 1..]);
+        Some(&left[..feed])
+    }
 }
 
 type Items = Vec<std::ops::Range<usize>>;

@@ -45,13 +45,52 @@ pub(super) enum Number {
 
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Number, D::Error> {
-        match from.deserialize_any(ValueVisitor)? {
-            Value::Number(number) => Ok(number),
-            Value::Counts(_) => Ok(Number::Bad(Problem::new(
-                "wrong_type",
-                "an object stands where a number is expected; counts go into `value`, one a sample",
-            ))),
-        }
+        from.deserialize_any(NumberVisitor)
+    }
+}
+
+struct NumberVisitor;
+
+impl<'de> Visitor<'de> for NumberVisitor {
+    type Value = Number;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        ValueVisitor.expecting(f)
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Number, E> {
+        // JSON has no NaN and the reader refuses overflow, so this is finite already.
+        Ok(Number::Value(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Number, E> {
+        Ok(of_whole(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Number, E> {
+        Ok(of_whole(value.into()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Number, E> {
+        Ok(Number::Missing)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Number, E> {
+        Ok(number_in_words(text))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Number, A::Error> {
+        ValueVisitor.visit_map(map)?;
+        Ok(Number::Bad(Problem::new(
+            "wrong_type",
+            "an object stands where a number is expected; counts go into `value`, one a sample",
+        )))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Number, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        let message = "a list stands where a number is expected; several values go into `values`";
+        Ok(Number::Bad(Problem::new("wrong_type", message)))
     }
 }
 
@@ -92,7 +131,6 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        // JSON has no NaN and the reader refuses overflow, so this is finite already.
         Ok(Value::Number(Number::Value(value)))
     }
 
@@ -137,13 +175,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Counts(counts))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        let message = "a list stands where a number is expected; several values go into `values`";
-        Ok(Value::Number(Number::Bad(Problem::new(
-            "wrong_type",
-            message,
-        ))))
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Value, A::Error> {
+        NumberVisitor.visit_seq(seq).map(Value::Number)
     }
 }
 

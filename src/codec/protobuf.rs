@@ -81,6 +81,7 @@ pub(super) struct Fields<'b> {
 
 impl<'b> Value<'b> {
     /// The bytes of a text, a message or a packed list. `field` is for the error.
+    #[inline]
     pub fn bytes(self, field: u32) -> Result<&'b [u8], Malformed> {
         match self {
             Value::Bytes(bytes) => Ok(bytes),
@@ -89,6 +90,7 @@ impl<'b> Value<'b> {
     }
 
     /// A text.
+    #[inline]
     pub fn text(self, field: u32) -> Result<&'b str, Malformed> {
         std::str::from_utf8(self.bytes(field)?).map_err(|_| Malformed::NotText(field))
     }
@@ -133,6 +135,7 @@ impl<'b> Fields<'b> {
         self.left.len()
     }
 
+    #[inline]
     fn read(&mut self) -> Result<(u32, Value<'b>), Malformed> {
         let tag = varint(&mut self.left)?;
         let (number, wire_type) = (tag >> 3, (tag & 7) as u8);
@@ -310,6 +313,7 @@ fn long_varint(left: &mut &[u8]) -> Result<u64, Malformed> {
     }
 }
 
+#[inline]
 fn counted<'b>(left: &mut &'b [u8]) -> Result<&'b [u8], Malformed> {
     let claimed = varint(left)?;
     let whole = usize::try_from(claimed).ok();
@@ -321,6 +325,7 @@ fn counted<'b>(left: &mut &'b [u8]) -> Result<&'b [u8], Malformed> {
     Ok(bytes)
 }
 
+#[inline]
 fn fixed64(left: &mut &[u8]) -> Result<u64, Malformed> {
     let (bytes, rest) = left.split_first_chunk().ok_or(Malformed::Truncated)?;
     *left = rest;

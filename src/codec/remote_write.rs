@@ -11,6 +11,7 @@
 mod histogram;
 mod kinds;
 mod negotiate;
+mod plain;
 mod read;
 
 use kinds::Families;

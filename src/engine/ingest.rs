@@ -3,15 +3,11 @@
 //! Owns what becomes of each sample of a batch, and the counts in the answer. A sample may serve
 //! several analyses; it is accepted when it reached at least one. Next: `window`, which keeps it.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
-use std::sync::Arc;
-
 use super::State;
 use super::analysis::Analysis;
 use super::matching::{Form, Match, Place, Role};
 use super::messages::*;
+use super::met::Met;
 use super::placing::{self, Lines, Taking, digest};
 use super::readings::reading_for;
 use super::series::Totals;
@@ -30,15 +26,6 @@ enum Fate {
     Refused(&'static str, String),
 }
 
-/// How a batch's series meet the running analyses, by name and labels.
-type Memo<'a> = BTreeMap<(&'a str, &'a Labels), Arc<Vec<(String, Match)>>>;
-
-/// How a sample's series meets the running analyses, and whether it is the first of its batch.
-struct Meetings {
-    found: Arc<Vec<(String, Match)>>,
-    is_first: bool,
-}
-
 /// Takes a batch.
 pub(super) fn take(
     state: &mut State,
@@ -48,7 +35,8 @@ pub(super) fn take(
 ) {
     let mut answer = Ingested::default();
     let mut lines = Lines::new();
-    let mut memo = Memo::new();
+    let mut all_met = std::mem::take(&mut state.met);
+    all_met.begin_batch();
     let mut totals = Totals::default();
     let taking = Taking::new(state, now);
     for (index, sample) in samples.iter().enumerate() {
@@ -65,49 +53,36 @@ pub(super) fn take(
                         format!("no analysis has the id {:?}", address.analysis),
                     ),
                 };
-                answer.count(index, vec![fate]);
+                answer.count(index, [fate]);
             }
             None => {
-                let found = met(state, sample, &mut memo);
-                if found.is_total() {
+                let (name, labels) = (&sample.metric, &sample.labels);
+                let find = || meetings(state, name, labels);
+                let met = all_met.meet(name, labels, find);
+                if met.0.is_total {
                     totals.add(index, sample, &mut answer);
                 } else {
-                    matched(state, index, sample, found, taking, &mut lines, &mut answer);
+                    matched(state, index, sample, met, taking, &mut lines, &mut answer);
                 }
             }
         }
     }
+    state.met = all_met;
     totals.take(state, taking, &mut lines, &mut answer);
     placing::finish(state, lines, answer, now, effects);
-}
-
-fn met<'a>(state: &State, sample: &'a Sample, memo: &mut Memo<'a>) -> Meetings {
-    match memo.entry((&sample.metric, &sample.labels)) {
-        Entry::Occupied(entry) => Meetings {
-            found: entry.get().clone(),
-            is_first: false,
-        },
-        Entry::Vacant(entry) => {
-            let found = Arc::new(meetings(state, &sample.metric, &sample.labels));
-            Meetings {
-                found: entry.insert(found).clone(),
-                is_first: true,
-            }
-        }
-    }
 }
 
 fn matched(
     state: &mut State,
     index: usize,
     sample: &Sample,
-    Meetings { found, is_first }: Meetings,
+    (met, is_first): (&Met, bool),
     taking: Taking,
     lines: &mut Lines,
     answer: &mut Ingested,
 ) {
     let explain = is_first && answer.unplaced.len() < UNPLACED_SHOWN_MAX;
-    if found.is_empty() {
+    if met.found.is_empty() {
         answer.count_unmatched(&sample.metric, 1);
         if explain {
             let why = unplaced::unmatched(state, index, &sample.metric, &sample.labels);
@@ -117,16 +92,15 @@ fn matched(
     }
     let mut fates = Vec::new();
     let mut ambiguous = None;
-    let text = is_first.then(|| Arc::from(unplaced::series(&sample.metric, &sample.labels)));
-    for (id, found) in found.iter() {
+    for (id, found) in &met.found {
         let Some(analysis) = state.analyses.get_mut(id) else {
             continue;
         };
         match found {
             Match::Places(places) => {
-                for (place, text) in places.iter().zip(text.iter().cycle()) {
+                for place in places.iter().filter(|_| is_first) {
                     let sources = &mut analysis.counters[place.metric].sources;
-                    sources.note(place.arm, text, sample.ts, taking.now);
+                    sources.note(place.arm, &met.text, sample.ts, taking.now);
                 }
                 fates.push(placed(analysis, sample, places, taking, lines));
             }
@@ -264,20 +238,7 @@ fn unit_of(analysis: &Analysis, metric: usize, sample: &Sample) -> Option<String
     sample
         .unit
         .clone()
-        .or_else(|| sample.labels.get(&cluster.by).cloned())
-}
-
-// === impl Meetings ===
-
-impl Meetings {
-    /// Whether somebody asks for what came on top of a total, not for the sample itself.
-    fn is_total(&self) -> bool {
-        let places = self.found.iter().filter_map(|(_, found)| match found {
-            Match::Places(places) => Some(places),
-            Match::Ambiguous | Match::None => None,
-        });
-        places.flatten().any(|place| place.form != Form::AsIs)
-    }
+        .or_else(|| sample.labels.get(&cluster.by).map(str::to_owned))
 }
 
 // === impl Ingested ===
@@ -304,7 +265,7 @@ impl Ingested {
     }
 
     /// Counts a sample once: the best of its fates.
-    fn count(&mut self, index: usize, fates: Vec<Fate>) {
+    fn count(&mut self, index: usize, fates: impl IntoIterator<Item = Fate>) {
         let mut refusal = None;
         let (mut late, mut duplicate) = (false, false);
         for fate in fates {

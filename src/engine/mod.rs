@@ -15,6 +15,7 @@ mod change;
 mod dedupe;
 mod ingest;
 mod matching;
+mod met;
 mod placing;
 mod readings;
 mod refusals;
@@ -31,6 +32,7 @@ pub use analysis::Analysis;
 pub use messages::*;
 
 use crate::judge::check::Detail;
+use met::MetSeries;
 use series::KnownSeries;
 
 use crate::judge::scratch::Scratch;
@@ -95,6 +97,8 @@ pub struct State {
     finished: std::collections::VecDeque<String>,
     /// Series that running analyses ask for, and what is remembered of them.
     series: KnownSeries,
+    /// Which running analyses ask for the series of samples.
+    met: MetSeries,
     scratch: Scratch,
 }
 
@@ -105,6 +109,7 @@ impl State {
     pub fn new(limits: Limits) -> State {
         State {
             series: KnownSeries::new(limits.series_seed),
+            met: MetSeries::new(limits.series_seed),
             limits,
             detail: Detail::Full,
             analyses: BTreeMap::new(),
@@ -216,8 +221,12 @@ fn begin(state: &mut State, start: Start, now: Timestamp, effects: &mut Vec<Effe
     }
     state.analyses.insert(id, analysis);
     let State {
-        series, analyses, ..
+        series,
+        analyses,
+        met,
+        ..
     } = state;
+    met.forget();
     series.match_anew(|id| analyses.get(id).is_some_and(Analysis::takes_samples));
 }
 
@@ -295,9 +304,14 @@ fn on_running(
 /// Forgets the oldest final analyses beyond the limit.
 fn retire(state: &mut State, effects: &mut Vec<Effect>) {
     for effect in effects.iter() {
-        if let Effect::Event(event) = effect
-            && event.kind == EventKind::VerdictFinal
-        {
+        let Effect::Event(event) = effect else {
+            continue;
+        };
+        if matches!(event.kind, EventKind::VerdictFinal | EventKind::WatchEnded) {
+            // It asks for no series any more.
+            state.met.forget();
+        }
+        if event.kind == EventKind::VerdictFinal {
             state.finished.push_back(event.analysis.clone());
         }
     }

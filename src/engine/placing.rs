@@ -67,7 +67,9 @@ pub(super) fn put(
     missing: u32,
     lines: &mut Lines,
 ) -> Result<(), NoPlace> {
+    // Units of others are nobody's business, and their numbers take longer than all the rest.
     let number = match &unit {
+        _ if analysis.plan.metrics[metric].cluster.is_none() => 0,
         Some(unit) => digest(unit.as_bytes()) as u64,
         None => digest(&analysis.own_units.to_le_bytes()) as u64,
     };
@@ -81,12 +83,21 @@ pub(super) fn put(
     *samples = samples.saturating_add(reading.samples());
     counters.missing = counters.missing.saturating_add(missed);
     counters.newest = counters.newest.max(Some(ts));
-    let name = &analysis.plan.metrics[metric].name;
-    if !lines.contains_key(&analysis.id) {
-        lines.insert(analysis.id.clone(), recording::Batch::default());
-    }
-    if let Some(batch) = lines.get_mut(&analysis.id) {
-        batch.add(name, arm, ts, reading, unit, missing);
+    let held = analysis.window.held(metric, arm, ts);
+    let kept = recording::Kept {
+        ts,
+        reading,
+        unit,
+        missing,
+    };
+    let plan = &analysis.plan;
+    match lines.get_mut(&analysis.id) {
+        Some(batch) => batch.add(plan, (metric, arm), kept, held),
+        None => {
+            let mut batch = recording::Batch::new(plan);
+            batch.add(plan, (metric, arm), kept, held);
+            lines.insert(analysis.id.clone(), batch);
+        }
     }
     Ok(())
 }
@@ -100,14 +111,14 @@ pub(super) fn finish(
     effects: &mut Vec<Effect>,
 ) {
     for (id, batch) in lines {
-        effects.push(Effect::Record {
-            analysis: id.clone(),
-            line: batch.line(now),
-        });
         let State {
             analyses, scratch, ..
         } = state;
         if let Some(analysis) = analyses.get_mut(&id) {
+            effects.push(Effect::Record {
+                analysis: id,
+                line: batch.line(&analysis.plan, now),
+            });
             analysis.touch(now);
             analysis.close_due(now, scratch, effects);
             if analysis.takes_samples() {

@@ -2,11 +2,15 @@
 //!
 //! Owns the recording's form: a header with the plan, then one line per accepted input in the
 //! order the machine took them. Playing the lines into an empty machine gives the same verdicts,
-//! byte for byte. Samples are in the form that the sample endpoint takes, addressed to arms.
+//! byte for byte. Samples are in the form that the sample endpoint takes, addressed to arms. Next:
+//! `batch`, how those of one input become a line.
+
+mod batch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub(super) use batch::{Batch, Kept};
 use serde::{Deserialize, Serialize};
 
 use super::messages::{Effect, Input, Refusal, RefusalCode, Start};
@@ -67,10 +71,17 @@ struct Recorded {
     missing: u32,
 }
 
-/// Accepted samples of one analysis in one input.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    samples: Vec<Recorded>,
+/// As [`Recorded`], to be written.
+#[derive(Serialize)]
+struct ToRecord<'r> {
+    ts: Timestamp,
+    metric: &'r str,
+    arm: Arm,
+    reading: &'r Reading,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<&'r str>,
+    #[serde(skip_serializing_if = "is_zero")]
+    missing: u32,
 }
 
 /// Why a recording cannot be played.
@@ -114,36 +125,6 @@ pub struct Played {
     /// Whether the plan tells the arms or the metrics apart otherwise than the recording's own
     /// did. Recorded samples are told apart already, so this changes nothing.
     pub has_other_selectors: bool,
-}
-
-// === impl Batch ===
-
-impl Batch {
-    pub fn add(
-        &mut self,
-        metric: &str,
-        arm: Arm,
-        ts: Timestamp,
-        reading: Reading,
-        unit: Option<String>,
-        missing: u32,
-    ) {
-        self.samples.push(Recorded {
-            ts,
-            metric: metric.to_owned(),
-            arm,
-            reading,
-            unit,
-            missing,
-        });
-    }
-
-    pub fn line(self, at: Timestamp) -> String {
-        to_line(&Entry::Samples {
-            at,
-            samples: self.samples,
-        })
-    }
 }
 
 // === lines ===

@@ -59,11 +59,19 @@ enum Fate {
     Priming,
     Late,
     Repeated,
-    /// Both arms ask for it.
-    Ambiguous,
-    /// Those that asked for it are final.
-    Unmatched,
     Refused(&'static str, String),
+}
+
+/// What became of a point at all its places.
+#[derive(Default)]
+struct Fates {
+    /// It was taken somewhere.
+    is_taken: bool,
+    is_late: bool,
+    is_repeated: bool,
+    is_ambiguous: bool,
+    is_placed: bool,
+    refused: Option<(&'static str, String)>,
 }
 
 /// Samples of counters' totals, as a batch of series.
@@ -167,7 +175,7 @@ fn sites(state: &State, series: &Series<'_>) -> Vec<Site> {
         let plan = &state.analyses.get(&id)?.plan;
         let unit = |place: &Place| {
             let cluster = plan.metrics[place.metric].cluster.as_ref()?;
-            labels.get(&cluster.by).map(|unit| Arc::from(unit.as_str()))
+            labels.get(&cluster.by).map(Arc::from)
         };
         let units = places.iter().map(unit).collect();
         Some(Site {
@@ -205,9 +213,8 @@ fn add(
     seen: &Seen,
     taking: Taking,
     sums: &mut Sums,
-) -> Vec<Fate> {
-    let mut fates = Vec::with_capacity(1);
-    let mut is_ambiguous = false;
+) -> Fates {
+    let mut fates = Fates::default();
     for site in &known.sites {
         let Some(analysis) = state.analyses.get_mut(&site.analysis) else {
             continue;
@@ -216,7 +223,7 @@ fn add(
             continue;
         }
         analysis.ambiguous += u64::from(site.places.is_empty());
-        is_ambiguous |= site.places.is_empty();
+        fates.is_ambiguous |= site.places.is_empty();
         for (place, unit) in site.places.iter().zip(&site.units) {
             let fate = match amount_at(analysis, place, seen) {
                 Ok(added) => {
@@ -241,14 +248,10 @@ fn add(
             if let Fate::Refused(code, message) = &fate {
                 counters.refusals.note(code, 1, message);
             }
-            fates.push(fate);
+            fates.add(fate);
         }
     }
-    match fates.is_empty() {
-        true if is_ambiguous => vec![Fate::Ambiguous],
-        true => vec![Fate::Unmatched],
-        false => fates,
-    }
+    fates
 }
 
 fn without_place(analysis: &Analysis, place: &Place, no_place: NoPlace) -> Fate {
@@ -409,7 +412,6 @@ impl Totals {
         };
         let name = (NAME_LABEL, sample.metric.as_str());
         let labels = sample.labels.iter();
-        let labels = labels.map(|(name, value)| (name.as_str(), value.as_str()));
         let labels = std::iter::once(name).chain(labels);
         if self.batch.begin(labels, SeriesKind::Counter).is_err() {
             let message = "its labels cannot be told apart from the series' name; rename __name__";
@@ -434,27 +436,43 @@ impl Totals {
 
 impl Ingested {
     /// Counts a point once: the best of its fates.
-    fn count_point(&mut self, index: usize, fates: Vec<Fate>) {
-        let mut worst = None;
-        let (mut late, mut repeated) = (false, false);
-        for fate in fates {
-            match fate {
-                Fate::Summed | Fate::Priming => {
-                    self.accepted += 1;
-                    return;
+    fn count_point(&mut self, index: usize, fates: Fates) {
+        match fates {
+            Fates { is_taken: true, .. } => self.accepted += 1,
+            // Those that asked for it are final, or both arms do.
+            Fates {
+                is_placed: false,
+                is_ambiguous,
+                ..
+            } => {
+                self.ambiguous += u64::from(is_ambiguous);
+                self.unmatched += u64::from(!is_ambiguous);
+            }
+            Fates { is_late: true, .. } => self.late += 1,
+            Fates {
+                is_repeated: true, ..
+            } => self.duplicate += 1,
+            Fates { refused, .. } => {
+                if let Some((code, message)) = refused {
+                    self.refuse(index, code, message);
                 }
-                Fate::Late => late = true,
-                Fate::Repeated => repeated = true,
-                Fate::Ambiguous => self.ambiguous += 1,
-                Fate::Unmatched => self.unmatched += 1,
-                Fate::Refused(code, message) => worst = worst.or(Some((code, message))),
             }
         }
-        match worst {
-            _ if late => self.late += 1,
-            _ if repeated => self.duplicate += 1,
-            Some((code, message)) => self.refuse(index, code, message),
-            None => {}
+    }
+}
+
+// === impl Fates ===
+
+impl Fates {
+    fn add(&mut self, fate: Fate) {
+        self.is_placed = true;
+        match fate {
+            Fate::Summed | Fate::Priming => self.is_taken = true,
+            Fate::Late => self.is_late = true,
+            Fate::Repeated => self.is_repeated = true,
+            Fate::Refused(code, message) => {
+                self.refused.get_or_insert((code, message));
+            }
         }
     }
 }

@@ -1,9 +1,13 @@
 //! Which series a metric received lately: what a person wants to see when nothing matches, or
 //! something that should not.
 //!
-//! Owns a short list by metric and arm, and what their times tell of their senders' clocks. It decides nothing and is no part of a recording.
+//! Owns a short list by metric and arm, and what their times tell of their senders' clocks. It decides
+//! nothing and is no part of a recording.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
+
+use foldhash::fast::FixedState;
 
 use super::messages::{AHEAD_MIN, SourceView};
 use crate::model::{Arm, Millis, Timestamp};
@@ -21,23 +25,51 @@ pub(super) struct Sources {
 
 #[derive(Debug, Clone)]
 struct Source {
-    series: Arc<str>,
+    series: Named,
     newest: Timestamp,
     /// From the newest sample's time to its arrival.
     lag: Millis,
+}
+
+/// A series in words for people. It is asked with every point whether it is one of those that are
+/// shown, so it is told apart by a number; the words decide only where that is the same.
+#[derive(Debug, Clone)]
+pub(super) struct Named {
+    text: Arc<str>,
+    hash: u64,
+}
+
+// === impl Named ===
+
+impl Named {
+    pub fn new(text: impl Into<Arc<str>>) -> Named {
+        let text = text.into();
+        let hash = FixedState::default().hash_one(&*text);
+        Named { text, hash }
+    }
+
+    fn is(&self, other: &Named) -> bool {
+        let is_one = Arc::ptr_eq(&self.text, &other.text);
+        is_one || (self.hash == other.hash && self.text == other.text)
+    }
+}
+
+impl std::ops::Deref for Named {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
 }
 
 // === impl Sources ===
 
 impl Sources {
     /// A point of a series came for an arm. A series is always given as the same text.
-    pub fn note(&mut self, arm: Arm, series: &Arc<str>, ts: Timestamp, now: Timestamp) {
+    pub fn note(&mut self, arm: Arm, series: &Named, ts: Timestamp, now: Timestamp) {
         let seen = &mut self.seen[arm.index()];
         let lag = now.since(ts);
-        let known = seen.iter_mut().find(|known| {
-            // Nearly always it is the same allocation, too.
-            Arc::ptr_eq(&known.series, series) || known.series == *series
-        });
+        let known = seen.iter_mut().find(|known| known.series.is(series));
         let source = || Source {
             series: series.clone(),
             newest: ts,
@@ -67,7 +99,7 @@ impl Sources {
         let secs = |millis: Millis| millis as f64 / 1000.0;
         let ahead = shown().min_by_key(|source| source.lag);
         if let Some(source) = ahead.filter(|source| source.lag < -AHEAD_MIN) {
-            let (series, ahead) = (&source.series, secs(-source.lag));
+            let (series, ahead) = (&*source.series, secs(-source.lag));
             return Some(format!(
                 "the clock behind {series} runs {ahead:.1} s ahead of davy's; its samples fall into later ticks than others of their time: set the clock"
             ));
@@ -75,7 +107,7 @@ impl Sources {
         let behind = shown().max_by_key(|source| source.lag)?;
         // A tick is waited for that long after its end; what is older when it comes is too late.
         (behind.lag > lateness).then(|| {
-            let (series, lag, lateness) = (&behind.series, secs(behind.lag), secs(lateness));
+            let (series, lag, lateness) = (&*behind.series, secs(behind.lag), secs(lateness));
             format!(
                 "samples of {series} came {lag:.1} s after their time, and the plan waits {lateness:.1} s: raise lateness, send more often, or set the sender's clock"
             )
@@ -87,7 +119,7 @@ impl Sources {
         let of_arm = |arm: Arm| {
             self.seen[arm.index()].iter().map(move |source| SourceView {
                 arm,
-                series: source.series.to_string(),
+                series: source.series.text.to_string(),
                 newest: source.newest.millis(),
                 lag_secs: source.lag as f64 / 1000.0,
             })
@@ -103,8 +135,8 @@ mod tests {
     #[test]
     fn the_first_series_are_named_until_they_are_gone() {
         let mut sources = Sources::default();
-        let series: Vec<Arc<str>> = (0..=SOURCES_SHOWN_MAX)
-            .map(|number| Arc::from(format!("m{{pod=\"{number}\"}}")))
+        let series: Vec<Named> = (0..=SOURCES_SHOWN_MAX)
+            .map(|number| Named::new(format!("m{{pod=\"{number}\"}}")))
             .collect();
         for series in &series {
             sources.note(Arm::Canary, series, Timestamp(1_000), Timestamp(1_500));
@@ -126,7 +158,7 @@ mod tests {
     #[test]
     fn clocks_and_lags_that_matter_are_told() {
         let mut sources = Sources::default();
-        let series = |name: &str| Arc::<str>::from(name);
+        let series = |name: &str| Named::new(name);
         sources.note(
             Arm::Canary,
             &series("fine"),

@@ -92,7 +92,7 @@ pub struct PlacedProblem {
 }
 
 /// Every code with its status and title: the one table.
-pub const CODES: [(&str, u16, &str); 36] = [
+pub const CODES: [(&str, u16, &str); 37] = [
     ("malformed_json", 400, "the body is not JSON"),
     (
         "malformed_text",

@@ -155,7 +155,7 @@ pub async fn intervals(
         packing,
         body,
         move |body, limits, room| {
-            let labels: Vec<(&str, &str)> = labels.iter().map(|(l, v)| (&**l, &**v)).collect();
+            let labels: Vec<(&str, &str)> = labels.iter().collect();
             let (metric, labels) = (metric.as_str(), labels.as_slice());
             let naming = hdr::Naming {
                 metric,

@@ -162,7 +162,6 @@ impl<'b> SeriesKey<'b> {
     pub fn labels(self) -> Labels {
         self.pairs()
             .filter(|(name, _)| *name != NAME_LABEL)
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect()
     }
 }
@@ -377,10 +376,7 @@ mod tests {
         assert_eq!(series[0].key.name(), "up");
         assert_eq!(series[1].key.pairs().collect::<Vec<_>>(), sorted);
         let labels = series[1].key.labels();
-        let labels: Vec<_> = labels
-            .iter()
-            .map(|(n, v)| (n.as_str(), v.as_str()))
-            .collect();
+        let labels: Vec<_> = labels.iter().collect();
         assert_eq!(labels, [("job", "a"), ("pod", "b")]);
         assert_eq!(series[0].points, [number(1, 1.0), number(2, 0.0)]);
         assert_eq!(series[1].points, [number(3, 1.0)]);

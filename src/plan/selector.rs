@@ -181,7 +181,7 @@ impl Selector {
         self.matchers.iter().all(|matcher| {
             let value = match matcher.label.as_str() {
                 NAME_LABEL => name,
-                label => labels.get(label).map_or("", String::as_str),
+                label => labels.get(label).unwrap_or_default(),
             };
             matcher.test.accepts(value)
         })

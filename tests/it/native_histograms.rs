@@ -104,7 +104,13 @@ async fn native_histograms_that_prometheus_writes_on_are_counted_above_a_bound()
     let (status, body) = daemon.post("/v1/analyses", &request).await;
     assert_eq!(status, 201, "{body}");
     let id = body["id"].as_str().expect("an id");
-    let started = Running::prometheus(folder.path(), free_port(), &targets, &daemon.url, Native::Written);
+    let started = Running::prometheus(
+        folder.path(),
+        free_port(),
+        &targets,
+        &daemon.url,
+        Native::Written,
+    );
     let Some(prometheus) = started else {
         return;
     };

@@ -217,8 +217,13 @@ async fn what_prometheus_scrapes_and_writes_on_is_judged() {
     let (status, body) = daemon.post("/v1/analyses", &request).await;
     assert_eq!(status, 201, "{body}");
     let id = body["id"].as_str().expect("an id").to_owned();
-    let Some(prometheus) = Running::prometheus(folder.path(), free_port(), &targets, &daemon.url, Native::LeftOut)
-    else {
+    let Some(prometheus) = Running::prometheus(
+        folder.path(),
+        free_port(),
+        &targets,
+        &daemon.url,
+        Native::LeftOut,
+    ) else {
         return;
     };
     let verdict = final_verdict(&daemon, &id, folder.path()).await;

@@ -1,10 +1,12 @@
-//! A recording of counter pairs: bad events and totals come as samples of their own, and a replay
-//! must count both again.
+//! Recordings of what comes in parts. Bad events and totals of counter pairs come as samples of
+//! their own, and a replay must count both again; values of one time are written together, and a
+//! replay must find no difference.
 
-use davy::engine::{Effect, EventKind, recording};
-use davy::model::{Arm, Labels, Sample};
+use davy::engine::{Effect, EventKind, Limits, recording};
+use davy::model::{Arm, Labels, Reading, Sample};
+use davy::stats::sampler::{Stream, seed_from};
 
-use crate::machine::{Machine, plan, sample, values};
+use crate::machine::{Machine, durations, plan, sample, start, values};
 
 const COUNTED: &str = "horizon: 1m\ntick: 1s\nlateness: 0s\nmin_duration: 5s\n\
     arms: {baseline: 'version=\"old\"', canary: 'version=\"new\"'}\n\
@@ -51,4 +53,50 @@ fn a_replay_counts_bad_increments_as_the_live_run_did() {
     let bytes =
         |body: &davy::judge::verdict::VerdictBody| serde_json::to_string(body).expect("JSON");
     assert_eq!(bytes(&replayed), bytes(&live));
+}
+
+#[test]
+fn values_of_one_time_are_recorded_together_and_coarsened_where_they_were() {
+    const PLAN: &str = "horizon: 1m\ntick: 1s\nlateness: 0s\nmin_duration: 5s\n\
+        metrics:\n  latency: {kind: latency}\n  errors: {kind: ratio}\n\
+        checks:\n  - {compare: latency, tolerance: 5%}\n  - {compare: errors, tolerance: 1pp}\n";
+    let mut stream = Stream::new(&seed_from("together", "values"), 0);
+    let limits = Limits {
+        tick_values_max: 40,
+        ..Limits::default()
+    };
+    let mut machine = Machine::limited(limits);
+    machine
+        .start(start("x", &plan(PLAN)))
+        .expect("the analysis starts");
+    for second in 0..20 {
+        let mut batch = Vec::new();
+        // Lists and single values, of two times and both arms, far more than the tick holds.
+        for number in 0..90 {
+            let secs = f64::from(second) + [0.25, 0.5][number / 45];
+            let arm = Arm::BOTH[number % 2];
+            let count = 1 + number % 3;
+            let reading = values(durations(&mut stream, count, 100.0));
+            batch.push(sample("x", "latency", arm, secs, reading));
+            let reading = Reading::Ratio { bad: 1, total: 50 };
+            batch.push(sample("x", "errors", arm, secs, reading));
+        }
+        machine.silently(f64::from(second) + 0.5).send(batch);
+    }
+    machine.clock(30.0);
+    let live = serde_json::to_string(&machine.body("x")).expect("JSON");
+    let lines = machine.recording("x");
+    let readings: usize = lines.iter().map(|l| l.matches("\"reading\"").count()).sum();
+    assert!(readings < 20 * 180 / 2, "{readings} written");
+    let mut replayed = None;
+    recording::play(lines.iter().map(String::as_str), None, |effects| {
+        for effect in effects {
+            if let Effect::Changed(view) = effect {
+                replayed = Some(view.body);
+            }
+        }
+    })
+    .expect("the recording plays");
+    let replayed = serde_json::to_string(&*replayed.expect("it looked")).expect("JSON");
+    assert_eq!(replayed, live);
 }

@@ -45,7 +45,7 @@ fn every_form_gives_the_same_samples() {
     for decoded in &all {
         assert_eq!(decoded.samples, all[0].samples);
         assert_eq!(decoded.samples.len(), 2);
-        assert_eq!(decoded.samples[0].labels["pod"], "x");
+        assert_eq!(decoded.samples[0].labels.get("pod"), Some("x"));
     }
     let lines: Vec<_> = all[3]
         .origins

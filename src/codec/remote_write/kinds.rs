@@ -62,6 +62,14 @@ impl<'b> Families<'b> {
         Families(families)
     }
 
+    /// As [`Families::metric_type`], of a name that was not looked at yet.
+    pub fn metric_type_of_bytes(&self, series: &[u8]) -> u64 {
+        if self.0.is_empty() {
+            return 0;
+        }
+        std::str::from_utf8(series).map_or(0, |series| self.metric_type(series))
+    }
+
     /// The metric type of a series: that of the family of its name, or of its name without the
     /// ending that parts of such a family have.
     pub fn metric_type(&self, series: &str) -> u64 {

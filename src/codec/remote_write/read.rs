@@ -6,6 +6,7 @@
 
 use super::histogram::{self, Head};
 use super::kinds::{self, Families, GAUGE_HISTOGRAM};
+use super::plain::{Plain, plain_sample};
 use super::{DecodedWrite, Written};
 use crate::codec::protobuf::{Fields, Malformed, Value, varints};
 use crate::codec::series::Collecting;
@@ -37,6 +38,8 @@ pub(super) struct Reader<'b, 'l> {
     texts: Texts<'b>,
     collecting: Collecting<'l>,
     labels: LabelSet<'b>,
+    /// Reads series as nearly all are written.
+    plain: Plain,
     /// Cells of the histogram being read; kept for the next.
     cells: Vec<HistogramCell>,
     written: Written,
@@ -83,6 +86,7 @@ impl<'b, 'l> Reader<'b, 'l> {
             texts,
             collecting,
             labels: LabelSet::new(limits),
+            plain: Plain::new(limits),
             cells: Vec::new(),
             written: Written::default(),
         }
@@ -100,6 +104,15 @@ impl<'b, 'l> Reader<'b, 'l> {
     /// # Errors
     /// Those of [`Collecting::point`].
     pub fn series(&mut self, series: &'b [u8], origin: Origin) -> Result<(), Unreadable> {
+        if let Texts::InPlace(families) = &self.texts
+            && let Some(read) = self.plain.read(series)
+        {
+            let kind = kinds::kind_of_type(families.metric_type_of_bytes(read.name));
+            let samples = read.samples;
+            self.collecting
+                .begin_key(read.key, read.shape, kind, origin);
+            return self.plain_points(samples);
+        }
         self.labels.labels.clear();
         let mut outline = Outline::default();
         let labels = &mut self.labels;
@@ -166,6 +179,27 @@ impl<'b, 'l> Reader<'b, 'l> {
                     true => self.written.histograms += 1,
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Reads the points of a series that is written plainly: one sample after another.
+    fn plain_points(&mut self, samples: &[u8]) -> Result<(), Unreadable> {
+        let mut left = samples;
+        while let [_, length, rest @ ..] = left {
+            let (message, behind) = rest.split_at(usize::from(*length));
+            left = behind;
+            let read = match plain_sample(message) {
+                Some(point) => Ok(point),
+                None => self.sample(message, &Outline::default()),
+            };
+            let refused_before = self.collecting.refused_points();
+            match read {
+                Ok(point) => self.collecting.point(point)?,
+                Err(Trouble { code, message }) => self.collecting.lose_point(code, message)?,
+            }
+            let is_taken = self.collecting.refused_points() == refused_before;
+            self.written.samples += u64::from(is_taken);
         }
         Ok(())
     }

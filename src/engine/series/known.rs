@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::track::Track;
 use crate::engine::matching::Place;
+use crate::engine::sources::Named;
 use crate::engine::unplaced;
 use crate::model::series::SeriesKey;
 
@@ -34,7 +35,7 @@ pub(super) struct Known {
     key: Box<[u8]>,
     generation: u64,
     /// Name and labels for people.
-    pub text: Arc<str>,
+    pub text: Named,
     /// Who asks for it.
     pub sites: Vec<Site>,
     /// What came before.
@@ -96,51 +97,48 @@ impl KnownSeries {
     ) -> Met<'_> {
         let bytes = key.as_bytes();
         let hash = self.hasher.hash_one(bytes);
-        if self.unmatched.find(hash, |known| *known == hash).is_some() {
-            return Met::Unmatched { before: true };
-        }
-        let is_same = |known: &Known| *known.key == *bytes;
-        if self.matched.find(hash, is_same).is_none() {
-            let sites = find();
-            if sites.is_empty() {
-                self.remember_unmatched(hash);
-                return Met::Unmatched { before: false };
-            }
-            if self.matched.len() >= series_max {
-                return Met::Full;
-            }
-            let known = Known {
-                key: bytes.into(),
-                generation: self.generation,
-                text: unplaced::series(key.name(), &key.labels()).into(),
-                sites,
-                track: Track::default(),
-            };
-            let hasher = &self.hasher;
-            let entry = self
-                .matched
-                .insert_unique(hash, known, |known| hasher.hash_one(&*known.key));
-            return Met::Matched(entry.into_mut());
-        }
         let generation = self.generation;
-        match self.matched.find_mut(hash, is_same) {
-            Some(known) => {
+        // Nearly always it is known; it is looked for once only.
+        let table = match self.matched.find_entry(hash, |known| *known.key == *bytes) {
+            Ok(entry) => {
+                let known = entry.into_mut();
                 if known.generation != generation {
                     known.generation = generation;
                     known.sites = find();
                 }
-                Met::Matched(known)
+                return Met::Matched(known);
             }
-            None => Met::Full,
+            Err(absent) => absent.into_table(),
+        };
+        if self.unmatched.find(hash, |known| *known == hash).is_some() {
+            return Met::Unmatched { before: true };
         }
+        let sites = find();
+        if sites.is_empty() {
+            remember_unmatched(&mut self.unmatched, hash);
+            return Met::Unmatched { before: false };
+        }
+        if table.len() >= series_max {
+            return Met::Full;
+        }
+        let known = Known {
+            key: bytes.into(),
+            generation,
+            text: Named::new(unplaced::series(key.name(), &key.labels())),
+            sites,
+            track: Track::default(),
+        };
+        let hasher = &self.hasher;
+        let entry = table.insert_unique(hash, known, |known| hasher.hash_one(&*known.key));
+        Met::Matched(entry.into_mut())
     }
+}
 
-    fn remember_unmatched(&mut self, hash: u64) {
-        if self.unmatched.len() >= UNMATCHED_REMEMBERED_MAX {
-            self.unmatched.clear();
-        }
-        self.unmatched.insert_unique(hash, hash, |hash| *hash);
+fn remember_unmatched(unmatched: &mut HashTable<u64>, hash: u64) {
+    if unmatched.len() >= UNMATCHED_REMEMBERED_MAX {
+        unmatched.clear();
     }
+    unmatched.insert_unique(hash, hash, |hash| *hash);
 }
 
 #[cfg(test)]

@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use super::sums::{Added, Sums};
 use super::track::{Step, Track};
-use super::{Amount, Fate, Seen, amount_at, pour, without_place};
+use super::{Amount, Fate, Fates, Seen, amount_at, pour, without_place};
 use crate::engine::State;
 use crate::engine::analysis::Analysis;
 use crate::engine::matching::{ArmSelectors, Form, Place, Role, role_of_bucket};
 use crate::engine::messages::*;
 use crate::engine::placing::{self, Lines, Taking};
 use crate::engine::pull::*;
+use crate::engine::sources::Named;
 use crate::engine::unplaced;
 use crate::model::series::{Point, PointValue, Series, SeriesKind};
 use crate::model::{Arm, Reading, Timestamp};
@@ -43,7 +44,7 @@ struct Followed(usize, Arm, Part, Box<[u8]>);
 /// One series.
 #[derive(Debug)]
 struct Known {
-    text: Arc<str>,
+    text: Named,
     unit: Option<Arc<str>>,
     /// What a total was before.
     track: Track,
@@ -323,7 +324,9 @@ fn add_all(
                 counters.late += u64::from(matches!(fate, Fate::Late));
                 let now = into.taking.now;
                 counters.sources.note(part.arm, &known.text, point.ts, now);
-                into.answer.count_point(index, vec![fate]);
+                let mut fates = Fates::default();
+                fates.add(fate);
+                into.answer.count_point(index, fates);
             }
         }
     }
@@ -366,8 +369,8 @@ fn follow(
             let labels = series.key.labels();
             let unit = by.and_then(|cluster| labels.get(&cluster.by));
             let known = Known {
-                text: unplaced::series(series.key.name(), &labels).into(),
-                unit: unit.map(|unit| Arc::from(unit.as_str())),
+                text: Named::new(unplaced::series(series.key.name(), &labels)),
+                unit: unit.map(Arc::from),
                 track: Track::default(),
                 ticks: BTreeSet::new(),
             };
@@ -399,7 +402,7 @@ fn check_buckets(answers: &[PulledPart], bound: f64) -> Result<(), String> {
         let mut bounds = BTreeSet::new();
         for series in part.batch.iter() {
             let labels = series.key.labels();
-            bounds.extend(labels.get("le").cloned());
+            bounds.extend(labels.get("le").map(str::to_owned));
             match role_of_bucket(&labels, bound) {
                 Some(Role::Good) => roles[0] = true,
                 Some(_) => roles[1] = true,

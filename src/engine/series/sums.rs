@@ -16,6 +16,8 @@ use crate::plan::MetricKind;
 #[derive(Debug, Default)]
 pub(super) struct Sums {
     analyses: BTreeMap<String, BTreeMap<Group, Sum>>,
+    /// The sum that was last added to, taken out of its map: series of one arm follow each other.
+    last: Option<(String, Group, Sum)>,
 }
 
 /// What is summed together.
@@ -79,22 +81,36 @@ impl Sums {
         tick: usize,
         unit: Option<&Arc<str>>,
     ) -> &mut Sum {
-        let group = Group {
-            metric: place.metric,
-            arm: place.arm,
-            tick,
-            unit: unit.cloned(),
-        };
-        // Most batches are of one analysis, whose name is copied once.
-        if !self.analyses.contains_key(analysis) {
-            self.analyses.insert(analysis.to_owned(), BTreeMap::new());
+        let is_last = self.last.as_ref().is_some_and(|(id, group, _)| {
+            (group.metric, group.arm, group.tick) == (place.metric, place.arm, tick)
+                && group.unit.as_deref() == unit.map(|unit| &**unit)
+                && id == analysis
+        });
+        if !is_last {
+            self.put_back();
+            let group = Group {
+                metric: place.metric,
+                arm: place.arm,
+                tick,
+                unit: unit.cloned(),
+            };
+            let groups = self.analyses.get_mut(analysis);
+            let sum = groups.and_then(|groups| groups.remove(&group));
+            self.last = Some((analysis.to_owned(), group, sum.unwrap_or_default()));
         }
-        let groups = self.analyses.get_mut(analysis);
-        groups.expect("just inserted").entry(group).or_default()
+        let (.., sum) = self.last.as_mut().expect("just put there");
+        sum
+    }
+
+    fn put_back(&mut self) {
+        if let Some((id, group, sum)) = self.last.take() {
+            self.analyses.entry(id).or_default().insert(group, sum);
+        }
     }
 
     /// The sums, by analysis.
-    pub fn into_analyses(self) -> impl Iterator<Item = (String, BTreeMap<Group, Sum>)> {
+    pub fn into_analyses(mut self) -> impl Iterator<Item = (String, BTreeMap<Group, Sum>)> {
+        self.put_back();
         self.analyses.into_iter()
     }
 }

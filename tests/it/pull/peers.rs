@@ -119,7 +119,9 @@ async fn what_prometheus_is_asked_for_is_judged_as_what_it_writes_on() {
     let daemon = TestDaemon::start_with(|config| config.sources.prometheus = Some(source)).await;
     let stop = CancellationToken::new();
     let targets = shops(&stop).await;
-    let Some(prometheus) = Running::prometheus(folder.path(), port, &targets, &daemon.url, Native::LeftOut) else {
+    let Some(prometheus) =
+        Running::prometheus(folder.path(), port, &targets, &daemon.url, Native::LeftOut)
+    else {
         return;
     };
     let pushed = begin(&daemon, "pushed", PUSHED).await;

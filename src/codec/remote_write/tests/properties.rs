@@ -296,3 +296,52 @@ fn changed_blocks_are_decompressed_or_refused() {
         }
     }
 }
+
+#[test]
+fn a_plain_series_is_read_as_one_that_is_not() {
+    let mut chance = Chance(17);
+    let limits = Limits {
+        label_count_max: 3,
+        label_bytes_max: 24,
+        ..Limits::default()
+    };
+    let texts = [
+        "",
+        "a",
+        "b",
+        "job",
+        "__name__",
+        "__name__x",
+        "ä",
+        "metric_name",
+    ];
+    let mut taken = 0;
+    for round in 0..20_000 {
+        let mut labels = vec![("__name__", "up")];
+        for _ in 0..chance.below(5) {
+            let mut text = || texts[chance.below(texts.len() as u64) as usize];
+            labels.push((text(), text()));
+        }
+        if chance.below(2) == 0 {
+            labels.sort_unstable();
+            labels.dedup_by_key(|(name, _)| *name);
+        }
+        let mut rest = Frame::new();
+        for number in 0..1 + chance.below(3) as i64 {
+            rest = rest.message(2, sample(1_764_000_000_000 + number, number as f64, 0));
+        }
+        let mut series = series_v1(&labels, rest).0;
+        if round % 2 == 0 {
+            change(&mut series, &mut chance);
+        }
+        // A field that nobody knows stands before the labels of the other.
+        let other = [Frame::new().varint(1_000, 1).0, series.clone()].concat();
+        let [plain, other] = [series, other].map(|series| {
+            let body = Frame::new().bytes(1, series).0;
+            decode(&body, Message::V1, &limits)
+        });
+        taken += plain.as_ref().map_or(0, |read| read.written.samples);
+        assert_eq!(plain, other, "round {round}: {labels:?}");
+    }
+    assert!(taken > 5_000, "{taken}");
+}

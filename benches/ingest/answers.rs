@@ -1,0 +1,212 @@
+//! What is asked beside the load, and what a server takes that has nothing to do.
+//!
+//! Owns latencies, rates of answers, memory at rest and the time of a start.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::client::{self, Connection};
+use super::common::Verdicts;
+use super::cost::{COUNTS, SERIES, STEP, make, now, write_plans};
+use super::server::{Kind, Server};
+use super::wire::{COUNTED, Form, Lanes, Load};
+
+/// Slowest hundredth of davy's verdicts, of that of VictoriaMetrics' instant queries.
+const LATENCY_MAX: f64 = 0.1;
+/// Verdicts a second, of the answers a second of a handler that does nothing.
+const RATE_MIN: f64 = 0.8;
+const IDLE_MIB_MAX: f64 = 16.0;
+/// Start of davy, of that of VictoriaMetrics.
+const START_MAX: f64 = 0.5;
+/// How long answers are counted in one turn, and over how many connections.
+const COUNTED_FOR: Duration = Duration::from_secs(2);
+const CONNECTIONS: usize = 8;
+/// Starts of which the median is taken.
+const STARTS: usize = 9;
+
+fn load(samples: usize) -> (Load, Lanes) {
+    make(Load {
+        form: Form::Write,
+        series: SERIES,
+        passes: samples / SERIES,
+        step: STEP,
+        origin: 0,
+        job: "shop",
+    })
+}
+
+/// A server that has an analysis, in its folder; the path that asks for the canary's state.
+fn prepared(kind: Kind, folder: &std::path::Path, load: &Load) -> (Server, String) {
+    write_plans(folder);
+    let server = Server::start(kind, folder);
+    if kind == Kind::Davy {
+        let id = server.analyse(COUNTS, "shop");
+        return (server, format!("/v1/analyses/{id}/verdict"));
+    }
+    let share = |version: &str| {
+        let labels = format!("service_version=\"{version}\"");
+        format!(
+            "sum(rate({COUNTED}{{{labels},code=~\"5..\"}}[5m]))/sum(rate({COUNTED}{{{labels}}}[5m]))"
+        )
+    };
+    let query = format!("{}/({})", share("v1.15.0"), share("v1.14.2"));
+    let at = load.last() / 1_000;
+    let path = format!(
+        "/api/v1/query?query={}&time={at}&nocache=1",
+        encoded(&query)
+    );
+    (server, path)
+}
+
+fn encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'.' => (byte as char).to_string(),
+        other => format!("%{other:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
+/// Seconds of each answer while the load is sent.
+fn latencies(kind: Kind, load: &Load, lanes: &Lanes) -> Vec<f64> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, path) = prepared(kind, folder.path(), load);
+    let wait = u64::try_from(load.origin - now()).unwrap_or(0);
+    if kind == Kind::Davy {
+        std::thread::sleep(Duration::from_millis(wait));
+    }
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let (mut connection, mut all) = (Connection::open(server.port), Vec::new());
+            while !is_over.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                let answer = connection.get(&path);
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                all.push(begun.elapsed().as_secs_f64());
+            }
+            all
+        });
+        client::send(server.port, kind.door(load.form), lanes);
+        is_over.store(true, Ordering::Relaxed);
+        asking.join().expect("answers")
+    })
+}
+
+fn quantile(all: &mut [f64], share: f64) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all[((all.len() - 1) as f64 * share) as usize]
+}
+
+/// Verdicts beside the load and alone.
+pub fn run(runs: usize, verdicts: &mut Verdicts) {
+    println!("answers: verdicts while 6,000,000 samples come over two connections");
+    let mut slowest: [Vec<f64>; 2] = Default::default();
+    for _ in 0..runs {
+        let (load, lanes) = load(6_000_000);
+        for (kind, slowest) in [Kind::Davy, Kind::VictoriaMetrics].iter().zip(&mut slowest) {
+            let mut all = latencies(*kind, &load, &lanes);
+            let (median, p99) = (quantile(&mut all, 0.5), quantile(&mut all, 0.99));
+            println!(
+                "  {:16} {} answers, median {:.2} ms, p99 {:.2} ms",
+                kind.name(),
+                all.len(),
+                median * 1e3,
+                p99 * 1e3
+            );
+            slowest.push(p99);
+        }
+    }
+    let [davy, theirs] = slowest.each_mut().map(|all| quantile(all, 0.5));
+    let ratio = davy / theirs;
+    println!(
+        "    p99 of davy / VictoriaMetrics: {ratio:.3}, bound {LATENCY_MAX}: {}",
+        verdicts.word(ratio <= LATENCY_MAX)
+    );
+    alone(runs, verdicts);
+}
+
+/// Answers a second, and CPU seconds a million answers.
+fn answered(server: &Server, path: &str) -> (f64, f64) {
+    let (begun, before) = (Instant::now(), server.cpu_secs());
+    let count: usize = std::thread::scope(|scope| {
+        let one = || {
+            let (mut connection, mut count) = (Connection::open(server.port), 0);
+            while begun.elapsed() < COUNTED_FOR {
+                connection.get(path);
+                count += 1;
+            }
+            count
+        };
+        let all: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(one)).collect();
+        all.into_iter()
+            .map(|one| one.join().expect("answers"))
+            .sum()
+    });
+    let rate = count as f64 / begun.elapsed().as_secs_f64();
+    (rate, (server.cpu_secs() - before) / count as f64 * 1e6)
+}
+
+fn alone(runs: usize, verdicts: &mut Verdicts) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (load, lanes) = load(200_000);
+    let (davy, path) = prepared(Kind::Davy, folder.path(), &load);
+    std::thread::sleep(Duration::from_millis(
+        u64::try_from(load.origin - now()).unwrap_or(0),
+    ));
+    client::send(davy.port, Kind::Davy.door(load.form), &lanes);
+    std::thread::sleep(Duration::from_secs(5));
+    // As many bytes as the verdict has.
+    let bytes = client::get(davy.port, &path).len();
+    let more = [format!("answer={bytes}")];
+    let trivial = Server::start_with(Kind::Reference, folder.path(), &more);
+    println!("answers: {bytes} bytes over {CONNECTIONS} connections, without a load");
+    let mut ratios = Vec::new();
+    for _ in 0..runs.max(3) {
+        let (own, own_cpu) = answered(&davy, &path);
+        let (theirs, cpu) = answered(&trivial, "/trivial");
+        println!(
+            "  davy {own:.0}/s, {own_cpu:.1} CPU s a million; trivial {theirs:.0}/s, {cpu:.1} CPU s a million"
+        );
+        ratios.push(own / theirs);
+    }
+    let ratio = quantile(&mut ratios, 0.5);
+    println!(
+        "    davy / trivial: {ratio:.3}, bound at least {RATE_MIN}: {}",
+        verdicts.word(ratio >= RATE_MIN)
+    );
+}
+
+/// Memory at rest, and the time of a start on what a run left behind.
+pub fn footprint(_runs: usize, verdicts: &mut Verdicts) {
+    println!("footprint: at rest, and started {STARTS} times on an existing store");
+    let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+    write_plans(folders[0].path());
+    let (load, lanes) = load(1_000_000);
+    let theirs = Server::start(Kind::VictoriaMetrics, folders[1].path());
+    client::send(theirs.port, theirs.kind.door(load.form), &lanes);
+    std::thread::sleep(Duration::from_secs(2));
+    theirs.end();
+    let mut starts: [Vec<f64>; 2] = Default::default();
+    for _ in 0..STARTS {
+        for (kind, at) in [(Kind::Davy, 0), (Kind::VictoriaMetrics, 1)] {
+            let server = Server::start(kind, folders[at].path());
+            starts[at].push(server.start_secs);
+            server.end();
+        }
+    }
+    let [own, theirs] = starts.each_mut().map(|all| quantile(all, 0.5));
+    let ratio = own / theirs;
+    println!(
+        "    start: davy {:.1} ms, VictoriaMetrics {:.1} ms, {ratio:.2}, bound {START_MAX}: {}",
+        own * 1e3,
+        theirs * 1e3,
+        verdicts.word(ratio <= START_MAX)
+    );
+    let davy = Server::start(Kind::Davy, folders[0].path());
+    std::thread::sleep(Duration::from_secs(5));
+    let idle = davy.memory_mib("VmRSS");
+    println!(
+        "    at rest davy takes {idle:.1} MiB, bound {IDLE_MIB_MAX}: {}",
+        verdicts.word(idle <= IDLE_MIB_MAX)
+    );
+}

@@ -1,0 +1,154 @@
+//! Which analyses ask for the series of samples, for as long as the same analyses run.
+//!
+//! Owns the memo of meetings: the same few series come with every request, and matching one against
+//! every analysis takes far longer than taking its sample. It holds what was found and nothing of
+//! what the series did; series of totals are in [`super::series`].
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
+
+use super::matching::{Form, Match};
+use super::sources::Named;
+use super::unplaced;
+use crate::model::Labels;
+
+/// Series that are remembered, about 0.5 KB each; past that the memo begins anew. Samples may carry
+/// labels that no other has.
+const REMEMBERED_MAX: usize = 20_000;
+
+/// Series by name and labels.
+#[derive(Debug, Default)]
+pub(super) struct MetSeries {
+    hasher: FixedState,
+    met: HashTable<Met>,
+    batch: u64,
+}
+
+/// How one series meets the running analyses.
+#[derive(Debug)]
+pub(super) struct Met {
+    name: Box<str>,
+    labels: Labels,
+    /// The analyses that ask for it, or whose arms both do.
+    pub found: Vec<(String, Match)>,
+    /// Whether somebody asks for what came on top of a total, not for the sample itself.
+    pub is_total: bool,
+    /// Name and labels for people.
+    pub text: Named,
+    batch: u64,
+}
+
+// === impl MetSeries ===
+
+impl MetSeries {
+    /// Nothing met. The seed makes collisions unforeseeable to senders; no result depends on it.
+    pub fn new(seed: u64) -> MetSeries {
+        MetSeries {
+            hasher: FixedState::with_seed(seed),
+            ..MetSeries::default()
+        }
+    }
+
+    /// Other analyses run than before.
+    pub fn forget(&mut self) {
+        self.met.clear();
+    }
+
+    /// A batch begins.
+    pub fn begin_batch(&mut self) {
+        self.batch += 1;
+    }
+
+    /// How a series meets the running analyses, which `find` tells, and whether it is the first
+    /// time in this batch.
+    pub fn meet(
+        &mut self,
+        name: &str,
+        labels: &Labels,
+        find: impl FnOnce() -> Vec<(String, Match)>,
+    ) -> (&Met, bool) {
+        let hash = self.hasher.hash_one((name, labels));
+        if self.met.len() >= REMEMBERED_MAX {
+            self.met.clear();
+        }
+        let batch = self.batch;
+        let is_same = |met: &Met| *met.name == *name && met.labels == *labels;
+        let met = match self.met.find_entry(hash, is_same) {
+            Ok(entry) => entry.into_mut(),
+            Err(absent) => {
+                let met = Met::new(name, labels, find());
+                let hasher = &self.hasher;
+                let table = absent.into_table();
+                let entry = table
+                    .insert_unique(hash, met, |met| hasher.hash_one((&*met.name, &met.labels)));
+                entry.into_mut()
+            }
+        };
+        let is_first = std::mem::replace(&mut met.batch, batch) != batch;
+        (met, is_first)
+    }
+}
+
+// === impl Met ===
+
+impl Met {
+    fn new(name: &str, labels: &Labels, found: Vec<(String, Match)>) -> Met {
+        let places = found.iter().filter_map(|(_, found)| match found {
+            Match::Places(places) => Some(places),
+            Match::Ambiguous | Match::None => None,
+        });
+        let is_total = places.flatten().any(|place| place.form != Form::AsIs);
+        Met {
+            name: name.into(),
+            labels: labels.clone(),
+            text: Named::new(unplaced::series(name, labels)),
+            found,
+            is_total,
+            batch: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_is_matched_once_until_other_analyses_run_and_is_first_once_a_batch() {
+        let mut all = MetSeries::new(7);
+        let labels = Labels::from_iter([("pod", "a")]);
+        let mut found = 0;
+        let mut firsts = Vec::new();
+        for forgets in [false, true] {
+            all.begin_batch();
+            for _ in 0..2 {
+                let (met, is_first) = all.meet("m", &labels, || {
+                    found += 1;
+                    vec![("one".to_owned(), Match::Ambiguous)]
+                });
+                assert_eq!((&*met.text, met.is_total), ("m{pod=\"a\"}", false));
+                firsts.push(is_first);
+            }
+            if forgets {
+                all.forget();
+                all.meet("m", &labels, || {
+                    found += 1;
+                    Vec::new()
+                });
+            }
+        }
+        assert_eq!((firsts, found), (vec![true, false, true, false], 2));
+    }
+
+    #[test]
+    fn the_memo_is_bounded() {
+        let mut all = MetSeries::new(7);
+        all.begin_batch();
+        for number in 0..=REMEMBERED_MAX {
+            let labels = Labels::from_iter([("trace", number.to_string())]);
+            all.meet("m", &labels, Vec::new);
+        }
+        assert!(all.met.len() <= REMEMBERED_MAX);
+    }
+}
