@@ -23,6 +23,9 @@ mod wire;
 
 use common::{Args, Verdicts};
 
+/// A mode that is no format: how many runs it makes, and where its bounds are told.
+type Run = fn(usize, &mut Verdicts);
+
 fn main() -> std::process::ExitCode {
     let args = Args::read();
     let reference_port = args.number("reference", 0);
@@ -37,7 +40,7 @@ fn main() -> std::process::ExitCode {
     for mode in cost::MODES.iter().filter(|mode| wanted(mode.name)) {
         cost::run(mode, runs, samples, &mut verdicts);
     }
-    let others: [(&str, fn(usize, &mut Verdicts)); 7] = [
+    let others: [(&str, Run); 7] = [
         ("unmatched", growth::unmatched),
         ("samples", growth::samples),
         ("series", growth::series),
