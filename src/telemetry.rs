@@ -53,15 +53,8 @@ pub struct Metrics {
     pub http_duration: HistogramVec,
     /// `davy_webhook_attempts_total{endpoint,outcome}`: delivered, retried, dead.
     pub webhook_attempts: IntCounterVec,
-    /// `davy_pull_queries_total{outcome}`: answered, timeout, unreachable, unavailable, throttled,
-    /// unauthorized, malformed, refused, too_large.
-    pub pull_queries: IntCounterVec,
-    /// `davy_pull_query_duration_seconds`: from the request to the end of the answer.
-    pub pull_duration: Histogram,
-    /// `davy_pull_points_total`: points in answers, those that were there before included.
-    pub pull_points: IntCounter,
-    /// `davy_pull_queries_in_flight`
-    pub pull_in_flight: IntGauge,
+    /// Of pulling.
+    pub pull: PullMetrics,
     /// `davy_outbox_depth`
     pub outbox_depth: IntGauge,
     /// `davy_engine_queue_depth`
@@ -74,6 +67,20 @@ pub struct Metrics {
     pub limit_reached: IntCounterVec,
     /// `davy_sse_clients`
     pub sse_clients: IntGauge,
+}
+
+/// Metrics of pulling.
+#[derive(Debug)]
+pub struct PullMetrics {
+    /// `davy_pull_queries_total{outcome}`: answered, timeout, unreachable, unavailable, throttled,
+    /// unauthorized, malformed, refused, too_large.
+    pub queries: IntCounterVec,
+    /// `davy_pull_query_duration_seconds`: from the request to the end of the answer.
+    pub duration: Histogram,
+    /// `davy_pull_points_total`: points in answers, those that were there before included.
+    pub points: IntCounter,
+    /// `davy_pull_queries_in_flight`
+    pub in_flight: IntGauge,
 }
 
 // === impl Metrics ===
@@ -136,26 +143,9 @@ impl Metrics {
                 "attempts to deliver",
                 &["endpoint", "outcome"],
             )?,
-            pull_queries: make.counters(
-                "davy_pull_queries_total",
-                "queries to sources by what became of them",
-                &["outcome"],
-            )?,
-            pull_duration: make.histogram(
-                "davy_pull_query_duration_seconds",
-                "from the request to the end of the answer",
-            )?,
-            pull_points: make.counter(
-                "davy_pull_points_total",
-                "points in answers of sources, those that were there before included",
-            )?,
-            pull_in_flight: make.gauge(
-                "davy_pull_queries_in_flight",
-                "queries that wait for a source's answer",
-            )?,
+            pull: make.about_pulling()?,
             outbox_depth: make.gauge("davy_outbox_depth", "deliveries waiting")?,
-            engine_queue_depth: make
-                .gauge("davy_engine_queue_depth", "inputs waiting for the engine")?,
+            engine_queue_depth: make.gauge("davy_engine_queue_depth", "inputs waiting")?,
             engine_input_duration: make.histograms(
                 "davy_engine_input_duration_seconds",
                 "time to apply an input; those of `tick` and `samples` close ticks",
@@ -217,6 +207,28 @@ impl Maker<'_> {
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
         Ok(())
+    }
+
+    fn about_pulling(&self) -> Result<PullMetrics, prometheus::Error> {
+        Ok(PullMetrics {
+            queries: self.counters(
+                "davy_pull_queries_total",
+                "queries to sources by what became of them",
+                &["outcome"],
+            )?,
+            duration: self.histogram(
+                "davy_pull_query_duration_seconds",
+                "from the request to the end of the answer",
+            )?,
+            points: self.counter(
+                "davy_pull_points_total",
+                "points in answers of sources, those that were there before included",
+            )?,
+            in_flight: self.gauge(
+                "davy_pull_queries_in_flight",
+                "queries that wait for a source's answer",
+            )?,
+        })
     }
 
     fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {

@@ -167,18 +167,7 @@ impl Daemon {
             socket,
             shutdown_deadline,
         } = self;
-        // Without its engine the daemon can only refuse: however the thread ends, so does all else.
-        let engine_ends = stop.clone().drop_guard();
-        let (engine_ended, engine) = oneshot::channel();
-        std::thread::Builder::new()
-            .name("davy-engine".into())
-            .spawn(move || {
-                let _stop_all = engine_ends;
-                machine.run();
-                // Nobody listens after the deadline.
-                let _ = engine_ended.send(());
-            })
-            .context("cannot start the engine's thread")?;
+        let engine = start_engine(machine, stop.clone())?;
         let delivering = TaskTracker::new();
         let workers_stop = CancellationToken::new();
         for worker in workers {
@@ -228,6 +217,26 @@ impl Daemon {
         served.context("serving failed")?;
         ended
     }
+}
+
+/// Starts the engine's thread; what comes back tells when it ended.
+fn start_engine(
+    machine: Machine,
+    stop: CancellationToken,
+) -> anyhow::Result<oneshot::Receiver<()>> {
+    // Without its engine the daemon can only refuse: however the thread ends, so does all else.
+    let engine_ends = stop.drop_guard();
+    let (engine_ended, engine) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("davy-engine".into())
+        .spawn(move || {
+            let _stop_all = engine_ends;
+            machine.run();
+            // Nobody listens after the deadline.
+            let _ = engine_ended.send(());
+        })
+        .context("cannot start the engine's thread")?;
+    Ok(engine)
 }
 
 /// Only loopback without tokens: whoever reaches davy can make it say pass.

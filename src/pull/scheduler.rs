@@ -256,12 +256,12 @@ impl Puller {
         };
         let metrics = &self.metrics;
         let _in_flight = InFlight::of(metrics);
-        let timer = metrics.pull_duration.start_timer();
+        let timer = metrics.pull.duration.start_timer();
         let answered = self.source.query_range(&query.text, range).await;
         timer.observe_duration();
         let outcome = match &answered {
             Ok(answer) => {
-                metrics.pull_points.inc_by(answer.points() as u64);
+                metrics.pull.points.inc_by(answer.points() as u64);
                 "answered"
             }
             Err(unanswered) => {
@@ -271,7 +271,7 @@ impl Puller {
                 unanswered.blame.outcome()
             }
         };
-        metrics.pull_queries.with_label_values(&[outcome]).inc();
+        metrics.pull.queries.with_label_values(&[outcome]).inc();
         answered
     }
 
@@ -310,13 +310,13 @@ struct InFlight<'m>(&'m Metrics);
 
 impl InFlight<'_> {
     fn of(metrics: &Metrics) -> InFlight<'_> {
-        metrics.pull_in_flight.inc();
+        metrics.pull.in_flight.inc();
         InFlight(metrics)
     }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.pull_in_flight.dec();
+        self.0.pull.in_flight.dec();
     }
 }

@@ -5,6 +5,8 @@
 //! until it is closed, so what was answered before is known by its series and time. Next: `sums`,
 //! as for any series.
 
+mod buckets;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -24,8 +26,6 @@ use crate::model::{Arm, Reading, Timestamp};
 use crate::plan::query::Part;
 use crate::plan::{Pulled, Source};
 
-/// Bounds of buckets that a message names.
-const BOUNDS_SHOWN_MAX: usize = 8;
 /// Characters kept of what a source said.
 const SAID_CHARS_MAX: usize = 300;
 
@@ -256,7 +256,7 @@ fn take_all(
         _ => None,
     };
     if let Some(bound) = bound {
-        check_buckets(answers, bound)?;
+        buckets::check(answers, bound)?;
     }
     let mut followed = std::mem::take(&mut analysis.pulled.followed);
     let result = follow(analysis, pulled.metric, answers, bound, &mut followed, room);
@@ -392,42 +392,6 @@ fn role_of(part: Part, series: &Series<'_>, bound: Option<f64>) -> Option<Role> 
         Part::Total => Some(Role::Total),
         Part::Buckets => role_of_bucket(&series.key.labels(), bound?),
     }
-}
-
-/// An arm that has buckets has the one at the bound, and the last: without them every observation
-/// would count as bad, or none.
-fn check_buckets(answers: &[PulledPart], bound: f64) -> Result<(), String> {
-    for part in answers.iter().filter(|part| !part.batch.is_empty()) {
-        let mut roles = [false; 2];
-        let mut bounds = BTreeSet::new();
-        for series in part.batch.iter() {
-            let labels = series.key.labels();
-            bounds.extend(labels.get("le").map(str::to_owned));
-            match role_of_bucket(&labels, bound) {
-                Some(Role::Good) => roles[0] = true,
-                Some(_) => roles[1] = true,
-                None => {}
-            }
-        }
-        if roles == [true, true] {
-            continue;
-        }
-        let missing = if roles[0] {
-            "le=\"+Inf\"".to_owned()
-        } else {
-            format!("le=\"{bound}\"")
-        };
-        let shown: Vec<String> = bounds.into_iter().take(BOUNDS_SHOWN_MAX).collect();
-        let shown = match shown.is_empty() {
-            true => "no series of the answer has the label `le`".to_owned(),
-            false => format!("the answer has {}", shown.join(", ")),
-        };
-        return Err(format!(
-            "no bucket with {missing} in the answer about the {}: {shown}; the bound is to be that of a bucket, and the query keeps `le`",
-            part.arm
-        ));
-    }
-    Ok(())
 }
 
 /// Adds a point where it belongs.
