@@ -61,7 +61,7 @@ fn what_is_no_whole_answer_is_refused_with_a_sentence() {
             "native histograms",
         ),
         ("{\"status\"", "<html>{\"status\"", "is the address right?"),
-        ("\"values\":[[17", "\"values\":[[\"17", "cannot be read"),
+        ("[[1700000000.999,", "[[\"soon\",", "cannot be read"),
     ] {
         assert!(GOOD.contains(from), "{from}");
         let error = decoded(&GOOD.replacen(from, to, 1)).expect_err(expected);

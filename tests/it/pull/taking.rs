@@ -321,6 +321,34 @@ fn a_failure_is_shown_and_takes_nothing() {
 }
 
 #[test]
+fn an_outage_that_lasts_is_stale_and_decides_nothing() {
+    for bad_per_tick in [0.0, 1.0] {
+        let (mut machine, _) = machine(ERRORS, 10);
+        for tick in 0..60_i64 {
+            machine.now = START.plus((tick + 1) * 1_000 + 100);
+            machine.apply(Input::Tick);
+            let totals = [tick - 1, tick].map(|tick| (tick, (tick + 1) as f64 * 10.0));
+            let bad = totals.map(|(tick, total)| (tick, total / 10.0 * bad_per_tick));
+            let outcome = match tick {
+                0..8 => answered(&[
+                    (Arm::Baseline, Part::Total, &[], &totals),
+                    (Arm::Canary, Part::Total, &[], &totals),
+                    (Arm::Canary, Part::Bad, &[], &bad),
+                ]),
+                _ => PullOutcome::Failed("answered 503".to_owned()),
+            };
+            hand(&mut machine, outcome);
+        }
+        close(&mut machine, 60);
+        let body = machine.body("a");
+        assert_eq!((body.is_final, body.verdict), (true, Outcome::Inconclusive));
+        assert_eq!(body.reason, Reason::Stale);
+        assert_eq!(counts(&body), [80, 80]);
+        assert_eq!(health(&machine).failures, 52);
+    }
+}
+
+#[test]
 fn what_is_not_whole_is_told() {
     let (mut machine, _) = machine(ERRORS, 10);
     machine.now = at(1.1);
