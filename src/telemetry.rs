@@ -29,13 +29,8 @@ pub struct Metrics {
     plans: Mutex<BTreeSet<String>>,
     /// `davy_samples_total{outcome}`: accepted, unmatched, ambiguous, late, duplicate, refused.
     pub samples: IntCounterVec,
-    /// `davy_samples_ahead_total`: samples kept although their time was more than a second ahead of
-    /// the clock, as it is where a sender's clock is wrong.
-    pub samples_ahead: IntCounter,
-    /// `davy_ingest_wire_bytes_total`: bodies of sample requests as they came.
-    pub ingest_wire_bytes: IntCounter,
-    /// `davy_ingest_decoded_bytes_total`: the same, decompressed.
-    pub ingest_decoded_bytes: IntCounter,
+    /// What comes in.
+    pub ingest: IngestMetrics,
     /// `davy_looks_total`
     pub looks: IntCounter,
     /// `davy_looks_late_seconds`: how much later than due a tick was evaluated; looks that are on
@@ -83,6 +78,18 @@ pub struct PullMetrics {
     pub in_flight: IntGauge,
 }
 
+/// What comes in.
+#[derive(Debug)]
+pub struct IngestMetrics {
+    /// `davy_samples_ahead_total`: samples kept although their time was more than a second ahead of
+    /// the clock, as it is where a sender's clock is wrong.
+    pub ahead: IntCounter,
+    /// `davy_ingest_wire_bytes_total`: bodies of sample requests as they came.
+    pub wire_bytes: IntCounter,
+    /// `davy_ingest_decoded_bytes_total`: the same, decompressed.
+    pub decoded_bytes: IntCounter,
+}
+
 // === impl Metrics ===
 
 impl Metrics {
@@ -103,18 +110,7 @@ impl Metrics {
                 "samples by what became of them",
                 &["outcome"],
             )?,
-            samples_ahead: make.counter(
-                "davy_samples_ahead_total",
-                "samples kept whose time was more than a second ahead of the clock",
-            )?,
-            ingest_wire_bytes: make.counter(
-                "davy_ingest_wire_bytes_total",
-                "bytes of sample requests as they came",
-            )?,
-            ingest_decoded_bytes: make.counter(
-                "davy_ingest_decoded_bytes_total",
-                "bytes of sample requests, decompressed",
-            )?,
+            ingest: make.about_what_comes_in()?,
             looks: make.counter("davy_looks_total", "ticks closed and evaluated")?,
             looks_late: make.histogram("davy_looks_late_seconds", "how late looks were")?,
             verdicts: make.counters(
@@ -207,6 +203,23 @@ impl Maker<'_> {
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
         Ok(())
+    }
+
+    fn about_what_comes_in(&self) -> Result<IngestMetrics, prometheus::Error> {
+        Ok(IngestMetrics {
+            ahead: self.counter(
+                "davy_samples_ahead_total",
+                "samples kept whose time was more than a second ahead of the clock",
+            )?,
+            wire_bytes: self.counter(
+                "davy_ingest_wire_bytes_total",
+                "bytes of sample requests as they came",
+            )?,
+            decoded_bytes: self.counter(
+                "davy_ingest_decoded_bytes_total",
+                "bytes of sample requests, decompressed",
+            )?,
+        })
     }
 
     fn about_pulling(&self) -> Result<PullMetrics, prometheus::Error> {

@@ -61,6 +61,11 @@ pub struct Daemon {
     shutdown_deadline: Duration,
 }
 
+fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .with_context(|| format!("cannot listen on {address} (server.listen_address, server.port)"))
+}
+
 /// Builds everything a configuration asks for and binds the socket.
 ///
 /// # Errors
@@ -83,9 +88,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         .collect();
     let pulling = Pulling::build(config, &link, &clock, &metrics)?;
     let workers = workers(config, &endpoints, &bells, &store, &clock, &metrics)?;
-    let listener = TcpListener::bind(address).with_context(|| {
-        format!("cannot listen on {address} (server.listen_address, server.port)")
-    })?;
+    let listener = listen(address)?;
     let outbox = store.clone() as Arc<dyn Outbox>;
     let shared = Arc::new(Shared {
         link,

@@ -211,7 +211,7 @@ fn form_of(counted: Counted) -> Form {
 }
 
 /// The upper bound of the bucket that a series counts.
-fn bound_of_bucket(labels: &Labels) -> Option<f64> {
+pub(super) fn bound_of_bucket(labels: &Labels) -> Option<f64> {
     // Senders write 0.5, 5e-01, 1 or 1.0.
     let upper: f64 = labels.get(BUCKET_LABEL)?.parse().ok()?;
     (!upper.is_nan()).then_some(upper)

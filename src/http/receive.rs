@@ -44,7 +44,7 @@ pub async fn receive<T: Send + 'static>(
     };
     let packed = body::read(shared, headers, body, on_wire, &mut grow).await?;
     let wire_bytes = packed.len() as u64;
-    metrics.ingest_wire_bytes.inc_by(wire_bytes);
+    metrics.ingest.wire_bytes.inc_by(wire_bytes);
     let mut grow_beside = |bytes| grow(wire_bytes + bytes);
     let unpacked = BodyLimit {
         bytes_max: bounds.decoded_body_bytes_max,
@@ -53,7 +53,7 @@ pub async fn receive<T: Send + 'static>(
     };
     let plain = body::unpack(shared, packing, packed, unpacked, &mut grow_beside).await?;
     let plain_bytes = plain.len() as u64;
-    metrics.ingest_decoded_bytes.inc_by(plain_bytes);
+    metrics.ingest.decoded_bytes.inc_by(plain_bytes);
     // An unpacked body is still the one that came on the wire.
     let packed_bytes = match packing {
         Packing::Plain => 0,

@@ -217,7 +217,7 @@ fn count_limit(metrics: &Metrics, code: &str) {
 /// Counts what became of a request's samples.
 pub(super) fn count(shared: &Shared, ingested: &Ingested, refused: u64) {
     shared.unmatched.count(ingested);
-    shared.metrics.samples_ahead.inc_by(ingested.ahead);
+    shared.metrics.ingest.ahead.inc_by(ingested.ahead);
     count_outcomes(&shared.metrics, ingested, refused);
 }
 

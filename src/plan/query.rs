@@ -70,6 +70,11 @@ pub enum Pulled {
         /// The bound, that of a bucket.
         bound: f64,
     },
+    /// Latency from the buckets of a classic histogram.
+    Distribution {
+        /// Totals of the buckets, told apart by the label `le`.
+        buckets: QueryTemplate,
+    },
 }
 
 /// What a query's results count for.
@@ -353,7 +358,9 @@ impl Pulled {
                     .chain(exposure)
                     .collect()
             }
-            Pulled::Above { buckets, .. } => vec![(Part::Buckets, buckets)],
+            Pulled::Above { buckets, .. } | Pulled::Distribution { buckets } => {
+                vec![(Part::Buckets, buckets)]
+            }
         }
     }
 

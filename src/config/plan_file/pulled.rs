@@ -33,12 +33,9 @@ pub(super) fn read(
     }
     from(reader, table, kind)?;
     let pulled = match kind {
-        MetricKind::Latency => {
-            let message = "a query gives no values of a distribution";
-            let help = "compare the share above a bucket's bound: kind: ratio, above: {bound}, \
-                        prometheus: 'request_duration_seconds_bucket{ {{arm}} }'";
-            return conflict(reader, table, "prometheus", message, help);
-        }
+        MetricKind::Latency => Pulled::Distribution {
+            buckets: one(reader, queries)?,
+        },
         MetricKind::Gauge => Pulled::Points {
             query: one(reader, queries)?,
         },
@@ -61,11 +58,18 @@ pub(super) fn read(
 /// `from` says nothing that the kind does not say, and must not say anything else.
 fn from(reader: &mut Reader<'_>, table: &Table<'_>, kind: MetricKind) -> Option<()> {
     let Some(field) = table.get("from") else {
+        if kind == MetricKind::Latency {
+            let message = "a query gives no values of a distribution, only the buckets of one";
+            let help = "write from: histogram, and query the buckets: \
+                        prometheus: 'request_duration_seconds_bucket{ {{arm}} }'";
+            conflict(reader, table, "prometheus", message, help)?;
+        }
         return Some(());
     };
     let text = reader.text(&field)?;
     let fits: &[&str] = match kind {
         MetricKind::Gauge => &["values", "gauge"],
+        MetricKind::Latency => &["histogram"],
         _ => &["counter"],
     };
     if fits.contains(&text) {

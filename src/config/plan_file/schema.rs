@@ -415,6 +415,8 @@ enum From {
     Counter,
     /// What came on top since the last sample.
     Increments,
+    /// What each bucket of a histogram has counted since the process started.
+    Histogram,
     /// Points of a time series.
     Gauge,
 }

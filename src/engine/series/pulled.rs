@@ -15,7 +15,7 @@ use super::track::{Step, Track};
 use super::{Amount, Fate, Fates, Seen, amount_at, pour, without_place};
 use crate::engine::State;
 use crate::engine::analysis::Analysis;
-use crate::engine::matching::{ArmSelectors, Form, Place, Role, role_of_bucket};
+use crate::engine::matching::{ArmSelectors, Form, Place, Role, bound_of_bucket, role_of_bucket};
 use crate::engine::messages::*;
 use crate::engine::placing::{self, Lines, Taking};
 use crate::engine::pull::*;
@@ -303,7 +303,7 @@ fn add_all(
     for part in answers {
         for series in part.batch.iter() {
             index += 1;
-            let Some(role) = role_of(part.part, &series, bound) else {
+            let Some((role, form)) = role_of(part.part, &series, bound) else {
                 continue;
             };
             let Some(known) = followed.get_mut(&followed_key(metric, part, &series)) else {
@@ -313,10 +313,7 @@ fn add_all(
                 metric,
                 arm: part.arm,
                 role,
-                form: match role {
-                    Role::Reading => Form::AsIs,
-                    _ => Form::Total,
-                },
+                form,
             };
             for point in series.points {
                 let fate = add(into, known, Site { place, index }, *point);
@@ -385,12 +382,18 @@ fn follow(
 }
 
 /// What a series counts for; `None` for a bucket that is not needed.
-fn role_of(part: Part, series: &Series<'_>, bound: Option<f64>) -> Option<Role> {
+fn role_of(part: Part, series: &Series<'_>, bound: Option<f64>) -> Option<(Role, Form)> {
     match part {
-        Part::Points => Some(Role::Reading),
-        Part::Bad => Some(Role::Bad),
-        Part::Total => Some(Role::Total),
-        Part::Buckets => role_of_bucket(&series.key.labels(), bound?),
+        Part::Points => Some((Role::Reading, Form::AsIs)),
+        Part::Bad => Some((Role::Bad, Form::Total)),
+        Part::Total => Some((Role::Total, Form::Total)),
+        Part::Buckets => {
+            let labels = series.key.labels();
+            match bound {
+                Some(bound) => role_of_bucket(&labels, bound).map(|role| (role, Form::Total)),
+                None => bound_of_bucket(&labels).map(|bound| (Role::Reading, Form::UpTo(bound))),
+            }
+        }
     }
 }
 

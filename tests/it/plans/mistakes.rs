@@ -179,7 +179,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "from: increments\n    bad",
         "from: counters\n    bad",
-        "26:11 metrics.errors.from: `counters` is not values, counter or increments | did you mean `counter`?",
+        "26:11 metrics.errors.from: `counters` is not values, counter, increments or histogram | did you mean `counter`?",
     ),
     (
         "    from: increments\n    bad",

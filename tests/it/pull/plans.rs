@@ -83,7 +83,7 @@ fn mistakes_are_told_with_place_and_fix() {
         ),
         (
             "kind: latency, prometheus: 'x{ {{arm}} }'",
-            "a query gives no values of a distribution | compare the share above",
+            "a query gives no values of a distribution, only the buckets of one | write from: histogram",
         ),
         (
             "kind: rate, from: increments, prometheus: {events: 'x{ {{arm}} }'}",

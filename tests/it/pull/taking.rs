@@ -15,6 +15,8 @@ const ERRORS: &str = "metrics:\n  errors: {kind: ratio, prometheus: {bad: 'faile
     checks: [{compare: errors, tolerance: {relative: 20%, absolute: 1pp}}]\n";
 const SLOW: &str = "metrics:\n  slow: {kind: ratio, above: {bound: 0.25}, prometheus: 'took_bucket{ {{arm}} }'}\n\
     checks: [{compare: slow, tolerance: {relative: 20%, absolute: 1pp}}]\n";
+const TOOK: &str = "metrics:\n  took: {kind: latency, from: histogram, prometheus: 'took_bucket{ {{arm}} }'}\n\
+    checks: [{threshold: took, at: p90, limit: '< 0.25'}]\n";
 const DEPTH: &str = "metrics:\n  depth: {kind: gauge, prometheus: 'depth{ {{arm}} }'}\n\
     checks: [{compare: depth, tolerance: 20%}]\n";
 
@@ -298,6 +300,38 @@ fn buckets_are_taken_at_the_bound_or_not_at_all() {
     let recording = machine.recording("a").join("\n");
     let good = recording.matches(r#"{"good":{"good":900,"total":1000}}"#);
     assert_eq!(good.count(), 2, "{recording}");
+}
+
+#[test]
+fn a_distribution_is_taken_from_its_buckets() {
+    let (mut machine, _) = machine(TOOK, 10);
+    let mut series: Vec<Written<'_>> = Vec::new();
+    for arm in Arm::BOTH {
+        for (le, count) in [
+            ("0.1", &[(-1, 10.0), (0, 510.0)]),
+            ("0.25", &[(-1, 20.0), (0, 920.0)]),
+        ] {
+            let labels: &[_] = if le == "0.1" {
+                &[("le", "0.1")]
+            } else {
+                &[("le", "0.25")]
+            };
+            series.push((arm, Part::Buckets, labels, count));
+        }
+        let all: &[_] = &[(-1, 20.0), (0, 1_020.0)];
+        series.push((arm, Part::Buckets, &[("le", "+Inf")], all));
+    }
+    machine.now = at(1.1);
+    let (_, ingested) = hand(&mut machine, answered(&series));
+    assert_eq!(ingested.accepted, 12);
+    close(&mut machine, 1);
+    let body = machine.body("a");
+    assert_eq!(counts(&body), [1_000, 1_000]);
+    assert_ne!(body.checks[0].reason, Reason::CoarseBuckets);
+    let recording = machine.recording("a").join("\n");
+    let upto =
+        recording.matches(r#"{"up_to":{"bounds":[0.1,0.25,"inf"],"counts":[500,900,1000]}}"#);
+    assert_eq!(upto.count(), 2, "{recording}");
 }
 
 #[test]
