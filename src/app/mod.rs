@@ -27,6 +27,7 @@ use crate::codec;
 use crate::config::{Config, daemon};
 use crate::engine::{self, State};
 use crate::http::budget::{self, IngestBudget};
+use crate::http::interest::Interest;
 use crate::http::link::EngineLink;
 use crate::http::listen::SocketBounds;
 use crate::http::{Bounds, Shared, analyses, listen, openapi, router, start};
@@ -97,6 +98,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         store: store.clone(),
         watchers: watchers.clone(),
         metrics: metrics.clone(),
+        interest: Interest::new(Duration::from_secs(config.limits.abandoned_after_secs)),
         unmatched: Default::default(),
         plans,
         bounds: bounds(config, address),

@@ -3,6 +3,8 @@
 //! Owns when a verdict is final, what it asks of the controller, and the events on the way. The
 //! judging itself is `judge`'s. Next: `steps`, `ingest`.
 
+mod showing;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -19,8 +21,8 @@ use super::steps::Step;
 use super::watching::Watch;
 use crate::judge::check::Detail;
 use crate::judge::scratch::Scratch;
-use crate::judge::verdict::{self, Gate, GateKind, Guarantee, Status, VerdictBody};
-use crate::judge::{self, Judge, Judgement, assumptions, sentence};
+use crate::judge::verdict::{self, GateKind, Status};
+use crate::judge::{Judge, Judgement};
 use crate::model::{Change, Decision, Millis, Outcome, Reason, Timestamp};
 use crate::plan::Plan;
 use crate::window::Window;
@@ -50,6 +52,7 @@ pub struct Analysis {
     unmatched: u64,
     pub(super) own_units: u64,
     pub(super) pulled: PulledSeries,
+    shown: Option<showing::Shown>,
 }
 
 /// How and when the analysis became final.
@@ -106,6 +109,7 @@ impl Analysis {
             ambiguous: 0,
             unmatched: 0,
             own_units: 0,
+            shown: None,
             pulled,
             plan,
         })
@@ -328,137 +332,6 @@ impl Analysis {
             () => Status::Pending,
         }
     }
-
-    /// The verdict, as the answer to a gate.
-    pub fn body(&self, gate: GateKind) -> VerdictBody {
-        let (outcome, reason) = self.outcome();
-        let findings = self
-            .judgement
-            .as_ref()
-            .map_or(&[][..], |judgement| &judgement.findings);
-        let mut decision = self.decision();
-        let gate = self.gate(gate, outcome, decision);
-        if gate.kind == GateKind::Step && !self.is_final() && outcome != Outcome::Fail {
-            decision = if gate.open {
-                Decision::Promote
-            } else {
-                Decision::Hold
-            };
-        }
-        let message = if findings.is_empty() && !self.is_final() {
-            format!("inconclusive so far, hold: {}", sentence::about(reason))
-        } else {
-            sentence::of_verdict(outcome, reason, decision, self.is_final(), findings)
-        };
-        let closed = self.judge.looks();
-        VerdictBody {
-            analysis: self.id.clone(),
-            plan: self.plan.name.clone(),
-            plan_hash: self.plan_hash.clone(),
-            status: self.status(),
-            verdict: outcome,
-            is_final: self.is_final(),
-            decision,
-            reason,
-            message,
-            score: judge::score(&self.plan, findings),
-            gate,
-            elapsed_secs: (self.plan.tick * closed as i64) as f64 / 1000.0,
-            guarantee: Guarantee {
-                alpha: self.plan.alpha,
-                beta: self.plan.beta,
-                spent: self.judge.spent(),
-                looks: closed as u64,
-                assumes: assumptions::of(&self.plan, findings),
-            },
-            checks: findings.to_vec(),
-            watch: self.watch_view(),
-            change: self.change.clone(),
-            links: BTreeMap::from([
-                ("self".to_owned(), format!("/v1/analyses/{}", self.id)),
-                (
-                    "recording".to_owned(),
-                    format!("/v1/analyses/{}/recording", self.id),
-                ),
-            ]),
-            engine_revision: judge::ENGINE_REVISION,
-        }
-    }
-
-    fn gate(&self, kind: GateKind, outcome: Outcome, decision: Decision) -> Gate {
-        let promoted = decision == Decision::Promote;
-        if kind == GateKind::Final {
-            let waiting_for = (!self.is_final()).then(|| "a final verdict".to_owned());
-            return Gate {
-                kind,
-                step: None,
-                open: promoted,
-                waiting_for,
-            };
-        }
-        let step = self.steps.last();
-        let name = step
-            .map(|step| step.name.clone())
-            .filter(|name| !name.is_empty());
-        if self.is_final() || outcome == Outcome::Fail {
-            return Gate {
-                kind,
-                step: name,
-                open: promoted,
-                waiting_for: None,
-            };
-        }
-        let waiting_for = step.and_then(|step| step.waiting_for(&self.plan));
-        Gate {
-            kind,
-            step: name,
-            open: waiting_for.is_none(),
-            waiting_for,
-        }
-    }
-
-    /// The readable state.
-    pub fn view(&self) -> AnalysisView {
-        let (outcome, reason) = self.outcome();
-        let received = self
-            .plan
-            .metrics
-            .iter()
-            .zip(&self.counters)
-            .zip(self.judge.received())
-            .map(|((metric, counters), judged)| ReceivedView {
-                metric: metric.name.clone(),
-                baseline: counters.samples[0],
-                canary: counters.samples[1],
-                late: counters.late,
-                sampled_out: judged.sampled_out.iter().sum(),
-                missing: counters.missing,
-                newest: counters.newest.map(Timestamp::millis),
-                refused: counters.refusals.view(),
-                from: counters.sources.view(),
-                hint: counters.sources.hint(self.plan.lateness),
-            });
-        AnalysisView {
-            id: self.id.clone(),
-            plan: self.plan.name.clone(),
-            plan_hash: self.plan_hash.clone(),
-            status: self.status(),
-            verdict: outcome,
-            decision: self.decision(),
-            reason,
-            started_at: self.started_at.millis(),
-            final_at: self.ended.map(|ended| ended.at.millis()),
-            change: self.change.clone(),
-            arms: self.arms.clone(),
-            steps: self.steps[1..].iter().map(step_view).collect(),
-            received: received.collect(),
-            pulled: self.pulled.view(),
-            ambiguous: self.ambiguous,
-            unmatched: self.unmatched,
-            body: Arc::new(self.body(GateKind::Final)),
-            step_body: Arc::new(self.body(GateKind::Step)),
-        }
-    }
 }
 
 // === functions ===
@@ -480,13 +353,5 @@ fn ending(plan: &Plan, judgement: &Judgement, looks: usize) -> Option<(Outcome, 
             Some((Outcome::Inconclusive, reason))
         }
         _ => None,
-    }
-}
-
-fn step_view(step: &Step) -> StepView {
-    StepView {
-        name: step.name.clone(),
-        weight: step.weight,
-        began_at: step.began_at.millis(),
     }
 }

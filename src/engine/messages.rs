@@ -363,7 +363,7 @@ pub struct SourceView {
     /// Whose it is.
     pub arm: Arm,
     /// Name and labels, shortened.
-    pub series: String,
+    pub series: Arc<str>,
     /// Event time of its newest sample, unix milliseconds.
     pub newest: i64,
     /// Seconds from that time to its arrival; negative where the sender's clock runs ahead.

@@ -122,7 +122,7 @@ pub(super) fn finish(
             analysis.touch(now);
             analysis.close_due(now, scratch, effects);
             if analysis.takes_samples() {
-                effects.push(Effect::Changed(Box::new(analysis.view())));
+                effects.push(Effect::Changed(Box::new(analysis.view_of_samples())));
             }
         }
     }

@@ -119,7 +119,7 @@ impl Sources {
         let of_arm = |arm: Arm| {
             self.seen[arm.index()].iter().map(move |source| SourceView {
                 arm,
-                series: source.series.text.to_string(),
+                series: source.series.text.clone(),
                 newest: source.newest.millis(),
                 lag_secs: source.lag as f64 / 1000.0,
             })
@@ -147,11 +147,11 @@ mod tests {
             sources.note(Arm::Canary, series, Timestamp(1_000 + GONE_AFTER), now);
         }
         let last = &series[SOURCES_SHOWN_MAX];
-        assert!(sources.view().iter().all(|seen| seen.series != **last));
+        assert!(sources.view().iter().all(|seen| *seen.series != **last));
         sources.note(Arm::Canary, last, Timestamp(1_001 + GONE_AFTER), now);
         let view = sources.view();
-        assert!(view.iter().any(|seen| seen.series == **last));
-        assert!(view.iter().all(|seen| seen.series != *series[0]));
+        assert!(view.iter().any(|seen| *seen.series == **last));
+        assert!(view.iter().all(|seen| *seen.series != *series[0]));
         assert!(view.iter().all(|seen| seen.arm == Arm::Canary));
     }
 
@@ -187,7 +187,7 @@ mod tests {
             "{hint}"
         );
         let view = sources.view();
-        let fast = view.iter().find(|source| source.series == "fast");
+        let fast = view.iter().find(|source| &*source.series == "fast");
         assert_eq!(fast.map(|source| source.lag_secs), Some(-3.5));
         assert_eq!(view.len(), SOURCES_SHOWN_MAX);
     }

@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::Shared;
+use super::interest::interest_every;
 use super::problem::{LIMIT_RETRY_SECS, Problem};
 use super::query::{Named, Parameters};
 use crate::engine::Input;
@@ -27,8 +28,6 @@ use crate::store::KeptEvent;
 
 /// A comment is sent after this long without an event, so that proxies keep the stream open.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How often an open stream says that somebody still cares, at the least; see [`interest_every`].
-const INTEREST_EVERY_MAX: Duration = Duration::from_secs(60);
 /// Type of the message that says that some events are no longer kept.
 pub const GAP: &str = "gap";
 
@@ -93,13 +92,6 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }
-}
-
-/// Twice within the time after which the engine gives an analysis up, so that one note of interest
-/// may be lost.
-fn interest_every(abandoned_after: Duration) -> Duration {
-    const SHORTEST: Duration = Duration::from_millis(1);
-    (abandoned_after / 2).clamp(SHORTEST, INTEREST_EVERY_MAX)
 }
 
 fn messages(open: OpenStream) -> impl Stream<Item = Result<Message, Infallible>> {

@@ -9,6 +9,7 @@ pub mod body;
 pub mod budget;
 pub mod dead_letters;
 pub mod events;
+pub mod interest;
 pub mod json;
 pub mod link;
 pub mod listen;
@@ -85,6 +86,8 @@ pub struct Shared {
     pub watchers: Arc<Watchers>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// When the engine was told that somebody asks.
+    pub interest: interest::Interest,
     /// What nobody asked for.
     pub unmatched: unmatched::Unmatched,
     /// Plans by name.

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::Uri;
+use axum::http::{HeaderValue, Uri, header};
+use axum::response::{IntoResponse, Response};
 
 use super::Shared;
 use super::analyses::find;
@@ -17,12 +17,16 @@ use super::query::{self, Named, Parameters};
 use crate::engine::{AnalysisView, Input};
 use crate::judge::verdict::{GateKind, VerdictBody};
 
+/// Bytes of most verdicts, for which room is made at once.
+const BODY_BYTES: usize = 4_096;
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
 /// The handler.
 pub async fn read(
     State(shared): State<Arc<Shared>>,
     Named(id): Named,
     uri: Uri,
-) -> Result<Json<VerdictBody>, Problem> {
+) -> Result<Response, Problem> {
     let given = Parameters::read(&uri, &["wait", "gate"])?;
     let wait = given
         .parse("wait", "a duration such as 30s", query::duration)?
@@ -36,12 +40,14 @@ pub async fn read(
     // Subscribed before the first look, so that no change falls between.
     let mut bell = shared.watchers.subscribe(&id);
     let first = body_of(&*find(&shared, &id).await?, gate);
-    shared.link.tell(Input::Asked {
-        analysis: id.clone(),
-    });
+    if shared.interest.is_due(&id, shared.clock.now()) {
+        shared.link.tell(Input::Asked {
+            analysis: id.clone(),
+        });
+    }
     let wait = wait.min(shared.bounds.long_poll_max);
     if wait == Duration::ZERO || first.is_final || first.gate.open {
-        return Ok(Json((*first).clone()));
+        return Ok(json(&first));
     }
     let changed = async {
         while bell.changed().await.is_ok() {
@@ -59,7 +65,19 @@ pub async fn read(
         () = shared.stopping.cancelled() => {}
     }
     let last = body_of(&*find(&shared, &id).await?, gate);
-    Ok(Json((*last).clone()))
+    Ok(json(&last))
+}
+
+/// The body as it is, without a copy of it.
+fn json(body: &VerdictBody) -> Response {
+    let mut bytes = Vec::with_capacity(BODY_BYTES);
+    match serde_json::to_writer(&mut bytes, body) {
+        Ok(()) => ([(header::CONTENT_TYPE, JSON)], bytes).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a verdict cannot be written");
+            Problem::new("internal", "this should not have happened").into_response()
+        }
+    }
 }
 
 fn body_of(view: &AnalysisView, gate: GateKind) -> Arc<VerdictBody> {

@@ -10,6 +10,7 @@ use axum::body::{Body, Bytes};
 use axum::http::Request;
 use davy::codec;
 use davy::http::budget::IngestBudget;
+use davy::http::interest::Interest;
 use davy::http::link::{EngineLink, Knock};
 use davy::http::{Bounds, Shared, router};
 use davy::store::memory::{self, MemoryStore};
@@ -44,6 +45,7 @@ fn api(request_timeout: Duration) -> (Arc<Shared>, Receiver<Knock>) {
         outbox: store,
         watchers: Arc::default(),
         metrics,
+        interest: Interest::new(LONG),
         unmatched: Default::default(),
         plans: Default::default(),
         bounds: Bounds {
