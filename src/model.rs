@@ -152,14 +152,6 @@ pub enum Reading {
         /// All events.
         total: u64,
     },
-    /// Events that went well of total events, for kind `ratio`: what a histogram's buckets up to a
-    /// bound and all of them tell, at times in different requests.
-    Good {
-        /// Events that went well.
-        good: u64,
-        /// All events.
-        total: u64,
-    },
     /// Values that are known by the bucket they lie in: above its low end, up to its high one.
     Buckets {
         /// Low end of each bucket.
@@ -171,14 +163,20 @@ pub enum Reading {
         /// Values in each.
         counts: Vec<u64>,
     },
-    /// Values up to each of some bounds, as classic Prometheus buckets count them: at times in
-    /// different requests, for which reason they are told apart at the tick's close only.
+    /// Observations up to each of some bounds, as classic Prometheus buckets count them: at times in
+    /// different requests, for which reason they are put together at the tick's close only.
     UpTo {
+        /// Whose they are: a number for each histogram. Those of several are never mixed.
+        of: u64,
         /// Upper bounds, ascending; the last one of a histogram is infinite.
         #[serde(with = "words_for_infinities")]
         bounds: Vec<f64>,
-        /// Values up to each bound.
+        /// Observations up to each bound.
         counts: Vec<u64>,
+        /// Points of its series that each count sums up.
+        points: Vec<u32>,
+        /// How many of these were the first after a reset: at least, and at most.
+        resets: Vec<[u32; 2]>,
     },
     /// Events over an exposure (seconds, requests, ...), for kind `rate`.
     Rate {
@@ -208,10 +206,10 @@ impl Reading {
         match self {
             Reading::Values { values, weights } if weights.is_empty() => values.len() as u64,
             Reading::Values { weights, .. } => sum(weights),
-            Reading::Ratio { total, .. } | Reading::Good { total, .. } => *total,
+            Reading::Ratio { total, .. } => *total,
             Reading::Rate { .. } => 1,
             Reading::Buckets { counts, .. } => sum(counts),
-            Reading::UpTo { bounds, counts } => {
+            Reading::UpTo { bounds, counts, .. } => {
                 let all = bounds.iter().zip(counts);
                 let all = all.filter(|(bound, _)| **bound == f64::INFINITY);
                 all.fold(0, |sum, (_, &count)| sum.saturating_add(count))

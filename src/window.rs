@@ -60,10 +60,37 @@ pub struct Window {
     kinds: Vec<(MetricKind, bool)>,
     /// Units of one arm that a tick keeps, by metric, where they live for a tick.
     units_max: Vec<Option<usize>>,
+    /// Metrics whose values may be below zero.
+    negative: Vec<bool>,
+    /// By metric and arm.
+    bounds_seen: Vec<[BoundsSeen; 2]>,
     /// Metrics whose exposure is time: a rate without an exposure counter.
     timed: Vec<bool>,
     open: BTreeMap<usize, Vec<[Cell; 2]>>,
     tick_values_max: usize,
+}
+
+/// Histograms of an arm whose number of bounds is remembered.
+const HISTOGRAMS_REMEMBERED_MAX: usize = 100_000;
+
+/// How many bounds each histogram has had: one that has fewer is not whole.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BoundsSeen {
+    most: BTreeMap<u64, usize>,
+}
+
+// === impl BoundsSeen ===
+
+impl BoundsSeen {
+    /// The most bounds of a histogram so far, now that it has this many.
+    fn most(&mut self, of: u64, bounds: usize) -> usize {
+        if self.most.len() >= HISTOGRAMS_REMEMBERED_MAX && !self.most.contains_key(&of) {
+            return bounds;
+        }
+        let most = self.most.entry(of).or_default();
+        *most = bounds.max(*most);
+        *most
+    }
 }
 
 // === impl Window ===
@@ -92,6 +119,8 @@ impl Window {
                     Some(cluster.units_per_tick_max as usize)
                 })
                 .collect(),
+            negative: plan.metrics.iter().map(|metric| metric.negative).collect(),
+            bounds_seen: vec![Default::default(); plan.metrics.len()],
             timed: plan.metrics.iter().map(|m| m.source.is_timed()).collect(),
             open: BTreeMap::new(),
             tick_values_max,
@@ -244,12 +273,16 @@ impl Window {
             .filter(|(_, timed)| **timed)
         {
             for cell in cells.iter_mut().filter(|cell: &&mut Cell| cell.samples > 0) {
-                cell.exposure = self.tick as f64 / 1000.0;
+                // After a gap one increment covers many ticks, and so does its time.
+                cell.exposure = cell.longest.max(self.tick as f64 / 1000.0);
             }
         }
         cells.iter_mut().for_each(even_out);
-        for cell in cells.iter_mut().flatten() {
-            cell.settle();
+        for (metric, cells) in cells.iter_mut().enumerate() {
+            let (kind, negative) = (self.kinds[metric].0, self.negative[metric]);
+            for (cell, seen) in cells.iter_mut().zip(&mut self.bounds_seen[metric]) {
+                cell.settle(kind, negative, seen);
+            }
         }
         ClosedTick { index, cells }
     }
@@ -269,7 +302,7 @@ fn even_out(cells: &mut [Cell; 2]) {
 /// Samples that a reading adds to a cell whose units are limited.
 fn samples_of(reading: &Reading) -> u64 {
     match reading {
-        Reading::Ratio { total, .. } | Reading::Good { total, .. } => *total,
+        Reading::Ratio { total, .. } => *total,
         other => count_of(other),
     }
 }

@@ -122,10 +122,12 @@ fn sample_bytes(sample: &Sample) -> u64 {
                 + allocated(size_of_val(highs.as_slice()))
                 + allocated(size_of_val(counts.as_slice()))
         }
-        Reading::UpTo { bounds, counts } => {
-            allocated(size_of_val(bounds.as_slice())) + allocated(size_of_val(counts.as_slice()))
+        Reading::UpTo { bounds, counts, .. } => {
+            let numbers = size_of_val(bounds.as_slice()) + size_of_val(counts.as_slice());
+            // Points and resets take half as much again.
+            allocated(2 * numbers)
         }
-        Reading::Ratio { .. } | Reading::Good { .. } | Reading::Rate { .. } => 0,
+        Reading::Ratio { .. } | Reading::Rate { .. } => 0,
     };
     let address = sample.address.as_ref();
     vector_bytes::<Sample>()

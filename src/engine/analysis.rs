@@ -72,6 +72,8 @@ pub(super) struct Counters {
     pub newest: Option<Timestamp>,
     pub sources: Sources,
     pub refusals: Refusals,
+    /// A series of what is bad came, not only of what there is in all.
+    pub has_bad: bool,
 }
 
 // === impl Analysis ===

@@ -10,7 +10,7 @@ use crate::model::{Arm, Labels};
 use crate::plan::{Counted, Plan, Selector, Source};
 
 /// The label with the upper bound of a bucket.
-const BUCKET_LABEL: &str = "le";
+pub(super) const BUCKET_LABEL: &str = "le";
 
 /// The plan's arm matchers with their variables filled in.
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ pub(super) enum Role {
     Good,
     /// All events (ratio) or exposure (rate).
     Total,
-    /// All events of a ratio whose good ones come by themselves: those may be in another request.
+    /// All observations of a histogram, of which some went well (ratio).
     TotalOfGood,
 }
 
@@ -194,8 +194,8 @@ fn places(plan: &Plan, name: &str, labels: &Labels) -> Vec<(usize, Role, Form)> 
                 bound,
             } => {
                 ask(histogram, Role::Bad, Form::Above(*bound));
-                if let Some(role) = role_of_bucket(labels, *bound) {
-                    ask(buckets, role, Form::Total);
+                if let Some((role, form)) = bucket_about(labels, *bound) {
+                    ask(buckets, role, form);
                 }
             }
         }
@@ -219,12 +219,12 @@ pub(super) fn bound_of_bucket(labels: &Labels) -> Option<f64> {
 
 /// What a bucket counts for: buckets count everything up to their bound, so the one at the bound
 /// holds what went well and the last one all. The others are not needed.
-pub(super) fn role_of_bucket(labels: &Labels, bound: f64) -> Option<Role> {
+pub(super) fn bucket_about(labels: &Labels, bound: f64) -> Option<(Role, Form)> {
     let upper = bound_of_bucket(labels)?;
     if upper == bound {
-        Some(Role::Good)
+        Some((Role::Good, Form::UpTo(upper)))
     } else if upper == f64::INFINITY {
-        Some(Role::TotalOfGood)
+        Some((Role::TotalOfGood, Form::UpTo(upper)))
     } else {
         None
     }

@@ -68,10 +68,12 @@ pub(super) fn put(
     lines: &mut Lines,
 ) -> Result<(), NoPlace> {
     // Units of others are nobody's business, and their numbers take longer than all the rest.
-    let number = match &unit {
+    let number = match (&unit, &reading) {
         _ if analysis.plan.metrics[metric].cluster.is_none() => 0,
-        Some(unit) => digest(unit.as_bytes()) as u64,
-        None => digest(&analysis.own_units.to_le_bytes()) as u64,
+        (Some(unit), _) => digest(unit.as_bytes()) as u64,
+        // Its buckets come one by one, and belong together all the same.
+        (None, Reading::UpTo { of, .. }) => *of,
+        (None, _) => digest(&analysis.own_units.to_le_bytes()) as u64,
     };
     let missed = u64::from(missing);
     let window = &mut analysis.window;

@@ -27,7 +27,7 @@ pub(super) fn reading_for(
         (MetricKind::Gauge, Reading::Values { values, .. }) => {
             values.iter().all(|value| value.is_finite())
         }
-        (MetricKind::Ratio, Reading::Ratio { .. } | Reading::Good { .. }) => true,
+        (MetricKind::Ratio, Reading::Ratio { .. } | Reading::UpTo { .. }) => true,
         (MetricKind::Ratio, Reading::Values { values, .. }) if place.role == Role::Reading => {
             values.iter().all(|&value| value == 0.0 || value == 1.0)
         }
@@ -110,7 +110,6 @@ fn is_countable(reading: &Reading) -> bool {
         }
         // An increment of bad events comes with its total in a reading of its own.
         Reading::Ratio { bad, total } => *bad.max(total) <= COUNT_MAX,
-        Reading::Good { good, total } => *good.max(total) <= COUNT_MAX,
         Reading::Rate { events, exposure } => {
             *events <= COUNT_MAX && (0.0..=COUNT_MAX as f64).contains(exposure)
         }

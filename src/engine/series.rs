@@ -21,14 +21,14 @@ use track::{Step, Track};
 use super::State;
 use super::analysis::Analysis;
 use super::ingest;
-use super::matching::{Form, Match, Place, Role};
+use super::matching::{BUCKET_LABEL, Form, Match, Place, Role};
 use super::messages::*;
 use super::placing::{self, Lines, Refused, Taking};
 use super::unplaced;
 use crate::model::series::{
-    HistogramCell, NAME_LABEL, Point, PointValue, Series, SeriesBatch, SeriesKind,
+    HistogramCell, NAME_LABEL, Point, PointValue, Series, SeriesBatch, SeriesKey, SeriesKind,
 };
-use crate::model::{Reading, Sample, Timestamp};
+use crate::model::{Millis, Reading, Sample, Timestamp};
 use crate::plan::MetricKind;
 use crate::window::NoPlace;
 
@@ -36,11 +36,27 @@ use crate::window::NoPlace;
 /// taken to lie on the side of its middle.
 const BOUND_BUCKET_MAX: f64 = 0.01;
 
+/// Points up to so long before the start of an analysis are passed over.
+const BEFORE_START_MAX: Millis = 120_000;
+
 /// One point, with what it adds to its series.
 struct Seen {
     kind: SeriesKind,
     point: Point,
     step: Amount,
+}
+
+// === impl Seen ===
+
+impl Seen {
+    /// How long what it adds took to come.
+    fn span(&self) -> Millis {
+        match &self.step {
+            Amount::Number(Step::Increment { since, .. })
+            | Amount::Cells(Step::Increment { since, .. }) => self.point.ts.since(*since),
+            _ => 0,
+        }
+    }
 }
 
 /// What came on top since the point before.
@@ -111,11 +127,16 @@ fn take_all(
         let index = index_of(number);
         let series_max = state.limits.series_max;
         let met = all_known.meet(series.key, series_max, || sites(state, &series));
+        if let Met::Full(sites) = met {
+            refuse_series(state, &sites, index, &series, (taking, lines), answer);
+            continue;
+        }
         let Some(known) = met_at(state, met, index, &series, answer) else {
             continue;
         };
         for point in series.points {
             if let Err((code, message)) = taking.check(point.ts) {
+                tell_sites(state, &known.sites, (code, &message));
                 answer.refuse(index, code, message);
                 continue;
             }
@@ -140,15 +161,7 @@ fn met_at<'k>(
     let points = series.points.len() as u64;
     match met {
         Met::Matched(known) if !known.sites.is_empty() => return Some(known),
-        Met::Full => {
-            let limit = state.limits.series_max;
-            let message = format!(
-                "{limit} series of running analyses are followed, which is the limit; narrow the plans' matchers, or raise limits.series_max"
-            );
-            for _ in 0..points {
-                answer.refuse(index, "too_many_series", message.clone());
-            }
-        }
+        Met::Full(_) => {}
         Met::Matched(_) | Met::Unmatched { before: true } => {
             answer.count_unmatched(series.key.name(), points);
         }
@@ -162,6 +175,58 @@ fn met_at<'k>(
         }
     }
     None
+}
+
+/// Tells whoever asks for a series that a point of it was refused: its sender seldom does.
+fn tell_sites(state: &mut State, sites: &[Site], (code, message): (&'static str, &str)) {
+    for site in sites {
+        if let Some(analysis) = state.analyses.get_mut(&site.analysis) {
+            for place in &site.places {
+                let refusals = &mut analysis.counters[place.metric].refusals;
+                refusals.note(code, 1, message);
+            }
+        }
+    }
+}
+
+/// Refuses a series for which there is no room. What asks for it is no longer whole: errors may be
+/// counted without their requests, or the reverse, so that nothing can be said of it any more.
+fn refuse_series(
+    state: &mut State,
+    sites: &[Site],
+    index: usize,
+    series: &Series<'_>,
+    (taking, lines): (Taking, &mut Lines),
+    answer: &mut Ingested,
+) {
+    let limit = state.limits.series_max;
+    let message = format!(
+        "{limit} series of running analyses are followed, which is the limit; narrow the plans' matchers, or raise limits.series_max"
+    );
+    let points = series.points.len() as u64;
+    for _ in 0..points {
+        answer.refuse(index, "too_many_series", message.clone());
+    }
+    let nothing = || Reading::Values {
+        values: Vec::new(),
+        weights: Vec::new(),
+    };
+    for site in sites {
+        let Some(analysis) = state.analyses.get_mut(&site.analysis) else {
+            continue;
+        };
+        for (place, unit) in site.places.iter().zip(&site.units) {
+            let refusals = &mut analysis.counters[place.metric].refusals;
+            refusals.note("too_many_series", points, &message);
+            let unit = unit.as_deref().map(str::to_owned);
+            let at = (place.metric, place.arm);
+            // A tick that is closed, or one not yet begun, has no room for the word either.
+            let ts = taking
+                .now
+                .min(series.points.last().map_or(taking.now, |last| last.ts));
+            let _ = placing::put(analysis, at, ts, nothing(), unit, u32::MAX, lines);
+        }
+    }
 }
 
 /// Who asks for a series.
@@ -178,14 +243,33 @@ fn sites(state: &State, series: &Series<'_>) -> Vec<Site> {
             labels.get(&cluster.by).map(Arc::from)
         };
         let units = places.iter().map(unit).collect();
+        let is_bucket = |place: &Place| matches!(place.form, Form::UpTo(_));
+        let histogram = places
+            .iter()
+            .any(is_bucket)
+            .then(|| histogram_of(series.key));
         Some(Site {
             analysis: id,
             places,
             units,
+            histogram,
         })
     };
     let found = ingest::meetings(state, series.key.name(), &labels);
     found.into_iter().filter_map(site).collect()
+}
+
+/// Number of the histogram that a series is a bucket of: the same for all its buckets.
+fn histogram_of(key: SeriesKey<'_>) -> u64 {
+    let mut text = Vec::new();
+    for (name, value) in key.pairs().filter(|(name, _)| *name != BUCKET_LABEL) {
+        for part in [name, value] {
+            text.extend_from_slice(part.as_bytes());
+            // It occurs in no text.
+            text.push(0xff);
+        }
+    }
+    placing::digest(&text) as u64
 }
 
 fn see(track: &mut Track, batch: &SeriesBatch, kind: SeriesKind, point: Point) -> Seen {
@@ -227,21 +311,27 @@ fn add(
         for (place, unit) in site.places.iter().zip(&site.units) {
             let fate = match amount_at(analysis, place, seen) {
                 Ok(added) => {
+                    let refused = refused_part(&place.form, added);
                     let ts = seen.point.ts;
                     let open_ticks_max = taking.open_ticks_max;
                     match analysis.window.place_at(ts, taking.now, open_ticks_max) {
                         Ok(tick) => {
-                            let group = sums.group(&site.analysis, place, tick, unit.as_ref());
+                            let of = site
+                                .histogram
+                                .filter(|_| matches!(place.form, Form::UpTo(_)));
+                            let group = sums.group(&site.analysis, place, tick, unit.as_ref(), of);
                             group.add(index, ts, place.role, added);
-                            Fate::Summed
+                            group.cover(seen.span());
+                            refused.unwrap_or(Fate::Summed)
                         }
-                        Err(no_place) => without_place(analysis, place, no_place),
+                        Err(no_place) => without_place(analysis, place, ts, no_place),
                     }
                 }
                 Err(fate) => fate,
             };
             let counters = &mut analysis.counters[place.metric];
             counters.late += u64::from(matches!(fate, Fate::Late));
+            counters.has_bad |= matches!(place.role, Role::Bad | Role::Reading | Role::Good);
             counters
                 .sources
                 .note(place.arm, &known.text, seen.point.ts, taking.now);
@@ -254,11 +344,25 @@ fn add(
     fates
 }
 
-fn without_place(analysis: &Analysis, place: &Place, no_place: NoPlace) -> Fate {
+/// The refusal of what is missing rather than counted.
+fn refused_part(form: &Form, added: Added<'_>) -> Option<Fate> {
+    let (Form::Above(bound), Added::Nothing { around, .. }) = (form, added) else {
+        return None;
+    };
+    let [low, high] = around;
+    let message = format!(
+        "its bucket from {low} to {high} holds the bound {bound}; give one of the two as the bound"
+    );
+    Some(Fate::Refused("bound_within_bucket", message))
+}
+
+fn without_place(analysis: &Analysis, place: &Place, ts: Timestamp, no_place: NoPlace) -> Fate {
     match no_place {
         NoPlace::Late => Fate::Late,
         // The next one's increment counts from here.
         NoPlace::BeforeStart if place.form != Form::AsIs => Fate::Priming,
+        // A scrape of just before the start is nobody's mistake.
+        NoPlace::BeforeStart if analysis.started_at().since(ts) < BEFORE_START_MAX => Fate::Priming,
         _ => {
             let (code, message) = placing::refusal(analysis, place.metric, no_place);
             Fate::Refused(code, message)
@@ -304,7 +408,7 @@ fn amount_at<'s>(analysis: &Analysis, place: &Place, seen: &'s Seen) -> Result<A
             }
             _ => Err(Fate::Priming),
         },
-        (Form::Total, Amount::Number(Step::Increment { amount, since })) => {
+        (Form::Total, Amount::Number(Step::Increment { amount, since, .. })) => {
             if *since < analysis.started_at() {
                 return Err(Fate::Priming);
             }
@@ -315,38 +419,43 @@ fn amount_at<'s>(analysis: &Analysis, place: &Place, seen: &'s Seen) -> Result<A
             Amount::Number(Step::Increment { since, .. })
             | Amount::Cells(Step::Increment { since, .. }),
         ) if *since < analysis.started_at() => Err(Fate::Priming),
-        (Form::UpTo(bound), Amount::Number(Step::Increment { amount, .. })) => {
-            let (bound, count) = (bound, *amount);
-            Ok(Added::UpTo { bound, count })
+        (Form::UpTo(bound), Amount::Number(Step::Increment { amount, reset, .. })) => {
+            Ok(Added::UpTo {
+                bound,
+                count: *amount,
+                reset: *reset,
+            })
         }
         (Form::Buckets, Amount::Cells(Step::Increment { amount, .. })) => {
             Ok(Added::Buckets(amount))
         }
         (Form::Above(bound), Amount::Cells(Step::Increment { amount, .. })) => {
-            above(amount, bound).map_err(|message| Fate::Refused("bound_within_bucket", message))
+            Ok(above(amount, bound))
         }
         (_, Amount::Number(Step::First) | Amount::Cells(Step::First)) => Err(Fate::Priming),
     }
 }
 
-/// How many observations are above the bound, of how many.
-fn above(cells: &[HistogramCell], bound: f64) -> Result<Added<'static>, String> {
+/// How many observations are above the bound, of how many; all are missing where a bucket that is
+/// not empty holds the bound.
+fn above(cells: &[HistogramCell], bound: f64) -> Added<'static> {
     let (mut bad, mut total) = (0.0, 0.0);
     for cell in cells {
         let width = cell.high - cell.low;
         let is_inside = cell.low < bound && bound < cell.high;
         if is_inside && (width > BOUND_BUCKET_MAX * bound.abs() || !width.is_finite()) {
-            return Err(format!(
-                "its bucket from {} to {} holds the bound {bound}; give one of the two as the bound",
-                cell.low, cell.high
-            ));
+            // They are missing, not left out: the slow minutes would be the ones without a word.
+            return Added::Nothing {
+                of: cells.iter().map(|cell| cell.count).sum(),
+                around: [cell.low, cell.high],
+            };
         }
         total += cell.count;
         if cell.low >= bound || (is_inside && cell.low + width / 2.0 >= bound) {
             bad += cell.count;
         }
     }
-    Ok(Added::Share { bad, total })
+    Added::Share { bad, total }
 }
 
 /// Puts the sums into their windows.
@@ -375,17 +484,17 @@ fn pour_one(
     lines: &mut Lines,
 ) -> Result<(), Refused> {
     let metric = &analysis.plan.metrics[group.metric];
-    let readings = sum.readings(metric.kind).map_err(|amount| {
+    let readings = sum.readings(group, metric).map_err(|amount| {
         let message = format!(
             "what the counters of {:?} add in one tick must be a whole number from 0 up, not {amount}",
             metric.name
         );
         ("wrong_form", message)
     })?;
-    for (ts, reading) in readings {
+    for (ts, reading, missing) in readings {
         let unit = group.unit.as_deref().map(str::to_owned);
         let site = (group.metric, group.arm);
-        placing::put(analysis, site, ts, reading, unit, 0, lines)
+        placing::put(analysis, site, ts, reading, unit, missing, lines)
             .map_err(|no_place| placing::refusal(analysis, group.metric, no_place))?;
     }
     Ok(())

@@ -12,7 +12,7 @@ use crate::judge::verdict::Scale;
 use crate::judge::{rank, recorded};
 use crate::model::Reason;
 use crate::plan::{Limit, LimitSide, MetricKind, NoData, Quantile};
-use crate::stats::censored::{self, Cells};
+use crate::stats::censored::{self, Cells, Rounding};
 use crate::window::Cell;
 
 /// The alarm check of one metric.
@@ -118,13 +118,31 @@ impl BreachCheck {
             .count()
     }
 
+    /// A quantile in an open bucket is known to lie beyond its one end, and nothing more.
+    fn beyond_open(&self, value: f64, rounding: &Rounding) -> Option<f64> {
+        let bucket = rounding.layout.as_ref()?.bucket(value);
+        let Some([low, high]) = bucket.filter(|bucket| bucket.iter().any(|end| end.is_infinite()))
+        else {
+            return Some(value);
+        };
+        let end = if high.is_infinite() { low } else { high };
+        let is_told = match self.limit.side {
+            LimitSide::Below => high.is_infinite() == threshold::is_beyond(end, &self.limit),
+            LimitSide::Above => low.is_infinite() == threshold::is_beyond(end, &self.limit),
+        };
+        is_told.then_some(end)
+    }
+
     fn statistic(&self, cell: &Cell) -> Option<f64> {
         match self.kind {
             MetricKind::Latency => {
                 let (level, values) = (self.at?.level(), rank::sorted(cell));
                 match recorded::buckets_of(cell) {
                     // Linear inside a bucket, as those who write such alarms are used to.
-                    Some(rounding) => censored::quantile(&[&Cells::new(&values, &rounding)], level),
+                    Some(rounding) => {
+                        let found = censored::quantile(&[&Cells::new(&values, &rounding)], level);
+                        found.and_then(|value| self.beyond_open(value, &rounding))
+                    }
                     // A breach must not hinge on rounding: `< 800` at p99 asks for the value itself.
                     None => values.quantile(level),
                 }

@@ -30,7 +30,7 @@ pub struct Recorded {
     negative: bool,
     seen: [Seen; 2],
     steps: [f64; 2],
-    /// Buckets of both arms: they are compared at the wider of theirs.
+    /// Buckets of both arms in all ticks so far, for what is kept of past ones.
     layout: Option<Arc<Layout>>,
     /// Values in buckets too wide to be moved, of all, by arm.
     wide: [(u64, u64); 2],
@@ -74,10 +74,12 @@ impl Recorded {
         self.negative |= sorted
             .iter()
             .any(|arm| arm.values().first().is_some_and(|&value| value < 0.0));
+        let mut tick = Layout::default();
         for &[low, high] in cells.iter().flat_map(|cell| &cell.layout) {
+            tick.add(low, high);
             Arc::make_mut(self.layout.get_or_insert_default()).add(low, high);
         }
-        self.note_wide(sorted);
+        self.note_wide(&tick, sorted);
         // Values cut to fit the tick's bounds lie on a grid that is the cut's, not the sender's.
         let is_cut = cells.iter().any(|cell| cell.coarse_bits.is_some());
         let is_whole = !is_cut && self.layout.is_none();
@@ -90,16 +92,20 @@ impl Recorded {
         if let Resolution::Step(step) = self.resolution {
             self.steps = [step; 2];
         }
+        // A tick goes by its own buckets: one odd tick must not coarsen all that follow.
+        let tick = (!tick.is_empty()).then(|| Arc::new(tick));
         [0, 1].map(|arm| Rounding {
             step: self.steps[arm],
             mantissa_bits: cells[arm].coarse_bits,
             negative: self.negative,
-            layout: self.layout.clone(),
+            layout: tick.clone(),
         })
     }
 
-    fn note_wide(&mut self, sorted: [&Sorted; 2]) {
-        let Some(layout) = &self.layout else { return };
+    fn note_wide(&mut self, layout: &Layout, sorted: [&Sorted; 2]) {
+        if layout.is_empty() {
+            return;
+        }
         for ((wide, all), arm) in self.wide.iter_mut().zip(sorted) {
             let typical = arm.quantile(0.5).unwrap_or(0.0);
             for (value, weight) in arm.pairs() {
@@ -233,6 +239,12 @@ impl<'s> Pair<'s> {
         self.rounding[arm.index()].cell(value).map(g)
     }
 
+    fn has_buckets(&self) -> bool {
+        self.rounding
+            .iter()
+            .any(|rounding| rounding.layout.is_some())
+    }
+
     /// One-sided p-values, `[greater, less]`, of this one comparison.
     pub fn p_values(&self, g: impl Fn(f64) -> f64 + Copy) -> [f64; 2] {
         let [baseline, canary] = self.sorted;
@@ -241,6 +253,12 @@ impl<'s> Pair<'s> {
             && baseline.values().iter().all(|&value| g(value) == value);
         if self.cells.is_some() && !unmoved {
             return censored::p_values(self.u(g), canary.total(), baseline.total());
+        }
+        if let Some([of_baseline, of_canary]) = self.cells.as_ref().filter(|_| self.has_buckets()) {
+            // Buckets that became one tie, whatever the middle of each was.
+            let [baseline, canary] = [of_baseline, of_canary].map(Cells::at_lows);
+            let test = mann_whitney::mann_whitney(&canary, &baseline, |y| y, Choice::Auto);
+            return test.map_or([1.0, 1.0], |test| [test.p_greater, test.p_less]);
         }
         let moved = baseline.mapped(g);
         let test = mann_whitney::mann_whitney(canary, &moved, |y| y, Choice::Auto);

@@ -107,8 +107,13 @@ impl TailCheck {
         let rounding = self.recorded.close(cells, [&baseline, &canary]);
         let pair = Pair::new(&baseline, &canary, rounding.clone());
         let single_look = setting.looks_planned() == 1;
+        let is_coarse = check::moves(&self.tolerance) && self.is_coarse();
         let references = &self.reference;
         for side in &mut self.sides {
+            if is_coarse {
+                side.side.push_empty();
+                continue;
+            }
             let reference = if single_look {
                 side.oriented(&baseline, Some(&self.tolerance))
                     .merge(&side.oriented(&canary, None))
@@ -119,7 +124,7 @@ impl TailCheck {
                 || reference.total() as f64 * (1.0 - side.level) >= WARM_UP_BEYOND - 1e-9;
             let empty = canary.is_empty() || baseline.is_empty();
             if let Some([of_baseline, of_canary]) = pair.cells().filter(|_| warm && !empty) {
-                let past = Cells::new(&references[0], &uncut(&rounding[0]));
+                let past = Cells::new(&references[0], &uncut(&self.recorded.rounding(0)));
                 let arms = [
                     side.oriented_cells(of_baseline, Some(&self.tolerance)),
                     side.oriented_cells(of_canary, None),
@@ -153,7 +158,7 @@ impl TailCheck {
                 None => side.side.push_empty(),
             }
         }
-        let quantile = self.sides[0].quantile(&references[0], &rounding[0]);
+        let quantile = self.sides[0].quantile(&references[0], &self.recorded.rounding(0));
         if setting.detail == Detail::Full {
             push_grid(&mut self.grid, &baseline, &canary, pair.cells(), quantile);
         }

@@ -25,6 +25,10 @@ use crate::stats::count_law::CountLaw;
 use crate::stats::multiscale::WHOLE_RUN_PENALTY;
 use crate::window::Cell;
 
+/// Share of values whose side of the limit is not known, beyond which nothing is said: a tenth of what
+/// the rarest quantile asks about.
+const COARSE_SHARE_MAX: f64 = 1e-4;
+
 /// The limit check of one metric.
 #[derive(Debug)]
 pub struct ThresholdCheck {
@@ -35,10 +39,11 @@ pub struct ThresholdCheck {
     measure: Measure,
     units: Units,
     clustered: bool,
-    /// Buckets that values were counted in.
+    /// Buckets that values of the tick were counted in, and of all ticks.
     layout: Layout,
-    /// The limit was found inside a bucket too wide to tell on which side its values are.
-    coarse: bool,
+    past: Layout,
+    /// Values in a bucket that holds the limit and is too wide to tell on which side they are.
+    coarse: u64,
 }
 
 #[derive(Debug)]
@@ -75,7 +80,8 @@ impl ThresholdCheck {
             units: Units::of_metric(setting.metric),
             clustered: setting.metric.cluster.is_some(),
             layout: Layout::default(),
-            coarse: false,
+            past: Layout::default(),
+            coarse: 0,
         }
     }
 
@@ -83,8 +89,10 @@ impl ThresholdCheck {
     pub fn close(&mut self, cells: &[Cell; 2], setting: &Setting<'_>) {
         let canary = &cells[1];
         let above = self.limit.side == LimitSide::Above;
+        self.layout = Layout::default();
         for &[low, high] in &canary.layout {
             self.layout.add(low, high);
+            self.past.add(low, high);
         }
         let seen = self.counted(canary);
         match (&mut self.test, self.kind) {
@@ -154,7 +162,9 @@ impl ThresholdCheck {
                 weight
             } else {
                 let bucket = self.layout.bucket(value);
-                self.coarse |= bucket.is_some_and(|bucket| is_wide(bucket, self.limit.value));
+                if bucket.is_some_and(|bucket| is_wide(bucket, self.limit.value)) {
+                    self.coarse = self.coarse.saturating_add(weight);
+                }
                 libm::round(weight as f64 * share) as u64
             };
             sum = sum.saturating_add(breaching);
@@ -205,7 +215,7 @@ impl ThresholdCheck {
         let mut evidence = Evidence::none(Scale::Value);
         evidence.tolerance = Some(self.limit.value);
         evidence.window = self.measure.ticks();
-        if self.coarse {
+        if self.coarse as f64 > COARSE_SHARE_MAX * self.measure.run().all as f64 {
             evidence.wanting = Some(Reason::CoarseBuckets);
             return evidence;
         }
@@ -275,7 +285,7 @@ impl ThresholdCheck {
         evidence.estimate = self.measure.estimate(evidence.window);
         // What is recorded as the middle of its bucket may be anywhere in it.
         for (end, value) in evidence.interval.iter_mut().enumerate() {
-            let bucket = value.and_then(|value| self.layout.bucket(value));
+            let bucket = value.and_then(|value| self.past.bucket(value));
             if let Some(bucket) = bucket {
                 *value = Some(bucket[end]).filter(|value| value.is_finite());
             }

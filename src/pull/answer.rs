@@ -57,7 +57,7 @@ pub enum NoAnswer {
     Refused(String),
     /// More series than are taken.
     #[error(
-        "more than {0} series came, which is the limit; aggregate in the query, or raise sources.prometheus.series_per_query_max"
+        "more than {0} series came, which is the limit; narrow the query's matchers, or raise sources.prometheus.series_per_query_max"
     )]
     TooManySeries(usize),
 }

@@ -94,15 +94,30 @@ impl Credentials {
 
     /// A text from outside without the secret, should it hold it.
     pub fn cleared(&self, text: &str) -> String {
+        let parts = self.cleared_parts();
+        parts
+            .iter()
+            .fold(text.to_owned(), |text, part| text.replace(&**part, HIDDEN))
+    }
+
+    /// Whether a text from outside holds the secret.
+    pub fn are_in(&self, text: &str) -> bool {
+        self.cleared_parts()
+            .iter()
+            .any(|part| text.contains(&**part))
+    }
+
+    /// What must not be shown: the secret, and how it is sent.
+    fn cleared_parts(&self) -> Vec<String> {
         let held = self.held();
         let Some(held) = held.as_ref() else {
-            return text.to_owned();
+            return Vec::new();
         };
         let header = held.header.to_str().unwrap_or_default();
         let encoded = header
             .split_once(' ')
             .map_or(header, |(_, encoded)| encoded);
-        text.replace(encoded, HIDDEN).replace(&held.secret, HIDDEN)
+        vec![encoded.to_owned(), held.secret.clone()]
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, Option<Held>> {

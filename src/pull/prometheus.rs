@@ -217,13 +217,13 @@ impl Prometheus {
         {
             if body.len() + chunk.len() > bytes_max {
                 let message = format!(
-                    "the answer has more than {bytes_max} bytes, which is the limit; aggregate in the query, or raise sources.prometheus.response_bytes_max"
+                    "the answer has more than {bytes_max} bytes, which is the limit; narrow the query's matchers, or raise sources.prometheus.response_bytes_max"
                 );
                 return Err(self.unanswered(message, Blame::Limit("pull_response_bytes")));
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body)
+        Ok(self.without_secret(body))
     }
 
     /// The first bytes of an answer that is an error; what does not come is not missed.
@@ -235,7 +235,17 @@ impl Prometheus {
                 _ => break,
             }
         }
-        body
+        self.without_secret(body)
+    }
+
+    /// What came, cleared of the secret before any of it is cut out or shown.
+    fn without_secret(&self, body: Vec<u8>) -> Vec<u8> {
+        match std::str::from_utf8(&body) {
+            Ok(text) if self.credentials.are_in(text) => {
+                self.credentials.cleared(text).into_bytes()
+            }
+            _ => body,
+        }
     }
 
     fn unanswered(&self, message: String, blame: Blame) -> Unanswered {

@@ -160,6 +160,11 @@ impl Cells {
         negated
     }
 
+    /// Each cell as one value, its low end: cells that are alike tie, others do not.
+    pub fn at_lows(&self) -> Sorted {
+        Sorted::new(self.low.clone(), Some(self.weights.clone())).unwrap_or_default()
+    }
+
     /// Weight of each cell.
     pub fn weights(&self) -> &[u64] {
         &self.weights

@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::BoundsSeen;
 use super::NoPlace;
 use super::buckets::Buckets;
 use crate::model::{Reading, Timestamp};
 use crate::plan::MetricKind;
-use crate::stats::buckets::middle;
+use crate::stats::buckets::{apart, middle};
 
 /// Samples or events in one cell: sixteen times as many, over all looks, still fit an i64.
 pub const CELL_COUNT_MAX: u64 = 1 << 46;
@@ -34,11 +35,10 @@ pub struct Cell {
     pub total: u64,
     /// Exposure (kind rate).
     pub exposure: f64,
+    /// Longest exposure of one reading (kind rate).
+    pub longest: f64,
     /// Bad and total events by unit, for clustered ratios.
     pub by_unit: BTreeMap<u64, (u64, u64)>,
-    /// Events that went well, of how many, by unit where there are units: what ratios from a
-    /// histogram's buckets arrive as. At the tick's close the others are its bad events.
-    pub goods: BTreeMap<Option<u64>, (u64, u64)>,
     /// Values known by their bucket, until the tick closes.
     pub buckets: Buckets,
     /// Buckets that values were counted in; such a value is the middle of its own.
@@ -70,6 +70,8 @@ impl Cell {
     ) -> Result<(), NoPlace> {
         let (own, others) = (self.samples.max(self.bad), count_of(reading));
         let fits = match (kind, reading) {
+            // It holds nothing but what is missing.
+            (_, Reading::Values { values, .. }) if values.is_empty() => true,
             (MetricKind::Latency, Reading::Values { values, .. }) => {
                 unit.is_none() || self.values.len() + values.len() <= values_max
             }
@@ -77,8 +79,10 @@ impl Cell {
                 MetricKind::Latency,
                 Reading::Buckets { counts, .. } | Reading::UpTo { counts, .. },
             ) => self.values.len() + self.buckets.len() + counts.len() <= values_max,
-            (MetricKind::Ratio, Reading::Ratio { .. } | Reading::Good { .. }) => {
-                !self.is_full_for(unit, values_max)
+            (MetricKind::Ratio, Reading::Ratio { .. }) => !self.is_full_for(unit, values_max),
+            (MetricKind::Ratio, Reading::UpTo { counts, .. }) => {
+                let held = self.by_unit.len() + self.buckets.len() + counts.len();
+                held <= values_max
             }
             (MetricKind::Ratio, Reading::Values { values, .. }) => {
                 if values.iter().any(|&value| value != 0.0 && value != 1.0) {
@@ -126,18 +130,12 @@ impl Cell {
                 self.buckets.add(unit, lows, highs, counts);
                 self.samples = self.samples.saturating_add(count_of(reading));
             }
-            (MetricKind::Latency, Reading::UpTo { bounds, counts }) => {
-                self.buckets.add_up_to(unit, bounds, counts);
+            (MetricKind::Latency | MetricKind::Ratio, Reading::UpTo { .. }) => {
+                self.buckets.add_up_to(unit, reading);
                 self.samples = self.samples.saturating_add(count_of(reading));
             }
             (MetricKind::Ratio, Reading::Ratio { bad, total }) => {
                 self.add_ratio(*bad, *total, unit);
-            }
-            (MetricKind::Ratio, Reading::Good { good, total }) => {
-                self.add_ratio(0, *total, unit);
-                let goods = self.goods.entry(unit).or_default();
-                goods.0 = goods.0.saturating_add(*good);
-                goods.1 = goods.1.saturating_add(*total);
             }
             (MetricKind::Ratio, Reading::Values { values, weights }) => {
                 for (i, &value) in values.iter().enumerate() {
@@ -148,6 +146,7 @@ impl Cell {
             (MetricKind::Rate, Reading::Rate { events, exposure }) => {
                 self.bad = self.bad.saturating_add(*events);
                 self.exposure += exposure;
+                self.longest = self.longest.max(*exposure);
                 self.samples += 1;
             }
             (MetricKind::Gauge, Reading::Values { values, .. }) => {
@@ -160,12 +159,9 @@ impl Cell {
     }
 
     /// Puts what is summed in floating point into an order that does not depend on arrival.
-    pub(super) fn settle(&mut self) {
-        for (unit, (good, total)) in std::mem::take(&mut self.goods) {
-            // A bucket whose fellows came too late for the tick can hold more than all of them.
-            self.add_bad(unit, total.saturating_sub(good));
-        }
-        self.settle_buckets();
+    pub(super) fn settle(&mut self, kind: MetricKind, negative: bool, seen: &mut BoundsSeen) {
+        self.settle_histograms(kind, seen);
+        self.settle_buckets(negative);
         self.points
             .sort_by(|one, other| one.0.cmp(&other.0).then(one.1.total_cmp(&other.1)));
         if self.units.is_empty() {
@@ -186,18 +182,49 @@ impl Cell {
         self.units = order.iter().map(|&i| self.units[i]).collect();
     }
 
-    /// Takes the values of buckets: each the middle of its own.
-    fn settle_buckets(&mut self) {
-        let pending = std::mem::take(&mut self.buckets);
-        if pending.len() == 0 {
-            return;
+    /// Takes apart what was counted up to bounds, histogram by histogram. All observations of one
+    /// that is not whole are missing.
+    fn settle_histograms(&mut self, kind: MetricKind, seen: &mut BoundsSeen) {
+        for histogram in self.buckets.histograms() {
+            let all = histogram.up_to.last().map_or(0, |&(_, count)| count);
+            let most = seen.most(histogram.of, histogram.up_to.len());
+            if !histogram.is_whole || histogram.up_to.len() < most {
+                let is_counted = histogram
+                    .up_to
+                    .last()
+                    .is_some_and(|last| last.0.is_infinite());
+                let counted = if is_counted { all } else { 0 };
+                self.samples = self.samples.saturating_sub(counted);
+                self.missing = self.missing.saturating_add(all);
+                continue;
+            }
+            let unit = histogram.unit;
+            if kind == MetricKind::Ratio {
+                // What went well is what lies up to the bound that is asked about.
+                let good = histogram.up_to[0].1.min(all);
+                self.samples = self.samples.saturating_sub(all);
+                self.add_ratio(all - good, all, unit);
+                continue;
+            }
+            for (bucket, count) in apart(histogram.up_to) {
+                let [low, high] = bucket.map(|end| [end]);
+                self.buckets.add(unit, &low, &high, &[count]);
+            }
         }
-        // Counts that came after those up to the infinite bound are values, too.
+    }
+
+    /// Takes the values of buckets: each the middle of its own.
+    fn settle_buckets(&mut self, negative: bool) {
         let samples = self.samples;
-        for counted in pending.settle() {
-            self.layout.push(counted.bucket);
+        for counted in self.buckets.apart() {
+            let [mut low, high] = counted.bucket;
+            // Where values below zero do not occur, a bucket from below zero begins there.
+            if !negative && low < 0.0 && high >= 0.0 {
+                low = 0.0;
+            }
+            self.layout.push([low, high]);
             if counted.count > 0 {
-                let values = [middle(counted.bucket)];
+                let values = [middle([low, high])];
                 self.add_values(&values, &[counted.count], counted.unit);
             }
         }
@@ -249,14 +276,6 @@ impl Cell {
         }
     }
 
-    /// Counts events as bad that are in the totals already.
-    fn add_bad(&mut self, unit: Option<u64>, bad: u64) {
-        self.bad = self.bad.saturating_add(bad);
-        if let Some(sums) = unit.and_then(|unit| self.by_unit.get_mut(&unit)) {
-            sums.0 = sums.0.saturating_add(bad);
-        }
-    }
-
     /// Merges values that agree to 11 bits of mantissa, or to as many as it takes to leave at most
     /// `distinct_max` values. At the tick's close the other arm is coarsened alike.
     fn coarsen_below(&mut self, distinct_max: usize) {
@@ -287,7 +306,6 @@ impl Cell {
 pub(super) fn count_of(reading: &Reading) -> u64 {
     match reading {
         Reading::Ratio { bad, total } => *bad.max(total),
-        Reading::Good { good, total } => *good.max(total),
         Reading::Rate { events, .. } => *events,
         other => other.samples(),
     }

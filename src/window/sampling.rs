@@ -39,8 +39,6 @@ impl Cell {
         self.keep_values(bits);
         let dropped = self.buckets.retain(|unit| keeps(bits, unit));
         self.samples = self.samples.saturating_sub(dropped);
-        self.goods
-            .retain(|unit, _| unit.is_none_or(|unit| keeps(bits, unit)));
         let (mut bad, mut total) = (0_u64, 0_u64);
         self.by_unit.retain(|&unit, sums| {
             let kept = keeps(bits, unit);
@@ -110,7 +108,10 @@ mod tests {
                 put(&mut cells, kind, arm, unit, reading);
             }
         }
-        cells.iter_mut().for_each(Cell::settle);
+        let mut seen = super::super::BoundsSeen::default();
+        for cell in &mut cells {
+            cell.settle(kind, false, &mut seen);
+        }
         cells
     }
 

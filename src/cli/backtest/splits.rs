@@ -29,7 +29,7 @@ use crate::plan::{
     Check, Dispersion, LOOKS_MAX, Lifetime, Metric, MetricKind, Plan, Quantile, Question,
     Tolerance, Worse,
 };
-use crate::stats::buckets::middle;
+use crate::stats::buckets::{apart, middle};
 use crate::stats::law::Lattice;
 use crate::stats::mann_whitney::{self, Choice};
 use crate::stats::rank::Sorted;
@@ -404,10 +404,6 @@ fn add_plain((values, weights): &mut (Vec<f64>, Vec<u64>), reading: &Reading) {
             values.extend([0.0, 1.0]);
             weights.extend([total - bad, *bad]);
         }
-        Reading::Good { good, total } => {
-            values.extend([0.0, 1.0]);
-            weights.extend([*good, total.saturating_sub(*good)]);
-        }
         Reading::Buckets {
             lows,
             highs,
@@ -417,7 +413,14 @@ fn add_plain((values, weights): &mut (Vec<f64>, Vec<u64>), reading: &Reading) {
             values.extend(buckets.map(|(&low, &high)| middle([low, high])));
             weights.extend(counts);
         }
-        Reading::UpTo { .. } | Reading::Rate { .. } => {}
+        Reading::UpTo { bounds, counts, .. } => {
+            let up_to = bounds.iter().copied().zip(counts.iter().copied());
+            for (bucket, count) in apart(up_to) {
+                values.push(middle(bucket));
+                weights.push(count);
+            }
+        }
+        Reading::Rate { .. } => {}
     }
 }
 

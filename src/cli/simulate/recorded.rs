@@ -53,11 +53,9 @@ struct Unit {
     values: Vec<(f64, u64)>,
     bad: u64,
     total: u64,
-    /// Events that went well, of how many of the total.
-    good: (u64, u64),
     exposure: f64,
-    /// Values up to each bound, of classic buckets.
-    up_to: BTreeMap<Ordered, u64>,
+    /// Values up to each bound, by histogram, of classic buckets.
+    up_to: BTreeMap<(u64, Ordered), u64>,
 }
 
 /// What lasts from tick to tick within one repetition.
@@ -226,15 +224,14 @@ impl Pool {
                     unit.values.extend(spread([low, high], count));
                 }
             }
-            Reading::UpTo { bounds, counts } => {
+            Reading::UpTo {
+                of, bounds, counts, ..
+            } => {
                 for (&bound, &count) in bounds.iter().zip(counts) {
-                    *unit.up_to.entry(Ordered::new(bound)).or_default() += count;
+                    *unit.up_to.entry((*of, Ordered::new(bound))).or_default() += count;
                 }
             }
             Reading::Ratio { bad, total } => (unit.bad, unit.total) = (*bad, *total),
-            Reading::Good { good, total } => {
-                (unit.total, unit.good) = (*total, (*good, *total));
-            }
             Reading::Rate { events, exposure } => (unit.bad, unit.exposure) = (*events, *exposure),
         }
         self.ticks[tick].push(unit);
@@ -242,6 +239,7 @@ impl Pool {
 
     /// Joins what one unit sent within a tick.
     fn settle(&mut self) {
+        let kind = self.kind;
         for tick in &mut self.ticks {
             let mut joined: BTreeMap<u64, Unit> = BTreeMap::new();
             for unit in tick.drain(..) {
@@ -252,20 +250,13 @@ impl Pool {
                 sum.values.extend(unit.values);
                 sum.bad += unit.bad;
                 sum.total += unit.total;
-                sum.good.0 += unit.good.0;
-                sum.good.1 += unit.good.1;
                 sum.exposure += unit.exposure;
                 for (bound, count) in unit.up_to {
                     *sum.up_to.entry(bound).or_default() += count;
                 }
             }
             tick.extend(joined.into_values().map(|mut unit| {
-                let (good, total) = std::mem::take(&mut unit.good);
-                unit.bad += total.saturating_sub(good);
-                let up_to = std::mem::take(&mut unit.up_to);
-                for (bucket, count) in apart(up_to.iter().map(|(bound, &n)| (bound.get(), n))) {
-                    unit.values.extend(spread(bucket, count));
-                }
+                unit.take_apart(kind);
                 unit
             }));
         }
@@ -417,6 +408,29 @@ fn turned(
         bad
     }
 }
+// === impl Unit ===
+
+impl Unit {
+    /// Puts together what was counted up to bounds, histogram by histogram.
+    fn take_apart(&mut self, kind: MetricKind) {
+        let mut histograms: BTreeMap<u64, Vec<(f64, u64)>> = BTreeMap::new();
+        for ((of, bound), count) in std::mem::take(&mut self.up_to) {
+            histograms.entry(of).or_default().push((bound.get(), count));
+        }
+        for up_to in histograms.into_values() {
+            if kind == MetricKind::Ratio {
+                let all = up_to.last().map_or(0, |&(_, count)| count);
+                self.total += all;
+                self.bad += all.saturating_sub(up_to[0].1);
+                continue;
+            }
+            for (bucket, count) in apart(up_to) {
+                self.values.extend(spread(bucket, count));
+            }
+        }
+    }
+}
+
 /// The values of a bucket, evenly over it: what is known of them.
 fn spread(bucket: [f64; 2], count: u64) -> impl Iterator<Item = (f64, u64)> {
     let [low, high] = closed(bucket);

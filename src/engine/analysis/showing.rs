@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Analysis;
+use super::{Analysis, Counters};
 use crate::engine::messages::*;
 use crate::engine::steps::Step;
 use crate::judge::verdict::{Gate, GateKind, Guarantee, Status, VerdictBody};
 use crate::judge::{self, assumptions, sentence};
 use crate::model::{Decision, Outcome, Reason, Timestamp};
+use crate::plan::{Metric, Plan, Pulled, Source};
 
 /// The verdicts that were shown last.
 #[derive(Debug)]
@@ -174,7 +175,7 @@ impl Analysis {
                 newest: counters.newest.map(Timestamp::millis),
                 refused: counters.refusals.view(),
                 from: counters.sources.view(),
-                hint: counters.sources.hint(self.plan.lateness),
+                hint: hint(&self.plan, metric, counters),
             });
         AnalysisView {
             id: self.id.clone(),
@@ -197,6 +198,23 @@ impl Analysis {
             step_body,
         }
     }
+}
+
+/// What is odd about what a metric received.
+fn hint(plan: &Plan, metric: &Metric, counters: &Counters) -> Option<String> {
+    let of_clocks = counters.sources.hint(plan.lateness);
+    let counts = matches!(
+        metric.source,
+        Source::RatioCounts { .. } | Source::Pulled(Pulled::Ratio { .. })
+    );
+    let is_named = !counters.sources.view().is_empty();
+    let without_bad = (counts && is_named && !counters.has_bad).then(|| {
+        format!(
+            "no series that `bad` of {:?} asks for has come, which counts as no bad events: right where none has happened yet, wrong where its matchers are",
+            metric.name
+        )
+    });
+    of_clocks.or(without_bad)
 }
 
 fn step_view(step: &Step) -> StepView {

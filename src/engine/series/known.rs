@@ -51,6 +51,8 @@ pub(super) struct Site {
     pub places: Vec<Place>,
     /// The unit its samples belong to, by metric of `places`.
     pub units: Vec<Option<Arc<str>>>,
+    /// Number of the histogram whose bucket it is, where it is asked for as one.
+    pub histogram: Option<u64>,
 }
 
 /// What is known of a series.
@@ -62,8 +64,8 @@ pub(super) enum Met<'k> {
         /// Whether it was met before.
         before: bool,
     },
-    /// Somebody asks for it, but there is no room for another series.
-    Full,
+    /// These ask for it, but there is no room for another series.
+    Full(Vec<Site>),
 }
 
 // === impl KnownSeries ===
@@ -119,7 +121,7 @@ impl KnownSeries {
             return Met::Unmatched { before: false };
         }
         if table.len() >= series_max {
-            return Met::Full;
+            return Met::Full(sites);
         }
         let known = Known {
             key: bytes.into(),
@@ -162,6 +164,7 @@ mod tests {
             analysis: analysis.to_owned(),
             places: Vec::new(),
             units: Vec::new(),
+            histogram: None,
         }
     }
 

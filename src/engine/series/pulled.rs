@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use super::sums::{Added, Sums};
 use super::track::{Step, Track};
-use super::{Amount, Fate, Fates, Seen, amount_at, pour, without_place};
+use super::{Amount, Fate, Fates, Seen, amount_at, histogram_of, pour, without_place};
 use crate::engine::State;
 use crate::engine::analysis::Analysis;
-use crate::engine::matching::{ArmSelectors, Form, Place, Role, bound_of_bucket, role_of_bucket};
+use crate::engine::matching::{ArmSelectors, Form, Place, Role, bound_of_bucket, bucket_about};
 use crate::engine::messages::*;
 use crate::engine::placing::{self, Lines, Taking};
 use crate::engine::pull::*;
@@ -46,6 +46,8 @@ struct Followed(usize, Arm, Part, Box<[u8]>);
 struct Known {
     text: Named,
     unit: Option<Arc<str>>,
+    /// Number of the histogram whose bucket it is.
+    histogram: Option<u64>,
     /// What a total was before.
     track: Track,
     /// Open ticks whose point came, of points that stand for themselves.
@@ -263,7 +265,7 @@ fn take_all(
     if let Err(points) = result {
         analysis.pulled.followed = followed;
         let message = format!(
-            "{series_max} series of running analyses are followed, which is the limit; aggregate in the query, or raise limits.series_max"
+            "{series_max} series of running analyses are followed, which is the limit; narrow the queries' matchers, or raise limits.series_max"
         );
         for _ in 0..points {
             answer.refuse(0, "too_many_series", message.clone());
@@ -319,6 +321,7 @@ fn add_all(
                 let fate = add(into, known, Site { place, index }, *point);
                 let counters = &mut into.analysis.counters[metric];
                 counters.late += u64::from(matches!(fate, Fate::Late));
+                counters.has_bad |= matches!(role, Role::Bad | Role::Reading | Role::Good);
                 let now = into.taking.now;
                 counters.sources.note(part.arm, &known.text, point.ts, now);
                 let mut fates = Fates::default();
@@ -368,6 +371,7 @@ fn follow(
             let known = Known {
                 text: Named::new(unplaced::series(series.key.name(), &labels)),
                 unit: unit.map(Arc::from),
+                histogram: (part.part == Part::Buckets).then(|| histogram_of(series.key)),
                 track: Track::default(),
                 ticks: BTreeSet::new(),
             };
@@ -390,7 +394,7 @@ fn role_of(part: Part, series: &Series<'_>, bound: Option<f64>) -> Option<(Role,
         Part::Buckets => {
             let labels = series.key.labels();
             match bound {
-                Some(bound) => role_of_bucket(&labels, bound).map(|role| (role, Form::Total)),
+                Some(bound) => bucket_about(&labels, bound),
                 None => bound_of_bucket(&labels).map(|bound| (Role::Reading, Form::UpTo(bound))),
             }
         }
@@ -424,15 +428,17 @@ fn add(into: &mut Into<'_>, known: &mut Known, Site { place, index }: Site, poin
         .place_at(point.ts, taking.now, taking.open_ticks_max)
     {
         Ok(tick) => tick,
-        Err(no_place) => return without_place(analysis, &place, no_place),
+        Err(no_place) => return without_place(analysis, &place, point.ts, no_place),
     };
     if place.form == Form::AsIs && !known.ticks.insert(tick) {
         return Fate::Repeated;
     }
     match added {
         Some(added) => {
-            let group = sums.group(&analysis.id, &place, tick, known.unit.as_ref());
+            let unit = known.unit.as_ref();
+            let group = sums.group(&analysis.id, &place, tick, unit, known.histogram);
             group.add(index, point.ts, place.role, added);
+            group.cover(analysis.plan.tick);
             Fate::Summed
         }
         None => missing(analysis, known, place, point.ts, lines),
@@ -451,9 +457,14 @@ fn increment(
     };
     let before = analysis.started_at().plus(-BEFORE_END);
     let step = match known.track.total(point.ts, None, total) {
-        Step::Increment { amount, since } if since == before => Step::Increment {
+        Step::Increment {
+            amount,
+            since,
+            reset,
+        } if since == before => Step::Increment {
             amount,
             since: analysis.started_at(),
+            reset,
         },
         // A tick that is asked for again: what came later holds it already.
         Step::OutOfOrder => Step::Repeated,
@@ -466,7 +477,15 @@ fn increment(
     };
     match amount_at(analysis, &place, &seen)? {
         Added::Count(count) => Ok(Added::Count(count)),
-        Added::UpTo { bound, count } => Ok(Added::UpTo { bound, count }),
+        Added::UpTo {
+            bound,
+            count,
+            reset,
+        } => Ok(Added::UpTo {
+            bound,
+            count,
+            reset,
+        }),
         // A number holds no histogram.
         _ => Err(Fate::Priming),
     }
@@ -488,6 +507,6 @@ fn missing(
     let site = (place.metric, place.arm);
     match placing::put(analysis, site, ts, nothing, unit, 1, lines) {
         Ok(()) => Fate::Summed,
-        Err(no_place) => without_place(analysis, &place, no_place),
+        Err(no_place) => without_place(analysis, &place, ts, no_place),
     }
 }

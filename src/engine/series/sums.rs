@@ -7,10 +7,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::track::Reset;
 use crate::engine::matching::{Place, Role};
 use crate::model::series::HistogramCell;
-use crate::model::{Arm, COUNT_MAX, Ordered, Reading, Timestamp};
-use crate::plan::MetricKind;
+use crate::model::{Arm, COUNT_MAX, Millis, Ordered, Reading, Timestamp};
+use crate::plan::{Metric, MetricKind, Source};
 
 /// Everything a batch adds.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ pub(super) struct Group {
     pub arm: Arm,
     tick: usize,
     pub unit: Option<Arc<str>>,
+    /// Number of the histogram that buckets of a series each belong to.
+    histogram: Option<u64>,
 }
 
 /// What one point adds.
@@ -45,24 +48,45 @@ pub(super) enum Added<'s> {
     Value(f64),
     /// Values in each of these buckets.
     Buckets(&'s [HistogramCell]),
+    /// Observations that cannot be used: they are missing.
+    Nothing {
+        /// How many.
+        of: f64,
+        /// Ends of the bucket that is in the way.
+        around: [f64; 2],
+    },
     /// Values up to a bound.
     UpTo {
         /// The bound.
         bound: f64,
         /// How many.
         count: f64,
+        /// Whether they are counted from nought.
+        reset: Reset,
     },
+}
+
+/// Observations up to one bound.
+#[derive(Debug, Default)]
+struct UpTo {
+    count: f64,
+    points: u32,
+    /// At least so many of them were resets, and at most.
+    resets: [u32; 2],
 }
 
 /// The sum of a group.
 #[derive(Debug, Default)]
 pub(super) struct Sum {
     bad: f64,
-    good: Option<f64>,
     total: f64,
     values: Vec<(Timestamp, f64)>,
     buckets: BTreeMap<(Ordered, Ordered), f64>,
-    up_to: BTreeMap<Ordered, f64>,
+    up_to: BTreeMap<Ordered, UpTo>,
+    /// Longest time that one increment covers.
+    span: Millis,
+    /// Observations that came and cannot be used.
+    pub missing: f64,
     newest: Option<Timestamp>,
     /// Number of the first series that added to it.
     pub index: usize,
@@ -80,9 +104,11 @@ impl Sums {
         place: &Place,
         tick: usize,
         unit: Option<&Arc<str>>,
+        histogram: Option<u64>,
     ) -> &mut Sum {
         let is_last = self.last.as_ref().is_some_and(|(id, group, _)| {
             (group.metric, group.arm, group.tick) == (place.metric, place.arm, tick)
+                && group.histogram == histogram
                 && group.unit.as_deref() == unit.map(|unit| &**unit)
                 && id == analysis
         });
@@ -93,6 +119,7 @@ impl Sums {
                 arm: place.arm,
                 tick,
                 unit: unit.cloned(),
+                histogram,
             };
             let groups = self.analyses.get_mut(analysis);
             let sum = groups.and_then(|groups| groups.remove(&group));
@@ -126,12 +153,7 @@ impl Sum {
         self.newest = self.newest.max(Some(ts));
         match (added, role) {
             (Added::Count(count), Role::Bad) => self.bad += count,
-            (Added::Count(count), Role::Good) => *self.good.get_or_insert(0.0) += count,
-            (Added::Count(count), Role::Total | Role::Reading) => self.total += count,
-            (Added::Count(count), Role::TotalOfGood) => {
-                self.good.get_or_insert(0.0);
-                self.total += count;
-            }
+            (Added::Count(count), _) => self.total += count,
             (Added::Share { bad, total }, _) => {
                 self.bad += bad;
                 self.total += total;
@@ -143,35 +165,54 @@ impl Sum {
                     *self.buckets.entry(bucket).or_default() += cell.count;
                 }
             }
-            (Added::UpTo { bound, count }, _) => {
-                *self.up_to.entry(Ordered::new(bound)).or_default() += count;
+            (
+                Added::UpTo {
+                    bound,
+                    count,
+                    reset,
+                },
+                _,
+            ) => {
+                let sum = self.up_to.entry(Ordered::new(bound)).or_default();
+                sum.count += count;
+                sum.points += 1;
+                sum.resets[0] += u32::from(reset == Reset::Seen);
+                sum.resets[1] += u32::from(reset != Reset::None);
             }
+            (Added::Nothing { of, .. }, _) => self.missing += of,
         }
     }
 
-    /// The readings it makes for a metric of this kind.
+    /// Remembers how long an increment covers.
+    pub fn cover(&mut self, span: Millis) {
+        self.span = self.span.max(span);
+    }
+
+    /// The readings it makes of a group's metric, of this kind, and observations that are missing.
     ///
     /// # Errors
     /// An amount that cannot be counted: it is not whole, negative, or too large.
-    pub fn readings(&self, kind: MetricKind) -> Result<Vec<(Timestamp, Reading)>, f64> {
+    pub fn readings(
+        &self,
+        group: &Group,
+        metric: &Metric,
+    ) -> Result<Vec<(Timestamp, Reading, u32)>, f64> {
         let Some(newest) = self.newest else {
             return Ok(Vec::new());
         };
-        let whole = |amount: f64| {
-            let is_whole = (0.0..=COUNT_MAX as f64).contains(&amount) && amount.fract() == 0.0;
-            is_whole.then_some(amount as u64).ok_or(amount)
-        };
-        let reading = match (kind, self.good) {
-            (MetricKind::Ratio, Some(good)) => Reading::Good {
-                good: whole(good)?,
-                total: whole(self.total)?,
-            },
-            (MetricKind::Ratio, None) => Reading::Ratio {
+        let missing = self.missing as u32;
+        let reading = match metric.kind {
+            MetricKind::Latency | MetricKind::Ratio if group.histogram.is_some() => {
+                self.up_to(group.histogram.unwrap_or_default())?
+            }
+            MetricKind::Ratio => Reading::Ratio {
                 bad: whole(self.bad)?,
                 total: whole(self.total)?,
             },
-            (MetricKind::Rate, _) => {
-                let exposure = self.total;
+            MetricKind::Rate => {
+                let is_timed = matches!(metric.source, Source::RateCounts { exposure: None, .. });
+                let span = if is_timed { self.span } else { 0 };
+                let exposure = self.total + span as f64 / 1_000.0;
                 if !(0.0..=COUNT_MAX as f64).contains(&exposure) {
                     return Err(exposure);
                 }
@@ -180,47 +221,42 @@ impl Sum {
                     exposure,
                 }
             }
-            (MetricKind::Latency, _) => return self.distribution(newest, whole),
-            (MetricKind::Gauge, _) => {
+            MetricKind::Latency => self.of_buckets()?,
+            MetricKind::Gauge => {
                 let values = self.values.iter();
-                return Ok(values
-                    .map(|&(ts, value)| (ts, Reading::value(value)))
-                    .collect());
+                let points = values.map(|&(ts, value)| (ts, Reading::value(value), 0));
+                return Ok(points.collect());
             }
         };
-        Ok(vec![(newest, reading)])
+        Ok(vec![(newest, reading, missing)])
     }
 
-    /// Buckets and counts up to bounds, each as a reading.
-    fn distribution(
-        &self,
-        newest: Timestamp,
-        whole: impl Fn(f64) -> Result<u64, f64>,
-    ) -> Result<Vec<(Timestamp, Reading)>, f64> {
-        let mut readings = Vec::new();
-        if !self.buckets.is_empty() {
-            let ends = self
-                .buckets
-                .keys()
-                .map(|(low, high)| (low.get(), high.get()));
-            let (lows, highs) = ends.unzip();
-            let counts = self.buckets.values().map(|&count| whole(count));
-            let counts = counts.collect::<Result<_, _>>()?;
-            readings.push((
-                newest,
-                Reading::Buckets {
-                    lows,
-                    highs,
-                    counts,
-                },
-            ));
-        }
-        if !self.up_to.is_empty() {
-            let bounds = self.up_to.keys().map(|bound| bound.get()).collect();
-            let counts = self.up_to.values().map(|&count| whole(count));
-            let counts = counts.collect::<Result<_, _>>()?;
-            readings.push((newest, Reading::UpTo { bounds, counts }));
-        }
-        Ok(readings)
+    fn of_buckets(&self) -> Result<Reading, f64> {
+        let ends = self.buckets.keys();
+        let (lows, highs) = ends.map(|(low, high)| (low.get(), high.get())).unzip();
+        let counts = self.buckets.values().map(|&count| whole(count));
+        Ok(Reading::Buckets {
+            lows,
+            highs,
+            counts: counts.collect::<Result<_, _>>()?,
+        })
     }
+
+    fn up_to(&self, of: u64) -> Result<Reading, f64> {
+        let sums = || self.up_to.values();
+        Ok(Reading::UpTo {
+            of,
+            bounds: self.up_to.keys().map(|bound| bound.get()).collect(),
+            counts: sums()
+                .map(|sum| whole(sum.count))
+                .collect::<Result<_, _>>()?,
+            points: sums().map(|sum| sum.points).collect(),
+            resets: sums().map(|sum| sum.resets).collect(),
+        })
+    }
+}
+
+fn whole(amount: f64) -> Result<u64, f64> {
+    let is_whole = (0.0..=COUNT_MAX as f64).contains(&amount) && amount.fract() == 0.0;
+    is_whole.then_some(amount as u64).ok_or(amount)
 }

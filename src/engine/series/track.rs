@@ -42,6 +42,8 @@ pub(super) enum Step<T> {
         amount: T,
         /// Since when.
         since: Timestamp,
+        /// Whether what was counted before is gone.
+        reset: Reset,
     },
     /// The first point of a total whose start is unknown: what it counted before is not known.
     First,
@@ -49,6 +51,17 @@ pub(super) enum Step<T> {
     Repeated,
     /// A point of a later time was seen before; a total's part of it is counted there.
     OutOfOrder,
+}
+
+/// Whether a total began anew between two of its points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reset {
+    /// It did.
+    Seen,
+    /// It did not, as far as its own points tell: one that meanwhile grew past what it was looks alike.
+    None,
+    /// There was nothing to lose, so nobody can tell, and nothing hangs on it.
+    Untold,
 }
 
 /// Why a point is not newer than what is remembered.
@@ -79,11 +92,17 @@ impl Track {
             Some((since, Held::Number(before), true)) if before <= total => Step::Increment {
                 amount: total - before,
                 since,
+                reset: if before > 0.0 {
+                    Reset::None
+                } else {
+                    Reset::Untold
+                },
             },
             Some((since, ..)) => Step::Increment {
                 amount: total,
                 // The new process' total began after the old one's newest point.
                 since: start.map_or(since, |start| start.max(since)),
+                reset: Reset::Seen,
             },
             None => first(start, total),
         }
@@ -103,15 +122,21 @@ impl Track {
         };
         match before {
             Some((since, Held::Cells(before), true)) => match difference(&before, &cells) {
-                Some(amount) => Step::Increment { amount, since },
+                Some(amount) => Step::Increment {
+                    amount,
+                    since,
+                    reset: Reset::None,
+                },
                 None => Step::Increment {
                     amount: cells,
                     since,
+                    reset: Reset::Seen,
                 },
             },
             Some((since, ..)) => Step::Increment {
                 amount: cells,
                 since: start.map_or(since, |start| start.max(since)),
+                reset: Reset::Seen,
             },
             None => first(start, cells),
         }
@@ -123,6 +148,7 @@ impl Track {
             Ok(before) => Step::Increment {
                 amount: value,
                 since: start.or(before.map(|(since, ..)| since)).unwrap_or(ts),
+                reset: Reset::Untold,
             },
             Err(old) => old.into(),
         }
@@ -166,7 +192,11 @@ impl Track {
 
 /// The first point of a series: everything since its start, where that is known.
 fn first<T>(start: Option<Timestamp>, amount: T) -> Step<T> {
-    start.map_or(Step::First, |since| Step::Increment { amount, since })
+    start.map_or(Step::First, |since| Step::Increment {
+        amount,
+        since,
+        reset: Reset::Untold,
+    })
 }
 
 /// What each cell has more than before; `None` after a reset, when one has less. A histogram whose
@@ -201,17 +231,47 @@ mod tests {
         Timestamp(seconds * 1_000)
     }
 
+    /// A step whatever became of what was before.
+    fn told<T: Clone>(step: Step<T>) -> Step<T> {
+        match step {
+            Step::Increment { amount, since, .. } => Step::Increment {
+                amount,
+                since,
+                reset: Reset::Untold,
+            },
+            other => other,
+        }
+    }
+
     fn increment(amount: f64, since: i64) -> Step<f64> {
         Step::Increment {
             amount,
             since: at(since),
+            reset: Reset::Untold,
         }
+    }
+
+    #[test]
+    fn a_reset_is_seen_where_something_was_lost() {
+        let mut track = Track::default();
+        let mut reset = |seconds, total| match track.total(at(seconds), None, total) {
+            Step::Increment { reset, .. } => Some(reset),
+            _ => None,
+        };
+        assert_eq!(
+            (reset(15, 0.0), reset(30, 3.0)),
+            (None, Some(Reset::Untold))
+        );
+        assert_eq!(
+            (reset(45, 3.0), reset(60, 2.0)),
+            (Some(Reset::None), Some(Reset::Seen))
+        );
     }
 
     #[test]
     fn totals_become_increments_across_resets_and_gaps() {
         let mut track = Track::default();
-        let mut step = |seconds, total| track.total(at(seconds), None, total);
+        let mut step = |seconds, total| told(track.total(at(seconds), None, total));
         assert_eq!(step(15, 100.0), Step::First);
         assert_eq!(step(30, 130.0), increment(30.0, 15));
         assert_eq!(step(45, 130.0), increment(0.0, 30));
@@ -227,7 +287,7 @@ mod tests {
         let mut track = Track::default();
         let mut step = |seconds, start: i64, total| {
             let start = (start >= 0).then(|| at(start));
-            track.total(at(seconds), start, total)
+            told(track.total(at(seconds), start, total))
         };
         assert_eq!(step(15, 10, 8.0), increment(8.0, 10));
         assert_eq!(step(30, 10, 9.0), increment(1.0, 15));
@@ -251,11 +311,12 @@ mod tests {
                 cells: cells(counts),
                 ..Histogram::default()
             };
-            track.histogram(at(seconds), None, &histogram)
+            told(track.histogram(at(seconds), None, &histogram))
         };
         let increment = |counts: &[(f64, f64, f64)], since| Step::Increment {
             amount: cells(counts),
             since: at(since),
+            reset: Reset::Untold,
         };
         assert_eq!(step(15, &[(1.0, 2.0, 5.0)]), Step::First);
         assert_eq!(

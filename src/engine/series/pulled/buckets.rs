@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::engine::matching::{Role, role_of_bucket};
+use crate::engine::matching::{Role, bucket_about};
 use crate::engine::pull::PulledPart;
 
 /// Bounds of buckets that a message names.
@@ -18,8 +18,8 @@ pub(super) fn check(answers: &[PulledPart], bound: f64) -> Result<(), String> {
         for series in part.batch.iter() {
             let labels = series.key.labels();
             bounds.extend(labels.get("le").map(str::to_owned));
-            match role_of_bucket(&labels, bound) {
-                Some(Role::Good) => roles[0] = true,
+            match bucket_about(&labels, bound) {
+                Some((Role::Good, _)) => roles[0] = true,
                 Some(_) => roles[1] = true,
                 None => {}
             }
