@@ -2,21 +2,24 @@
 //!
 //! Owns the way from a batch of series to readings: counters to increments, histograms to counts,
 //! several series of one arm summed. What becomes of a reading is `ingest`'s, as for any sample;
-//! the recording holds readings, so a replay needs none of this. Next: `known`, `track`, `sums`;
-//! `pulled`, series that a source was asked for.
+//! the recording holds readings, so a replay needs none of this. Next: `known`, `track`, `amounts`,
+//! `sums`; `pulled`, series that a source was asked for.
 
+mod amounts;
 mod known;
 mod pulled;
 mod sums;
+mod totals;
 mod track;
 
 use std::sync::Arc;
 
+use amounts::{Seen, amount_at, refused_part, see};
 pub(super) use known::KnownSeries;
 use known::{Known, Met, Site};
 pub(super) use pulled::{PulledSeries, take as take_pulled};
 use sums::{Added, Group, Sum, Sums};
-use track::{Step, Track};
+pub(super) use totals::Totals;
 
 use super::State;
 use super::analysis::Analysis;
@@ -24,48 +27,14 @@ use super::ingest;
 use super::matching::{BUCKET_LABEL, Form, Match, Place, Role};
 use super::messages::*;
 use super::placing::{self, Lines, Refused, Taking};
+use super::sources::Named;
 use super::unplaced;
-use crate::model::series::{
-    HistogramCell, NAME_LABEL, Point, PointValue, Series, SeriesBatch, SeriesKey, SeriesKind,
-};
-use crate::model::{Millis, Reading, Sample, Timestamp};
-use crate::plan::MetricKind;
+use crate::model::series::{Series, SeriesBatch, SeriesKey};
+use crate::model::{Millis, Reading, Timestamp};
 use crate::window::NoPlace;
-
-/// Width of a bucket, as a share of the bound inside it, up to which all its observations may be
-/// taken to lie on the side of its middle.
-const BOUND_BUCKET_MAX: f64 = 0.01;
 
 /// Points up to so long before the start of an analysis are passed over.
 const BEFORE_START_MAX: Millis = 120_000;
-
-/// One point, with what it adds to its series.
-struct Seen {
-    kind: SeriesKind,
-    point: Point,
-    step: Amount,
-}
-
-// === impl Seen ===
-
-impl Seen {
-    /// How long what it adds took to come.
-    fn span(&self) -> Millis {
-        match &self.step {
-            Amount::Number(Step::Increment { since, .. })
-            | Amount::Cells(Step::Increment { since, .. }) => self.point.ts.since(*since),
-            _ => 0,
-        }
-    }
-}
-
-/// What came on top since the point before.
-enum Amount {
-    Number(Step<f64>),
-    Cells(Step<Vec<HistogramCell>>),
-    /// The series ended.
-    Nothing,
-}
 
 /// What became of a point at one of its places.
 enum Fate {
@@ -88,14 +57,6 @@ struct Fates {
     is_ambiguous: bool,
     is_placed: bool,
     refused: Option<(&'static str, String)>,
-}
-
-/// Samples of counters' totals, as a batch of series.
-#[derive(Debug, Default)]
-pub(super) struct Totals {
-    batch: SeriesBatch,
-    /// Number of each series' sample in its own batch.
-    indexes: Vec<usize>,
 }
 
 /// Takes a batch.
@@ -122,6 +83,7 @@ fn take_all(
     answer: &mut Ingested,
 ) {
     let mut sums = Sums::default();
+    let (mut seen, mut fates) = (Vec::new(), Vec::new());
     let mut all_known = std::mem::take(&mut state.series);
     for (number, series) in batch.iter().enumerate() {
         let index = index_of(number);
@@ -134,15 +96,23 @@ fn take_all(
         let Some(known) = met_at(state, met, index, &series, answer) else {
             continue;
         };
+        seen.clear();
         for point in series.points {
             if let Err((code, message)) = taking.check(point.ts) {
                 tell_sites(state, &known.sites, (code, &message));
                 answer.refuse(index, code, message);
                 continue;
             }
-            let seen = see(&mut known.track, batch, series.kind, *point);
-            let fates = add(state, known, index, &seen, taking, &mut sums);
+            seen.push(see(&mut known.track, batch, series.kind, *point));
             answer.ahead += u64::from(point.ts > taking.ahead_from);
+        }
+        fates.clear();
+        fates.resize_with(seen.len(), Fates::default);
+        for site in &known.sites {
+            let adding = (index, &known.text, taking);
+            add(state, site, adding, &seen, &mut fates, &mut sums);
+        }
+        for fates in fates.drain(..) {
             answer.count_point(index, fates);
         }
     }
@@ -272,88 +242,70 @@ fn histogram_of(key: SeriesKey<'_>) -> u64 {
     placing::digest(&text) as u64
 }
 
-fn see(track: &mut Track, batch: &SeriesBatch, kind: SeriesKind, point: Point) -> Seen {
-    let (ts, start) = (point.ts, point.start);
-    let step = match point.value {
-        PointValue::Number(value) => Amount::Number(track.total(ts, start, value)),
-        PointValue::Increment(value) => Amount::Number(track.alone(ts, start, value)),
-        PointValue::Histogram(number) => match batch.histogram(number) {
-            Some(histogram) if histogram.is_increment => {
-                Amount::Cells(track.alone(ts, start, histogram.cells.clone()))
-            }
-            Some(histogram) => Amount::Cells(track.histogram(ts, start, histogram)),
-            None => Amount::Nothing,
-        },
-        PointValue::Stale => Amount::Nothing,
-    };
-    Seen { kind, point, step }
-}
-
-/// Adds a point wherever its series is asked for.
+/// Adds the points of a series for one analysis that asks for it.
 fn add(
     state: &mut State,
-    known: &Known,
-    index: usize,
-    seen: &Seen,
-    taking: Taking,
+    site: &Site,
+    (index, text, taking): (usize, &Named, Taking),
+    seen: &[Seen],
+    fates: &mut [Fates],
     sums: &mut Sums,
-) -> Fates {
-    let mut fates = Fates::default();
-    for site in &known.sites {
-        let Some(analysis) = state.analyses.get_mut(&site.analysis) else {
-            continue;
-        };
-        if !analysis.takes_samples() {
-            continue;
-        }
-        analysis.ambiguous += u64::from(site.places.is_empty());
-        fates.is_ambiguous |= site.places.is_empty();
-        for (place, unit) in site.places.iter().zip(&site.units) {
-            let fate = match amount_at(analysis, place, seen) {
-                Ok(added) => {
-                    let refused = refused_part(&place.form, added);
-                    let ts = seen.point.ts;
-                    let open_ticks_max = taking.open_ticks_max;
-                    match analysis.window.place_at(ts, taking.now, open_ticks_max) {
-                        Ok(tick) => {
-                            let of = site
-                                .histogram
-                                .filter(|_| matches!(place.form, Form::UpTo(_)));
-                            let group = sums.group(&site.analysis, place, tick, unit.as_ref(), of);
-                            group.add(index, ts, place.role, added);
-                            group.cover(seen.span());
-                            refused.unwrap_or(Fate::Summed)
-                        }
-                        Err(no_place) => without_place(analysis, place, ts, no_place),
-                    }
+) {
+    let Some(analysis) = state.analyses.get_mut(&site.analysis) else {
+        return;
+    };
+    if !analysis.takes_samples() {
+        return;
+    }
+    if site.places.is_empty() {
+        analysis.ambiguous += seen.len() as u64;
+        fates.iter_mut().for_each(|fates| fates.is_ambiguous = true);
+    }
+    for (place, unit) in site.places.iter().zip(&site.units) {
+        let of = site
+            .histogram
+            .filter(|_| matches!(place.form, Form::UpTo(_)));
+        let mut late = 0;
+        for (seen, fates) in seen.iter().zip(fates.iter_mut()) {
+            let fate = match add_at(analysis, place, seen, taking) {
+                Ok((tick, added)) => {
+                    let sum = sums.group(&site.analysis, place, tick, unit.as_ref(), of);
+                    sum.add(index, seen.point.ts, place.role, added);
+                    sum.cover(seen.span());
+                    refused_part(&place.form, added).unwrap_or(Fate::Summed)
                 }
                 Err(fate) => fate,
             };
-            let counters = &mut analysis.counters[place.metric];
-            counters.late += u64::from(matches!(fate, Fate::Late));
-            counters.has_bad |= matches!(place.role, Role::Bad | Role::Reading | Role::Good);
-            counters
-                .sources
-                .note(place.arm, &known.text, seen.point.ts, taking.now);
+            late += u64::from(matches!(fate, Fate::Late));
             if let Fate::Refused(code, message) = &fate {
-                counters.refusals.note(code, 1, message);
+                let refusals = &mut analysis.counters[place.metric].refusals;
+                refusals.note(code, 1, message);
             }
             fates.add(fate);
         }
+        let counters = &mut analysis.counters[place.metric];
+        counters.late += late;
+        counters.has_bad |= matches!(place.role, Role::Bad | Role::Reading | Role::Good);
+        if let Some(newest) = seen.iter().map(|seen| seen.point.ts).max() {
+            counters.sources.note(place.arm, text, newest, taking.now);
+        }
     }
-    fates
 }
 
-/// The refusal of what is missing rather than counted.
-fn refused_part(form: &Form, added: Added<'_>) -> Option<Fate> {
-    let (Form::Above(bound), Added::Nothing { around, .. }) = (form, added) else {
-        return None;
-    };
-    let [low, high] = around;
-    let message = format!(
-        "its bucket from {low} to {high} holds the bound {bound}; give one of the two as the bound"
-    );
-    Some(Fate::Refused("bound_within_bucket", message))
+/// What a point adds at a place, and to which tick.
+fn add_at<'s>(
+    analysis: &Analysis,
+    place: &Place,
+    seen: &'s Seen,
+    taking: Taking,
+) -> Result<(usize, Added<'s>), Fate> {
+    let added = amount_at(analysis, place, seen)?;
+    let ts = seen.point.ts;
+    let window = &analysis.window;
+    match window.place_at(ts, taking.now, taking.open_ticks_max) {
+        Ok(tick) => Ok((tick, added)),
+        Err(no_place) => Err(without_place(analysis, place, ts, no_place)),
+    }
 }
 
 fn without_place(analysis: &Analysis, place: &Place, ts: Timestamp, no_place: NoPlace) -> Fate {
@@ -370,108 +322,18 @@ fn without_place(analysis: &Analysis, place: &Place, ts: Timestamp, no_place: No
     }
 }
 
-/// What a point adds at a place.
-fn amount_at<'s>(analysis: &Analysis, place: &Place, seen: &'s Seen) -> Result<Added<'s>, Fate> {
-    let metric = &analysis.plan.metrics[place.metric];
-    let refused = |code, message: &str| {
-        let message = format!("the metric {:?} {message}", metric.name);
-        Err(Fate::Refused(code, message))
-    };
-    if seen.kind == SeriesKind::Summary {
-        return refused(
-            "summary",
-            "cannot be had from a summary, whose quantiles can neither be compared nor added; expose a histogram",
-        );
-    }
-    match (place.form, &seen.step) {
-        (_, Amount::Nothing) => Err(Fate::Priming),
-        (Form::AsIs | Form::Total | Form::UpTo(_), Amount::Cells(_)) => refused(
-            "wrong_form",
-            "does not take histograms; write from: histogram (kind: latency), or above: {histogram, bound} to compare the share above a bucket's bound",
-        ),
-        (Form::Above(_) | Form::Buckets, Amount::Number(_)) => {
-            refused("wrong_form", "takes histograms")
-        }
-        (_, Amount::Number(Step::Repeated) | Amount::Cells(Step::Repeated)) => Err(Fate::Repeated),
-        (_, Amount::Number(Step::OutOfOrder) | Amount::Cells(Step::OutOfOrder)) => Err(Fate::Late),
-        (Form::AsIs, Amount::Number(_)) => match (place.role, metric.kind, seen.point.value) {
-            (Role::Reading, MetricKind::Gauge, PointValue::Number(value)) if value.is_finite() => {
-                Ok(Added::Value(value))
-            }
-            (Role::Reading, MetricKind::Gauge, _) => refused("wrong_form", "takes finite values"),
-            (Role::Reading, ..) => refused(
-                "wrong_form",
-                "takes readings, which a series of numbers does not hold; write from: counter for totals, from: histogram for the buckets of a histogram",
-            ),
-            (_, _, PointValue::Number(value) | PointValue::Increment(value)) => {
-                Ok(Added::Count(value))
-            }
-            _ => Err(Fate::Priming),
-        },
-        (Form::Total, Amount::Number(Step::Increment { amount, since, .. })) => {
-            if *since < analysis.started_at() {
-                return Err(Fate::Priming);
-            }
-            Ok(Added::Count(*amount))
-        }
-        (
-            Form::UpTo(_) | Form::Above(_) | Form::Buckets,
-            Amount::Number(Step::Increment { since, .. })
-            | Amount::Cells(Step::Increment { since, .. }),
-        ) if *since < analysis.started_at() => Err(Fate::Priming),
-        (Form::UpTo(bound), Amount::Number(Step::Increment { amount, reset, .. })) => {
-            Ok(Added::UpTo {
-                bound,
-                count: *amount,
-                reset: *reset,
-            })
-        }
-        (Form::Buckets, Amount::Cells(Step::Increment { amount, .. })) => {
-            Ok(Added::Buckets(amount))
-        }
-        (Form::Above(bound), Amount::Cells(Step::Increment { amount, .. })) => {
-            Ok(above(amount, bound))
-        }
-        (_, Amount::Number(Step::First) | Amount::Cells(Step::First)) => Err(Fate::Priming),
-    }
-}
-
-/// How many observations are above the bound, of how many; all are missing where a bucket that is
-/// not empty holds the bound.
-fn above(cells: &[HistogramCell], bound: f64) -> Added<'static> {
-    let (mut bad, mut total) = (0.0, 0.0);
-    for cell in cells {
-        let width = cell.high - cell.low;
-        let is_inside = cell.low < bound && bound < cell.high;
-        if is_inside && (width > BOUND_BUCKET_MAX * bound.abs() || !width.is_finite()) {
-            // They are missing, not left out: the slow minutes would be the ones without a word.
-            return Added::Nothing {
-                of: cells.iter().map(|cell| cell.count).sum(),
-                around: [cell.low, cell.high],
-            };
-        }
-        total += cell.count;
-        if cell.low >= bound || (is_inside && cell.low + width / 2.0 >= bound) {
-            bad += cell.count;
-        }
-    }
-    Added::Share { bad, total }
-}
-
 /// Puts the sums into their windows.
 fn pour(state: &mut State, sums: Sums, lines: &mut Lines, answer: &mut Ingested) {
-    for (id, groups) in sums.into_analyses() {
+    for (id, group, sum) in sums.into_sorted() {
         let Some(analysis) = state.analyses.get_mut(&id) else {
             continue;
         };
-        for (group, sum) in groups {
-            if let Err((code, message)) = pour_one(analysis, &group, &sum, lines) {
-                answer.accepted = answer.accepted.saturating_sub(sum.points);
-                let refusals = &mut analysis.counters[group.metric].refusals;
-                refusals.note(code, sum.points, &message);
-                for _ in 0..sum.points {
-                    answer.refuse(sum.index, code, message.clone());
-                }
+        if let Err((code, message)) = pour_one(analysis, &group, &sum, lines) {
+            answer.accepted = answer.accepted.saturating_sub(sum.points);
+            let refusals = &mut analysis.counters[group.metric].refusals;
+            refusals.note(code, sum.points, &message);
+            for _ in 0..sum.points {
+                answer.refuse(sum.index, code, message.clone());
             }
         }
     }
@@ -498,47 +360,6 @@ fn pour_one(
             .map_err(|no_place| placing::refusal(analysis, group.metric, no_place))?;
     }
     Ok(())
-}
-
-// === impl Totals ===
-
-impl Totals {
-    /// Adds a sample; one that holds no single number is refused.
-    pub fn add(&mut self, index: usize, sample: &Sample, answer: &mut Ingested) {
-        let value = match &sample.reading {
-            Reading::Values { values, weights } if weights.is_empty() => match values.as_slice() {
-                [value] => Some(*value),
-                _ => None,
-            },
-            _ => None,
-        };
-        let Some(value) = value else {
-            let message = format!(
-                "the series {:?} counts, so its samples hold one number: the total so far",
-                sample.metric
-            );
-            return answer.refuse(index, "wrong_form", message);
-        };
-        let name = (NAME_LABEL, sample.metric.as_str());
-        let labels = sample.labels.iter();
-        let labels = std::iter::once(name).chain(labels);
-        if self.batch.begin(labels, SeriesKind::Counter).is_err() {
-            let message = "its labels cannot be told apart from the series' name; rename __name__";
-            return answer.refuse(index, "duplicate_label", message.to_owned());
-        }
-        self.batch.point(Point {
-            ts: sample.ts,
-            start: None,
-            value: PointValue::Number(value),
-        });
-        self.indexes.push(index);
-    }
-
-    /// Takes what was added.
-    pub fn take(self, state: &mut State, taking: Taking, lines: &mut Lines, answer: &mut Ingested) {
-        let index_of = |number| self.indexes.get(number).copied().unwrap_or(number);
-        take_all(state, &self.batch, index_of, taking, lines, answer);
-    }
 }
 
 // === impl Ingested ===

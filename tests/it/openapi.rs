@@ -181,6 +181,8 @@ fn the_page_lists_every_code_of_a_refused_sample() {
         ("src/engine/placing.rs", engine),
         ("src/engine/readings.rs", engine),
         ("src/engine/series.rs", engine),
+        ("src/engine/series/amounts.rs", engine),
+        ("src/engine/series/totals.rs", engine),
     ] {
         let literal = regex::Regex::new(pattern).expect("a pattern");
         let text = read(path);

@@ -8,7 +8,7 @@ use davy::model::{Arm, Labels, Outcome, Sample};
 
 use crate::machine::{Machine, at, plan, sample, start, values};
 
-const SHAPE: &str = "horizon: 1m\ntick: 1s\nlateness: 0s\nmin_duration: 5s\n\
+pub const SHAPE: &str = "horizon: 1m\ntick: 1s\nlateness: 0s\nmin_duration: 5s\n\
     arms: {baseline: 'version=\"old\"', canary: 'version=\"new\"'}\n";
 const CHECK: &str = "checks: [{compare: errors, tolerance: {relative: 20%, absolute: 1pp}}]\n";
 
@@ -26,25 +26,30 @@ fn above(bound: f64) -> String {
 
 /// A request of series, built as a codec would.
 #[derive(Default)]
-struct Request(SeriesBatch);
+pub struct Request(SeriesBatch);
 
 impl Request {
-    fn series(mut self, name: &str, labels: &[(&str, &str)]) -> Request {
+    pub fn series(mut self, name: &str, labels: &[(&str, &str)]) -> Request {
         let labels = std::iter::once(("__name__", name)).chain(labels.iter().copied());
         let begun = self.0.begin(labels, SeriesKind::Unknown);
         begun.expect("good labels");
         self
     }
 
-    fn at(self, secs: f64, value: f64) -> Request {
+    pub fn at(self, secs: f64, value: f64) -> Request {
         self.point(secs, None, PointValue::Number(value))
     }
 
-    fn since(self, start: f64, secs: f64, value: f64) -> Request {
+    pub fn since(self, start: f64, secs: f64, value: f64) -> Request {
         self.point(secs, Some(start), PointValue::Number(value))
     }
 
-    fn histogram(mut self, secs: f64, is_increment: bool, cells: &[(f64, f64, f64)]) -> Request {
+    pub fn histogram(
+        mut self,
+        secs: f64,
+        is_increment: bool,
+        cells: &[(f64, f64, f64)],
+    ) -> Request {
         let cell = |&(low, high, count)| HistogramCell { low, high, count };
         let value = self.0.add_histogram(Histogram {
             is_increment,
@@ -63,7 +68,7 @@ impl Request {
         self
     }
 
-    fn to(self, machine: &mut Machine) -> Ingested {
+    pub fn to(self, machine: &mut Machine) -> Ingested {
         let effects = machine.apply(Input::Series(Box::new(self.0)));
         let answer = effects.into_iter().find_map(|effect| match effect {
             Effect::Ingested(answer) => Some(answer),

@@ -6,13 +6,15 @@
 //! as for any series.
 
 mod buckets;
+mod queries;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::amounts::{Amount, Seen, amount_at};
 use super::sums::{Added, Sums};
 use super::track::{Step, Track};
-use super::{Amount, Fate, Fates, Seen, amount_at, histogram_of, pour, without_place};
+use super::{Fate, Fates, histogram_of, pour, without_place};
 use crate::engine::State;
 use crate::engine::analysis::Analysis;
 use crate::engine::matching::{ArmSelectors, Form, Place, Role, bound_of_bucket, bucket_about};
@@ -84,7 +86,7 @@ impl PulledSeries {
             let Some(source) = asked.source.pulled().filter(|_| pulls) else {
                 continue;
             };
-            let queries = queries(source, start, selectors)?;
+            let queries = queries::of(source, start, selectors)?;
             let name = asked.name.clone();
             pulled.health.insert(
                 metric,
@@ -142,36 +144,6 @@ impl Analysis {
             metrics,
         })
     }
-}
-
-fn queries(
-    source: &Pulled,
-    start: &Start,
-    selectors: Option<&ArmSelectors>,
-) -> Result<Vec<PullQuery>, Refusal> {
-    let refuse = |message: String, help: &str| Refusal {
-        code: RefusalCode::ArmVariableMissing,
-        message,
-        help: Some(help.to_owned()),
-    };
-    let Some(selectors) = selectors else {
-        let message = "the plan's queries ask for {{arm}}, and the plan has no arms".to_owned();
-        return Err(refuse(
-            message,
-            "write the plan's arms: with label matchers",
-        ));
-    };
-    let mut queries = Vec::new();
-    for arm in Arm::BOTH {
-        for (part, template) in source.parts() {
-            let text = template.fill(selectors.of(arm), &start.arms);
-            let text = text.map_err(|missing| {
-                refuse(missing.to_string(), "name it under \"arms\" in the request")
-            })?;
-            queries.push(PullQuery { arm, part, text });
-        }
-    }
-    Ok(queries)
 }
 
 fn one_line(text: &str) -> String {

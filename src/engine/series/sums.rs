@@ -16,9 +16,13 @@ use crate::plan::{Metric, MetricKind, Source};
 /// Everything a batch adds.
 #[derive(Debug, Default)]
 pub(super) struct Sums {
-    analyses: BTreeMap<String, BTreeMap<Group, Sum>>,
-    /// The sum that was last added to, taken out of its map: series of one arm follow each other.
-    last: Option<(String, Group, Sum)>,
+    /// Ids of the analyses that are added to, few in a batch.
+    analyses: BTreeMap<String, usize>,
+    /// Where the sum of a group of an analysis stands.
+    places: BTreeMap<(usize, Group), usize>,
+    sums: Vec<Sum>,
+    /// The group that was last added to: series of one arm follow each other.
+    last: Option<(usize, Group, usize)>,
 }
 
 /// What is summed together.
@@ -106,39 +110,53 @@ impl Sums {
         unit: Option<&Arc<str>>,
         histogram: Option<u64>,
     ) -> &mut Sum {
-        let is_last = self.last.as_ref().is_some_and(|(id, group, _)| {
-            (group.metric, group.arm, group.tick) == (place.metric, place.arm, tick)
-                && group.histogram == histogram
-                && group.unit.as_deref() == unit.map(|unit| &**unit)
-                && id == analysis
-        });
-        if !is_last {
-            self.put_back();
-            let group = Group {
-                metric: place.metric,
-                arm: place.arm,
-                tick,
-                unit: unit.cloned(),
-                histogram,
-            };
-            let groups = self.analyses.get_mut(analysis);
-            let sum = groups.and_then(|groups| groups.remove(&group));
-            self.last = Some((analysis.to_owned(), group, sum.unwrap_or_default()));
+        if let Some((id, group, at)) = &self.last
+            && (group.metric, group.arm, group.tick) == (place.metric, place.arm, tick)
+            && group.histogram == histogram
+            && group.unit.as_deref() == unit.map(|unit| &**unit)
+            && self.analyses.get(analysis) == Some(id)
+        {
+            return &mut self.sums[*at];
         }
-        let (.., sum) = self.last.as_mut().expect("just put there");
-        sum
+        let group = Group {
+            metric: place.metric,
+            arm: place.arm,
+            tick,
+            unit: unit.cloned(),
+            histogram,
+        };
+        let next = self.analyses.len();
+        let id = match self.analyses.get(analysis) {
+            Some(id) => *id,
+            None => *self.analyses.entry(analysis.to_owned()).or_insert(next),
+        };
+        let at = *self
+            .places
+            .entry((id, group.clone()))
+            .or_insert(self.sums.len());
+        if at == self.sums.len() {
+            self.sums.push(Sum::default());
+        }
+        self.last = Some((id, group, at));
+        &mut self.sums[at]
     }
 
-    fn put_back(&mut self) {
-        if let Some((id, group, sum)) = self.last.take() {
-            self.analyses.entry(id).or_default().insert(group, sum);
-        }
-    }
-
-    /// The sums, by analysis.
-    pub fn into_analyses(mut self) -> impl Iterator<Item = (String, BTreeMap<Group, Sum>)> {
-        self.put_back();
-        self.analyses.into_iter()
+    /// The sums, in the order of their analyses' ids and then their groups', whatever came first.
+    pub fn into_sorted(self) -> Vec<(String, Group, Sum)> {
+        let mut sums: Vec<Option<Sum>> = self.sums.into_iter().map(Some).collect();
+        let ids: BTreeMap<usize, String> = self
+            .analyses
+            .into_iter()
+            .map(|(name, id)| (id, name))
+            .collect();
+        let mut sorted: Vec<(String, Group, Sum)> = self
+            .places
+            .into_iter()
+            .filter_map(|((id, group), at)| Some((ids.get(&id)?.clone(), group, sums[at].take()?)))
+            .collect();
+        // Groups are in order already; analyses are as they came.
+        sorted.sort_by(|one, other| one.0.cmp(&other.0));
+        sorted
     }
 }
 
