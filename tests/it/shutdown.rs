@@ -27,8 +27,21 @@ async fn open_streams_and_long_polls_end_with_the_daemon() {
     let verdict = format!("{}/v1/analyses/{id}/verdict?wait=60s", daemon.url);
     let poll = tokio::spawn(daemon.client.get(verdict).send());
     let idle = tokio::net::TcpStream::connect(daemon.url.trim_start_matches("http://")).await;
-    // A later answer on the same daemon: the poll's connection was accepted before this one.
-    assert_eq!(daemon.get("/healthz").await.0, 200);
+    // The engine was told of both: the poll is not only connected but waits.
+    let asked = "davy_engine_input_duration_seconds_count{input=\"asked\"} 2";
+    let waits = async {
+        loop {
+            let metrics = daemon.client.get(format!("{}/metrics", daemon.url)).send();
+            let text = metrics.await.expect("answered").text().await;
+            if text.expect("text").contains(asked) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(10 * PROMPT, waits)
+        .await
+        .expect("stream and poll ask");
     daemon.begin_to_stop();
     tokio::time::timeout(PROMPT, daemon.ended())
         .await
