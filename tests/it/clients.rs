@@ -121,16 +121,7 @@ async fn begin(daemon: &TestDaemon, plan: &str, label: &str, run: &str) -> Strin
 }
 
 async fn verdict(daemon: &TestDaemon, id: &str) -> Value {
-    let path = format!("/v1/analyses/{id}/verdict?wait=5s");
-    let asking = async {
-        loop {
-            let (_, verdict) = daemon.get(&path).await;
-            if verdict["final"] == true {
-                return verdict;
-            }
-        }
-    };
-    let verdict = tokio::time::timeout(PATIENCE, asking).await;
+    let verdict = daemon.final_verdict(id, PATIENCE).await;
     verdict.expect("a verdict in time")
 }
 

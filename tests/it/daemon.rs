@@ -4,6 +4,7 @@
 //! is asked of it goes over HTTP all the same.
 
 use std::path::Path;
+use std::time::Duration;
 
 use davy::app;
 use davy::config::{Config, Sources, plans};
@@ -97,6 +98,20 @@ impl TestDaemon {
     pub async fn ended(self) {
         let ended = self.done.await.expect("the daemon does not panic");
         ended.expect("the daemon ends well");
+    }
+
+    /// The verdict of an analysis once it is final; `None` when it is not by then.
+    pub async fn final_verdict(&self, id: &str, patience: Duration) -> Option<Value> {
+        let path = format!("/v1/analyses/{id}/verdict?wait=5s");
+        let verdict = async {
+            loop {
+                let (_, verdict) = self.get(&path).await;
+                if verdict["final"] == true {
+                    return verdict;
+                }
+            }
+        };
+        tokio::time::timeout(patience, verdict).await.ok()
     }
 
     /// GET: status and JSON (null where the body is none).

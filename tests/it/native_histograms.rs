@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::daemon::TestDaemon;
 use crate::formats::frames::{Frame, varint};
-use crate::prometheus::{Native, Running, final_verdict, free_port};
+use crate::prometheus::{Native, Running, final_verdict, free_port, listen};
 
 const PLAN: &str = r#"version: davy/v1
 plan: native
@@ -78,16 +78,7 @@ async fn serve(version: &'static str, slow: u64, stop: CancellationToken) -> Str
         let body = family(version, (1_000 - slow) * times, slow * times);
         ([(header::CONTENT_TYPE, DELIMITED)], body).into_response()
     });
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a free port");
-    let address = listener.local_addr().expect("bound").to_string();
-    let app = Router::new().route("/metrics", handler);
-    tokio::spawn(async move {
-        let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
-        served.await.expect("served");
-    });
-    address
+    listen(Router::new().route("/metrics", handler), stop).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

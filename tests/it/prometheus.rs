@@ -95,16 +95,7 @@ impl Shop {
     pub async fn serve(self, stop: CancellationToken) -> String {
         let shop = Arc::new(self);
         let handler = get(move || async move { shop.expose() });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a free port");
-        let address = listener.local_addr().expect("bound").to_string();
-        let app = Router::new().route("/metrics", handler);
-        tokio::spawn(async move {
-            let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
-            served.await.expect("served");
-        });
-        address
+        listen(Router::new().route("/metrics", handler), stop).await
     }
 }
 
@@ -123,6 +114,19 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Serves on a free port until told to stop; its address.
+pub async fn listen(app: Router, stop: CancellationToken) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    tokio::spawn(async move {
+        let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
+        served.await.expect("served");
+    });
+    address
 }
 
 /// A port that nobody listens on.
@@ -189,17 +193,8 @@ fn log_of(folder: &Path) -> String {
 
 /// The verdict, once it is final.
 pub async fn final_verdict(daemon: &TestDaemon, id: &str, folder: &Path) -> Value {
-    let path = format!("/v1/analyses/{id}/verdict?wait=5s");
-    let verdict = tokio::time::timeout(PATIENCE, async {
-        loop {
-            let (_, verdict) = daemon.get(&path).await;
-            if verdict["final"] == true {
-                return verdict;
-            }
-        }
-    });
-    let verdict = verdict.await;
-    verdict.unwrap_or_else(|_| panic!("no verdict in time: {}", log_of(folder)))
+    let verdict = daemon.final_verdict(id, PATIENCE).await;
+    verdict.unwrap_or_else(|| panic!("no verdict in time: {}", log_of(folder)))
 }
 
 #[tokio::test(flavor = "multi_thread")]

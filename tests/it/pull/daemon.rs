@@ -63,16 +63,8 @@ async fn begin(daemon: &TestDaemon, plan: &str) -> String {
 }
 
 async fn final_verdict(daemon: &TestDaemon, id: &str) -> Value {
-    let verdict = tokio::time::timeout(PATIENCE, async {
-        loop {
-            let path = format!("/v1/analyses/{id}/verdict?wait=5s");
-            let (_, verdict) = daemon.get(&path).await;
-            if verdict["final"] == true {
-                return verdict;
-            }
-        }
-    });
-    verdict.await.expect("a verdict in time")
+    let verdict = daemon.final_verdict(id, PATIENCE).await;
+    verdict.expect("a verdict in time")
 }
 
 async fn view(daemon: &TestDaemon, id: &str) -> Value {

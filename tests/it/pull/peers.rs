@@ -72,18 +72,9 @@ async fn begin(daemon: &TestDaemon, name: &str, metrics: &str) -> String {
 }
 
 async fn final_verdict(daemon: &TestDaemon, id: &str) -> Value {
-    let verdict = tokio::time::timeout(PATIENCE, async {
-        loop {
-            let path = format!("/v1/analyses/{id}/verdict?wait=5s");
-            let (_, verdict) = daemon.get(&path).await;
-            if verdict["final"] == true {
-                return verdict;
-            }
-        }
-    });
-    match verdict.await {
-        Ok(verdict) => verdict,
-        Err(_) => panic!(
+    match daemon.final_verdict(id, PATIENCE).await {
+        Some(verdict) => verdict,
+        None => panic!(
             "no verdict: {}",
             daemon.get(&format!("/v1/analyses/{id}")).await.1
         ),
