@@ -85,8 +85,8 @@ pub fn check_samples(decoded: &Decoded, limits: &Limits) {
                 assert!(weights.iter().all(|weight| *weight > 0));
             }
             Reading::Ratio { bad, total } => assert!(bad <= total),
-            Reading::Good { good, total } => assert!(good <= total),
             Reading::Rate { exposure, .. } => assert!(exposure.is_finite() && *exposure > 0.0),
+            Reading::Buckets { .. } | Reading::UpTo { .. } => panic!("made of series only"),
         }
     }
     check_refusals(&decoded.refusals);
