@@ -172,6 +172,11 @@ impl Window {
         self.origin.plus(self.tick * (index as i64 + 1))
     }
 
+    /// The times of the tick with this number: from the first up to, and without, the second.
+    pub fn times_of(&self, index: usize) -> [Timestamp; 2] {
+        [self.end_of(index).plus(-self.tick), self.end_of(index)]
+    }
+
     /// Whether a sample of this time has a place now.
     pub fn place(&self, ts: Timestamp) -> Result<usize, NoPlace> {
         let offset = ts.since(self.origin);

@@ -1,25 +1,28 @@
-//! The engine's thread: the one place where analyses change.
+//! The machine: the one place where analyses change, and the engine's thread.
 //!
-//! Owns the loop: take an input or let time pass, apply it, write what it caused, wake who waits,
-//! answer. Nothing is answered before it is written. It must not decide anything: what an input
-//! means is the engine's, what a notification says is the webhooks'.
+//! Owns what is done with an input: apply it, write what it caused, wake who waits, answer. Nothing
+//! is answered before it is written. The machine is used by one thread at a time: its own, which
+//! takes what is queued and lets time pass, or one that has read a request's samples. It must not
+//! decide anything: what an input means is the engine's, what a notification says is the webhooks'.
 
 use std::collections::{BTreeSet, HashMap};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::engine::pull::Pull;
 use crate::engine::{self, Effect, EventKind, Ingested, Input, State};
-use crate::http::link::{Answer, Knock};
+use crate::http::link::{Answer, Desk, Knock, Perform};
 use crate::judge::verdict::Status;
 use crate::model::Timestamp;
 use crate::store::watch::Watchers;
-use crate::store::{Commit, Losses, Store, Write};
+use crate::store::{Commit, Losses, Store, StoreError, Write};
 use crate::telemetry::Metrics;
 use crate::webhook::Endpoint;
 use crate::webhook::endpoint::deliveries;
@@ -27,12 +30,10 @@ use crate::webhook::endpoint::deliveries;
 /// How often the engine is told that time passed.
 pub const TICK_EVERY: Duration = Duration::from_millis(250);
 
-/// Everything the thread needs.
+/// The analyses, and everything that is needed to change them.
 pub struct Machine {
     /// The analyses.
     pub state: State,
-    /// Where inputs come from.
-    pub inputs: Receiver<Knock>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where everything is written.
@@ -53,20 +54,40 @@ pub struct Machine {
     pub running: BTreeSet<String>,
 }
 
-// === impl Machine ===
+/// The engine's thread.
+pub struct Engine {
+    /// Where the machine is.
+    pub desk: Desk,
+    /// Where inputs come from.
+    pub inputs: Receiver<Knock>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
 
-impl Machine {
+// === impl Engine ===
+
+impl Engine {
     /// Runs until every sender of inputs is gone.
-    pub fn run(mut self) {
+    ///
+    /// # Panics
+    /// Where the machine has: nothing can be said of the analyses any more.
+    pub fn run(self) {
         let mut last_tick = self.clock.now();
         loop {
             match self.inputs.recv_timeout(TICK_EVERY) {
-                Ok(knock) => {
+                Ok(Knock { input, reply, room }) => {
                     self.metrics.engine_queue_depth.dec();
-                    self.perform(knock);
+                    let answer = self.perform(input);
+                    drop(room);
+                    if let Some(reply) = reply {
+                        // Who asked may have gone; what was asked is done all the same.
+                        let _ = reply.send(answer);
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => break,
             }
             // Inputs that never pause must not keep time from passing. A clock that was set back
             // starts the quarter second anew.
@@ -74,33 +95,51 @@ impl Machine {
             let since = now.since(last_tick);
             if !(0..TICK_EVERY.as_millis() as i64).contains(&since) {
                 last_tick = now;
-                self.perform(Knock {
-                    input: Input::Tick,
-                    reply: None,
-                    room: None,
-                });
+                self.perform(Input::Tick);
             }
         }
+        *self.desk.lock().expect("nobody panicked") = None;
     }
 
+    fn perform(&self, input: Input) -> Answer {
+        let mut desk = self.desk.lock().expect("nobody panicked");
+        let machine = desk.as_mut().expect("it is taken away at the end only");
+        machine.perform(input)
+    }
+}
+
+// === impl Machine ===
+
+impl Perform for Machine {
     #[expect(
         clippy::disallowed_methods,
         reason = "times an input for its metric; decides nothing"
     )]
-    fn perform(&mut self, knock: Knock) {
+    fn perform(&mut self, input: Input) -> Answer {
         let now = self.clock.now();
-        let kind = kind_of(&knock.input);
+        let kind = kind_of(&input);
         let begun = Instant::now();
-        let effects = engine::apply(&mut self.state, knock.input, now);
+        let effects = engine::apply(&mut self.state, input, now);
         let took = begun.elapsed().as_secs_f64();
         self.metrics
             .engine_input_duration
             .with_label_values(&[kind])
             .observe(took);
-        let answer = self.write(effects, now);
-        if let Some(reply) = knock.reply {
-            // Who asked may have gone; what was asked is done all the same.
-            let _ = reply.send(answer);
+        self.write(effects, now)
+    }
+}
+
+impl Machine {
+    /// Whoever calls this waits for the store, be it a thread of the runtime's: it must not go on
+    /// to another input before this one is written.
+    fn commit(&self, commit: Commit) -> Result<Losses, StoreError> {
+        let mut writing = pin!(self.store.commit(commit));
+        if let Some(written) = writing.as_mut().now_or_never() {
+            return written;
+        }
+        match Handle::try_current() {
+            Ok(runtime) => tokio::task::block_in_place(|| runtime.block_on(writing)),
+            Err(_) => self.runtime.block_on(writing),
         }
     }
 
@@ -161,7 +200,7 @@ impl Machine {
             return answer;
         }
         let begun = Instant::now();
-        let written = self.runtime.block_on(self.store.commit(commit));
+        let written = self.commit(commit);
         self.metrics
             .commit_duration
             .observe(begun.elapsed().as_secs_f64());
@@ -330,7 +369,6 @@ checks: [{compare: latency, tolerance: 10%}]
     }
 
     fn machine(clock: &Arc<ManualClock>, runtime: &tokio::runtime::Runtime) -> Machine {
-        let (_, inputs) = std::sync::mpsc::channel();
         let bounds = Bounds {
             recording_bytes_max: 1 << 20,
             recordings_bytes_max: 1 << 20,
@@ -338,7 +376,6 @@ checks: [{compare: latency, tolerance: 10%}]
         };
         Machine {
             state: State::new(Limits::default()),
-            inputs,
             clock: clock.clone(),
             store: Arc::new(MemoryStore::new(bounds)),
             watchers: Arc::default(),
@@ -349,14 +386,6 @@ checks: [{compare: latency, tolerance: 10%}]
             pulls: None,
             running: BTreeSet::new(),
         }
-    }
-
-    fn perform(machine: &mut Machine, input: Input) {
-        machine.perform(Knock {
-            input,
-            reply: None,
-            room: None,
-        });
     }
 
     #[test]
@@ -375,15 +404,15 @@ checks: [{compare: latency, tolerance: 10%}]
             idempotency_key: None,
             request_digest: String::new(),
         };
-        perform(&mut machine, Input::Start(start));
+        machine.perform(Input::Start(start));
         // The first tick ends after 1 s; lateness and the idle wait are 1 s each.
         clock.advance(3_000);
-        perform(&mut machine, Input::Tick);
+        machine.perform(Input::Tick);
         assert_eq!(machine.metrics.looks.get(), 1);
         assert_eq!(machine.metrics.looks_late.get_sample_sum(), 0.0);
         // Then nothing is done for four seconds, in which four more looks fall due.
         clock.advance(4_000);
-        perform(&mut machine, Input::Tick);
+        machine.perform(Input::Tick);
         assert_eq!(machine.metrics.looks.get(), 5);
         assert_eq!(machine.metrics.looks_late.get_sample_count(), 5);
         assert_eq!(machine.metrics.looks_late.get_sample_sum(), 3.0 + 2.0 + 1.0);

@@ -12,7 +12,7 @@ pub mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -24,12 +24,14 @@ use tokio_util::task::TaskTracker;
 use crate::backoff::Backoff;
 use crate::clock::{Clock, SystemClock};
 use crate::codec;
+use crate::codec::heads::HeadsPool;
 use crate::config::{Config, daemon};
 use crate::engine::{self, State};
 use crate::http::budget::{self, IngestBudget};
 use crate::http::interest::Interest;
 use crate::http::link::EngineLink;
 use crate::http::listen::SocketBounds;
+use crate::http::observe::RequestIds;
 use crate::http::{Bounds, Shared, analyses, listen, openapi, router, start};
 use crate::model::Millis;
 use crate::plan::Plan;
@@ -40,7 +42,7 @@ use crate::telemetry::Metrics;
 use crate::webhook::endpoint::Endpoint;
 use crate::webhook::worker::{Policy, Worker, client};
 use ending::{Deadline, Drain};
-use machine::Machine;
+use machine::{Engine, Machine};
 use pulling::Pulling;
 
 /// How much longer each wait between webhook attempts is than the one before.
@@ -54,7 +56,7 @@ const INGEST_BYTES_MAX: u64 = 256 << 20;
 pub struct Daemon {
     listener: TcpListener,
     shared: Arc<Shared>,
-    machine: Machine,
+    engine: Engine,
     workers: Vec<Worker>,
     pulling: Option<Pulling>,
     outbox: Arc<dyn Outbox>,
@@ -103,6 +105,8 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         plans,
         bounds: bounds(config, address),
         source: config.sources.prometheus.clone(),
+        request_ids: RequestIds::new(getrandom::u64().unwrap_or_default()),
+        heads: HeadsPool::new(getrandom::u64().unwrap_or_default()),
         streams: Arc::new(Semaphore::new(size(config.limits.sse_clients_max))),
         recordings: Arc::new(Semaphore::new(analyses::RECORDING_READS_MAX)),
         compiling: Arc::new(Semaphore::new(start::COMPILING_MAX)),
@@ -115,21 +119,28 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
     });
     let machine = Machine {
         state: State::new(engine_limits(&config.limits, pulling.is_some())),
-        inputs,
-        clock,
+        clock: clock.clone(),
         store: store as Arc<dyn Store>,
         watchers,
-        metrics,
+        metrics: metrics.clone(),
         endpoints,
         bells,
         runtime: tokio::runtime::Handle::current(),
         pulls: pulling.as_ref().map(Pulling::door),
         running: BTreeSet::new(),
     };
+    let desk = shared.link.desk();
+    *desk.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(machine));
+    let engine = Engine {
+        desk,
+        inputs,
+        clock,
+        metrics,
+    };
     Ok(Daemon {
         listener,
         shared,
-        machine,
+        engine,
         workers,
         pulling,
         outbox,
@@ -165,14 +176,14 @@ impl Daemon {
         let Daemon {
             listener,
             shared,
-            machine,
+            engine,
             workers,
             pulling,
             outbox,
             socket,
             shutdown_deadline,
         } = self;
-        let engine = start_engine(machine, stop.clone())?;
+        let engine = start_engine(engine, stop.clone())?;
         let delivering = TaskTracker::new();
         let workers_stop = CancellationToken::new();
         for worker in workers {
@@ -225,23 +236,20 @@ impl Daemon {
 }
 
 /// Starts the engine's thread; what comes back tells when it ended.
-fn start_engine(
-    machine: Machine,
-    stop: CancellationToken,
-) -> anyhow::Result<oneshot::Receiver<()>> {
+fn start_engine(engine: Engine, stop: CancellationToken) -> anyhow::Result<oneshot::Receiver<()>> {
     // Without its engine the daemon can only refuse: however the thread ends, so does all else.
     let engine_ends = stop.drop_guard();
-    let (engine_ended, engine) = oneshot::channel();
+    let (ended, engine_ended) = oneshot::channel();
     std::thread::Builder::new()
         .name("davy-engine".into())
         .spawn(move || {
             let _stop_all = engine_ends;
-            machine.run();
+            engine.run();
             // Nobody listens after the deadline.
-            let _ = engine_ended.send(());
+            let _ = ended.send(());
         })
         .context("cannot start the engine's thread")?;
-    Ok(engine)
+    Ok(engine_ended)
 }
 
 /// Only loopback without tokens: whoever reaches davy can make it say pass.

@@ -22,6 +22,7 @@ mod tail;
 use family::{Family, Meaning};
 use line::{Fault, Sample, Scanner};
 
+use super::heads::{Form, Found, Heads};
 use super::lines::{Line, Lines, expect_text, millis};
 use super::series::{Collecting, DecodedSeries};
 use super::{Limits, Origin, TS_MILLIS_MAX, TS_MILLIS_MIN, Unreadable, UnreadableCode};
@@ -38,7 +39,8 @@ pub enum Dialect {
 }
 
 /// Decodes a body. `taken_at` is the time of lines that say none. `room` is asked, while the
-/// samples grow, whether they may take so many bytes of memory in all, about.
+/// samples grow, whether they may take so many bytes of memory in all, about. `heads` knows labels
+/// from requests before.
 ///
 /// # Errors
 /// [`Unreadable`] when the body is no exposition, holds too many samples, or finds no room.
@@ -46,6 +48,7 @@ pub fn decode(
     body: &[u8],
     dialect: Dialect,
     taken_at: Timestamp,
+    heads: &mut Heads,
     limits: &Limits,
     room: &mut dyn FnMut(u64) -> bool,
 ) -> Result<DecodedSeries, Unreadable> {
@@ -54,7 +57,9 @@ pub fn decode(
         dialect,
         taken_at,
         scanner: Scanner::new(limits),
+        heads,
         family: Family::default(),
+        name: Vec::new(),
         meaning: None,
         start: None,
         start_labels: Vec::new(),
@@ -83,8 +88,12 @@ struct Reader<'b, 'l> {
     dialect: Dialect,
     taken_at: Timestamp,
     scanner: Scanner<'b>,
+    /// Names and labels that are known.
+    heads: &'l mut Heads,
     family: Family,
-    /// What samples named as the last one are.
+    /// The name of the sample before.
+    name: Vec<u8>,
+    /// What samples of that name are.
     meaning: Option<Meaning>,
     /// What `_created` said last in this family, for the lines behind it.
     start: Option<Timestamp>,
@@ -180,13 +189,41 @@ impl<'b> Reader<'b, '_> {
     }
 
     fn sample(&mut self, text: &'b str, number: usize) -> Result<(), Unreadable> {
+        if let Some((head, behind)) = line::split(text)
+            && let Some(Found { key, shape, name }) = self.heads.find(Form::Text, head.as_bytes())
+            && name == self.name
+            && let Some(Meaning::Series(kind)) = self.meaning
+            && self.start.is_none()
+            && let Some((value, ts)) = line::numbers(behind, self.dialect)
+        {
+            let (index, line) = (self.index, Some(number));
+            self.index += 1;
+            self.collecting
+                .begin_key(key, shape, kind, Origin { index, line });
+            return self.collecting.point(Point {
+                ts: ts.unwrap_or(self.taken_at),
+                start: None,
+                value: PointValue::Number(value),
+            });
+        }
+        self.any_sample(text, number)
+    }
+
+    /// Reads any line, and says what is wrong with it.
+    fn any_sample(&mut self, text: &'b str, number: usize) -> Result<(), Unreadable> {
         let sample = match self.scanner.scan(text, self.dialect) {
             Ok(sample) => sample,
             Err(fault) => return self.refuse_fault(text, number, fault),
         };
         self.is_any_read = true;
-        let known = self.meaning.filter(|_| sample.is_same_name);
-        let meaning = known.unwrap_or_else(|| self.family.meaning(self.scanner.name()));
+        let name = self.scanner.name();
+        let is_same_name = self.name == name.as_bytes();
+        let known = self.meaning.filter(|_| is_same_name);
+        let meaning = known.unwrap_or_else(|| self.family.meaning(name));
+        if !is_same_name {
+            self.name.clear();
+            self.name.extend_from_slice(name.as_bytes());
+        }
         self.meaning = Some(meaning);
         match meaning {
             Meaning::Series(kind) => self.take(text, number, sample, kind),
@@ -223,6 +260,11 @@ impl<'b> Reader<'b, '_> {
             Ok(key) => key,
             Err(fault) => return self.refuse_fault(text, number, fault),
         };
+        if let Some((head, _)) = line::split(text)
+            && head.len() == sample.head_end
+        {
+            self.heads.keep(Form::Text, head.as_bytes(), key, shape);
+        }
         let (index, line) = (self.index, Some(number));
         self.index += 1;
         self.collecting

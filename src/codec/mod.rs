@@ -7,6 +7,7 @@
 pub mod csv;
 pub mod exposition;
 pub mod hdr;
+pub mod heads;
 pub mod json;
 pub mod otlp;
 pub mod remote_write;

@@ -24,12 +24,14 @@ mod answer;
 mod cells;
 mod gather;
 mod json;
+mod known;
 mod labels;
 mod names;
 mod numbers;
 mod values;
 mod wire;
 
+use super::heads::Heads;
 use super::series::DecodedSeries;
 use super::{Limits, Unreadable, UnreadableCode};
 
@@ -87,11 +89,11 @@ impl Form {
 /// # Errors
 /// [`Unreadable`] when it is not of the form, or holds more data points than it may.
 pub fn decode(body: &[u8], form: Form, limits: &Limits) -> Result<DecodedSeries, Unreadable> {
-    decode_within(body, form, limits, &mut |_| true)
+    decode_within(body, form, &mut Heads::new(0), limits, &mut |_| true)
 }
 
 /// Decodes a request. `room` is asked, while the series grow, whether they may take so many bytes
-/// of memory in all, about. Data points are numbered through the request, from 0, in the order
+/// of memory in all, about. `heads` knows labels from requests before. Data points are numbered through the request, from 0, in the order
 /// they stand.
 ///
 /// # Errors
@@ -99,11 +101,12 @@ pub fn decode(body: &[u8], form: Form, limits: &Limits) -> Result<DecodedSeries,
 pub fn decode_within(
     body: &[u8],
     form: Form,
+    heads: &mut Heads,
     limits: &Limits,
     room: &mut dyn FnMut(u64) -> bool,
 ) -> Result<DecodedSeries, Unreadable> {
     match form {
-        Form::Protobuf => wire::read(body, limits, room),
+        Form::Protobuf => wire::read(body, heads, limits, room),
         Form::Json => json::read(body, limits, room),
     }
 }

@@ -18,6 +18,7 @@ use kinds::Families;
 pub use negotiate::{decompress, decompressed_len, message_of};
 use read::{Reader, Texts};
 
+use super::heads::Heads;
 use super::protobuf::{Fields, Malformed, Value};
 use super::series::{Collecting, DecodedSeries};
 use super::{Limits, Origin, Unreadable, UnreadableCode};
@@ -60,24 +61,25 @@ pub struct Written {
 /// # Errors
 /// [`Unreadable`] when not even its series can be told apart, or there are too many points.
 pub fn decode(body: &[u8], message: Message, limits: &Limits) -> Result<DecodedWrite, Unreadable> {
-    decode_within(body, message, limits, &mut |_| true)
+    decode_within(body, message, &mut Heads::new(0), limits, &mut |_| true)
 }
 
 /// Decodes a decompressed request. `room` is asked, while the series grow, whether they may take so
-/// many bytes of memory in all, about.
+/// many bytes of memory in all, about. `heads` knows labels from requests before.
 ///
 /// # Errors
 /// Those of [`decode`], and [`UnreadableCode::NoRoom`] when `room` says no.
 pub fn decode_within(
     body: &[u8],
     message: Message,
+    heads: &mut Heads,
     limits: &Limits,
     room: &mut dyn FnMut(u64) -> bool,
 ) -> Result<DecodedWrite, Unreadable> {
     let survey = Survey::of(body, message)?;
     let mut collecting = Collecting::new(limits, room);
     let texts = survey.texts(body, message, &mut collecting)?;
-    let mut reader = Reader::new(texts, limits, collecting);
+    let mut reader = Reader::new(texts, heads, limits, collecting);
     let series = Fields::new(body).flatten();
     let series = series.filter(|(number, _)| *number == message.series_field());
     for (index, (_, value)) in series.enumerate() {

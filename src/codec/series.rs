@@ -18,6 +18,18 @@ pub const HISTOGRAM_CELLS_MAX: usize = 1_024;
 /// Bytes by which a batch grows before room is asked for.
 const STEP_BYTES: u64 = 1 << 20;
 
+/// Bytes that a point takes, with what is made of it.
+const POINT_BYTES: u64 = 2 * size_of::<Point>() as u64;
+
+/// Points that are added before room is asked for.
+const PLAIN_POINTS_MAX: usize = 4_096;
+
+/// Whether a time can be.
+#[inline]
+pub(super) fn is_in_range(ts: Timestamp) -> bool {
+    (TS_MILLIS_MIN..=TS_MILLIS_MAX).contains(&ts.millis())
+}
+
 /// What a request of series held.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DecodedSeries {
@@ -55,6 +67,24 @@ pub(super) struct Collecting<'l> {
     held: u64,
     asked: u64,
     room: &'l mut dyn FnMut(u64) -> bool,
+}
+
+// === impl KeyShape ===
+
+impl KeyShape {
+    /// That of a key.
+    pub fn of(key: SeriesKey<'_>) -> KeyShape {
+        let mut shape = KeyShape::default();
+        for (name, value) in key.pairs() {
+            if name == NAME_LABEL {
+                shape.name_bytes = value.len();
+            } else {
+                shape.label_count += 1;
+                shape.label_bytes += name.len() + value.len();
+            }
+        }
+        shape
+    }
 }
 
 // === impl Collecting ===
@@ -175,7 +205,40 @@ impl<'l> Collecting<'l> {
     ///
     /// # Errors
     /// Too many points for one request, or no room for them.
+    #[inline]
     pub fn point(&mut self, point: Point) -> Result<(), Unreadable> {
+        // Nearly all are plain numbers, and the request is still short and small.
+        if let (PointValue::Number(value), Some(_)) = (point.value, self.current)
+            && is_in_range(point.ts)
+            && !value.is_nan()
+            && self.points < self.limits.samples_per_request_max
+            && self.bytes - self.asked < STEP_BYTES
+        {
+            self.points += 1;
+            self.decoded.batch.point(point);
+            self.bytes += POINT_BYTES;
+            return Ok(());
+        }
+        self.checked_point(point)
+    }
+
+    /// Adds plain numbers of possible times to the series that was begun last, at most so many; how
+    /// many there were. Takes none where anything has to be looked at.
+    #[inline]
+    pub fn plain_points(&mut self, most: usize, points: impl Iterator<Item = Point>) -> usize {
+        let is_within = most <= PLAIN_POINTS_MAX
+            && self.points + most <= self.limits.samples_per_request_max
+            && self.bytes - self.asked < STEP_BYTES;
+        if !is_within || self.current.is_none() {
+            return 0;
+        }
+        let count = self.decoded.batch.extend_last(points);
+        self.points += count;
+        self.bytes += count as u64 * POINT_BYTES;
+        count
+    }
+
+    fn checked_point(&mut self, point: Point) -> Result<(), Unreadable> {
         self.count(1)?;
         let Some(origin) = self.current else {
             self.decoded.refused_points += 1;
@@ -187,7 +250,7 @@ impl<'l> Collecting<'l> {
             return Ok(());
         }
         self.decoded.batch.point(point);
-        self.bytes += 2 * size_of::<Point>() as u64;
+        self.bytes += POINT_BYTES;
         Ok(())
     }
 
@@ -210,8 +273,7 @@ impl<'l> Collecting<'l> {
     }
 
     fn problem_of(&self, point: &Point) -> Option<(&'static str, String)> {
-        let in_range = |ts: Timestamp| (TS_MILLIS_MIN..=TS_MILLIS_MAX).contains(&ts.millis());
-        if !in_range(point.ts) {
+        if !is_in_range(point.ts) {
             return Some((
                 "bad_timestamp",
                 format!(
@@ -346,130 +408,4 @@ impl<'l> Collecting<'l> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ORIGIN: Origin = Origin {
-        index: 3,
-        line: None,
-    };
-
-    fn point(ts: i64, value: f64) -> Point {
-        Point {
-            ts: Timestamp(ts),
-            start: None,
-            value: PointValue::Number(value),
-        }
-    }
-
-    fn codes(decoded: &DecodedSeries) -> Vec<&'static str> {
-        decoded
-            .refusals
-            .iter()
-            .map(|refusal| refusal.code)
-            .collect()
-    }
-
-    #[test]
-    fn limits_on_labels_hold_at_them_and_one_past() {
-        let limits = Limits {
-            label_count_max: 2,
-            label_bytes_max: 8,
-            ..Limits::default()
-        };
-        let mut room = |_| true;
-        let mut collecting = Collecting::new(&limits, &mut room);
-        let named = |labels: &[(&'static str, &'static str)]| {
-            let name = (NAME_LABEL, "m");
-            std::iter::once(name).chain(labels.to_vec())
-        };
-        for labels in [
-            &[("a", "123"), ("b", "123")][..],
-            &[("a", "123"), ("b", "1234")],
-            &[("a", "1"), ("b", "1"), ("c", "1")],
-            &[("a", "1"), ("b", "1"), ("c", "")],
-        ] {
-            collecting.begin(named(labels), SeriesKind::Gauge, ORIGIN);
-            collecting
-                .point(point(1_764_000_000_000, 1.0))
-                .expect("few");
-        }
-        let decoded = collecting.finish().expect("room");
-        assert_eq!(codes(&decoded), ["labels_too_long", "too_many_labels"]);
-        assert_eq!((decoded.batch.len(), decoded.batch.point_count()), (2, 2));
-        assert_eq!((decoded.refused_points, decoded.origins.len()), (2, 2));
-        let long = "n".repeat(METRIC_BYTES_MAX);
-        let longer = format!("{long}n");
-        let mut room = |_| true;
-        let mut collecting = Collecting::new(&limits, &mut room);
-        for name in [&long, &longer] {
-            let labels = std::iter::once((NAME_LABEL, name.as_str()));
-            collecting.begin(labels, SeriesKind::Gauge, ORIGIN);
-        }
-        let decoded = collecting.finish().expect("room");
-        assert_eq!(
-            (codes(&decoded), decoded.batch.len()),
-            (vec!["bad_metric_name"], 1)
-        );
-    }
-
-    #[test]
-    fn points_are_refused_alone_and_counted_against_the_request() {
-        let limits = Limits {
-            samples_per_request_max: 4,
-            ..Limits::default()
-        };
-        let mut room = |_| true;
-        let mut collecting = Collecting::new(&limits, &mut room);
-        let name = std::iter::once((NAME_LABEL, "m"));
-        collecting.begin(name, SeriesKind::Counter, ORIGIN);
-        for (ts, value) in [
-            (1_764_000_000, 1.0),
-            (1_764_000_000_000, f64::NAN),
-            (1_764_000_000_000, f64::INFINITY),
-            (1_764_000_000_001, 2.0),
-        ] {
-            collecting.point(point(ts, value)).expect("at the limit");
-        }
-        let past = collecting.point(point(1_764_000_000_002, 2.0));
-        assert_eq!(
-            past.map_err(|error| error.code),
-            Err(UnreadableCode::TooManySamples)
-        );
-        let decoded = collecting.finish().expect("room");
-        assert_eq!(codes(&decoded), ["bad_timestamp", "nan"]);
-        assert_eq!(decoded.refusals[0].index, 3);
-        assert_eq!((decoded.refused_points, decoded.batch.len()), (2, 1));
-    }
-
-    #[test]
-    fn a_batch_asks_for_room_and_histograms_have_a_limit() {
-        let limits = Limits::default();
-        let mut room = |bytes| bytes < 1_000;
-        let collecting = Collecting::new(&limits, &mut room);
-        assert!(collecting.finish().is_ok());
-        let mut collecting = Collecting::new(&limits, &mut room);
-        let name = std::iter::once((NAME_LABEL, "m"));
-        collecting.begin(name, SeriesKind::Histogram, ORIGIN);
-        for cells in [HISTOGRAM_CELLS_MAX, HISTOGRAM_CELLS_MAX + 1] {
-            let cell = crate::model::series::HistogramCell {
-                low: 0.0,
-                high: 1.0,
-                count: 1.0,
-            };
-            let value = collecting.histogram(Histogram {
-                cells: vec![cell; cells],
-                ..Histogram::default()
-            });
-            let point = Point {
-                value,
-                ..point(1_764_000_000_000, 0.0)
-            };
-            collecting.point(point).expect("few");
-        }
-        assert_eq!(codes(&collecting.decoded), ["too_many_cells"]);
-        assert_eq!(collecting.decoded.batch.point_count(), 1);
-        let error = collecting.finish().expect_err("no room");
-        assert_eq!(error.code, UnreadableCode::NoRoom);
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@
 //! performs effects; it never changes an analysis itself.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 
@@ -302,10 +302,48 @@ pub struct AnalysisView {
     pub unmatched: u64,
     /// The verdict, for the final gate.
     #[serde(skip)]
-    pub body: Arc<VerdictBody>,
+    pub body: Arc<Verdict>,
     /// The verdict, for the gate of the current step.
     #[serde(skip)]
-    pub step_body: Arc<VerdictBody>,
+    pub step_body: Arc<Verdict>,
+}
+
+/// A verdict as it is shown, with its text: that is made when somebody asks first, and asked for
+/// much more often than it changes.
+#[derive(Debug)]
+pub struct Verdict {
+    body: VerdictBody,
+    json: OnceLock<Arc<[u8]>>,
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    /// Its text is not made yet.
+    pub fn new(body: VerdictBody) -> Verdict {
+        let json = OnceLock::new();
+        Verdict { body, json }
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// When it cannot be written, which would be a mistake in davy.
+    pub fn json(&self) -> Result<Arc<[u8]>, serde_json::Error> {
+        if let Some(json) = self.json.get() {
+            return Ok(json.clone());
+        }
+        let json = serde_json::to_vec(&self.body)?;
+        Ok(self.json.get_or_init(|| json.into()).clone())
+    }
+}
+
+impl std::ops::Deref for Verdict {
+    type Target = VerdictBody;
+
+    fn deref(&self) -> &VerdictBody {
+        &self.body
+    }
 }
 
 /// One step of a rollout.

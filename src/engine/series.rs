@@ -8,6 +8,7 @@
 mod amounts;
 mod known;
 mod pulled;
+mod runs;
 mod sums;
 mod totals;
 mod track;
@@ -30,6 +31,7 @@ use super::placing::{self, Lines, Refused, Taking};
 use super::sources::Named;
 use super::unplaced;
 use crate::model::series::{Series, SeriesBatch, SeriesKey};
+
 use crate::model::{Millis, Reading, Timestamp};
 use crate::window::NoPlace;
 
@@ -83,7 +85,7 @@ fn take_all(
     answer: &mut Ingested,
 ) {
     let mut sums = Sums::default();
-    let (mut seen, mut fates) = (Vec::new(), Vec::new());
+    let (mut seen, mut fates, mut increments) = (Vec::new(), Vec::new(), Vec::new());
     let mut all_known = std::mem::take(&mut state.series);
     for (number, series) in batch.iter().enumerate() {
         let index = index_of(number);
@@ -96,6 +98,13 @@ fn take_all(
         let Some(known) = met_at(state, met, index, &series, answer) else {
             continue;
         };
+        let first = known.sites.first().map(|site| &site.analysis);
+        if let Some(analysis) = first.and_then(|id| state.analyses.get_mut(id)) {
+            let taken = (index, &series, taking);
+            if runs::take(known, analysis, taken, &mut increments, &mut sums, answer) {
+                continue;
+            }
+        }
         seen.clear();
         for point in series.points {
             if let Err((code, message)) = taking.check(point.ts) {
@@ -108,12 +117,15 @@ fn take_all(
         }
         fates.clear();
         fates.resize_with(seen.len(), Fates::default);
-        for site in &known.sites {
+        for site in known.sites.iter() {
             let adding = (index, &known.text, taking);
             add(state, site, adding, &seen, &mut fates, &mut sums);
         }
-        for fates in fates.drain(..) {
-            answer.count_point(index, fates);
+        for fates in &mut fates {
+            match fates.is_taken {
+                true => answer.accepted += 1,
+                false => answer.count_point(index, std::mem::take(fates)),
+            }
         }
     }
     state.series = all_known;
@@ -269,7 +281,8 @@ fn add(
         for (seen, fates) in seen.iter().zip(fates.iter_mut()) {
             let fate = match add_at(analysis, place, seen, taking) {
                 Ok((tick, added)) => {
-                    let sum = sums.group(&site.analysis, place, tick, unit.as_ref(), of);
+                    let number = sums.group(&site.analysis, place, tick, unit.as_ref(), of);
+                    let sum = sums.at(number);
                     sum.add(index, seen.point.ts, place.role, added);
                     sum.cover(seen.span());
                     refused_part(&place.form, added).unwrap_or(Fate::Summed)

@@ -21,6 +21,8 @@ const GONE_AFTER: Millis = 5 * 60_000;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sources {
     seen: [Vec<Source>; 2],
+    /// No source of an arm is older than this; `None` where nobody has looked.
+    oldest: [Option<Timestamp>; 2],
 }
 
 #[derive(Debug, Clone)]
@@ -86,10 +88,14 @@ impl Sources {
         {
             // One whose clock is wrong is worth more than one that is right.
             *calm = source();
-        } else if let Some(oldest) = seen.iter_mut().min_by_key(|known| known.newest)
-            && ts.since(oldest.newest) > GONE_AFTER
+            self.oldest[arm.index()] = None;
+        } else if self.oldest[arm.index()].is_none_or(|oldest| ts.since(oldest) > GONE_AFTER)
+            && let Some(oldest) = seen.iter_mut().min_by_key(|known| known.newest)
         {
-            *oldest = source();
+            self.oldest[arm.index()] = Some(oldest.newest);
+            if ts.since(oldest.newest) > GONE_AFTER {
+                *oldest = source();
+            }
         }
     }
 

@@ -1,10 +1,12 @@
-//! The door to the engine, which runs on a thread of its own.
+//! The door to the engine, which has a thread of its own.
 //!
 //! Owns the bounded queue of inputs and how an answer comes back. It must not wait for room: a
-//! full queue is an answer. The other end is in `app::machine`.
+//! full queue is an answer. A request's samples are taken on the thread that read them where the
+//! engine has nothing else to do: to hand them over and back takes as long as to take them. The
+//! other end is in `app::machine`.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, TryLockError};
 
 use tokio::sync::oneshot;
 
@@ -15,6 +17,18 @@ use crate::telemetry::Metrics;
 
 /// Inputs that may wait for the engine. One holds at most one request's samples.
 pub const QUEUE_MAX: usize = 256;
+
+/// Points and samples up to which an input is taken on the thread that read it: about a millisecond.
+pub const INLINE_POINTS_MAX: usize = 4_096;
+
+/// Who applies inputs.
+pub trait Perform: Send {
+    /// Applies an input, writes everything it caused, and says what came of it.
+    fn perform(&mut self, input: Input) -> Answer;
+}
+
+/// Where the engine is while nobody uses it; empty once it has stopped.
+pub type Desk = Arc<Mutex<Option<Box<dyn Perform>>>>;
 
 /// An input and who waits for its answer.
 #[derive(Debug)]
@@ -66,19 +80,30 @@ pub enum LinkError {
 }
 
 /// The sending end; cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct EngineLink {
     sender: SyncSender<Knock>,
+    desk: Desk,
     metrics: Arc<Metrics>,
 }
 
 // === impl EngineLink ===
 
 impl EngineLink {
-    /// Both ends.
+    /// Both ends. The engine is put on the desk by who reads the queue.
     pub fn new(metrics: Arc<Metrics>) -> (EngineLink, Receiver<Knock>) {
         let (sender, receiver) = sync_channel(QUEUE_MAX);
-        (EngineLink { sender, metrics }, receiver)
+        let link = EngineLink {
+            sender,
+            desk: Desk::default(),
+            metrics,
+        };
+        (link, receiver)
+    }
+
+    /// Where the engine is while nobody uses it.
+    pub fn desk(&self) -> Desk {
+        self.desk.clone()
     }
 
     /// Hands an input over with the room it takes, and waits for its answer.
@@ -86,6 +111,10 @@ impl EngineLink {
     /// # Errors
     /// [`LinkError`]; after `Stopped` the input may or may not have been applied.
     pub async fn ask(&self, input: Input, room: Option<Reserved>) -> Result<Answer, LinkError> {
+        let input = match self.perform_here(input) {
+            Ok(answer) => return Ok(answer),
+            Err(input) => input,
+        };
         let (reply, answer) = oneshot::channel();
         self.push(Knock {
             input,
@@ -93,6 +122,27 @@ impl EngineLink {
             room,
         })?;
         answer.await.map_err(|_| LinkError::Stopped)
+    }
+
+    /// Takes a few samples at once, unless the engine is at work or others wait for it; gives the
+    /// input back where it does not.
+    fn perform_here(&self, input: Input) -> Result<Answer, Input> {
+        let points = match &input {
+            Input::Samples(samples) => samples.len(),
+            Input::Series(batch) => batch.point_count(),
+            _ => return Err(input),
+        };
+        if points > INLINE_POINTS_MAX || self.metrics.engine_queue_depth.get() > 0 {
+            return Err(input);
+        }
+        match self.desk.try_lock() {
+            Ok(mut desk) => match desk.as_mut() {
+                Some(engine) => Ok(engine.perform(input)),
+                None => Err(input),
+            },
+            // An engine that panicked has stopped; its queue says so.
+            Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => Err(input),
+        }
     }
 
     /// Hands an input over whose answer nobody needs. One that finds no room is dropped.

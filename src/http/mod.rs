@@ -35,11 +35,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Request;
-use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::clock::Clock;
 use crate::codec;
@@ -96,6 +95,8 @@ pub struct Shared {
     pub bounds: Bounds,
     /// The source that metrics are pulled from.
     pub source: Option<PrometheusSource>,
+    /// Labels that senders repeat.
+    pub heads: codec::heads::HeadsPool,
     /// Room for samples in work.
     pub ingest: budget::IngestBudget,
     /// Room for event streams.
@@ -104,6 +105,8 @@ pub struct Shared {
     pub recordings: Arc<Semaphore>,
     /// Room for inline plans that are being read.
     pub compiling: Arc<Semaphore>,
+    /// Names for requests that bring none.
+    pub request_ids: observe::RequestIds,
     /// Cancelled when the daemon begins to stop.
     pub stopping: CancellationToken,
     /// The OpenAPI document.
@@ -147,31 +150,31 @@ impl Shared {
 pub fn router(shared: Arc<Shared>) -> Router {
     let mut router = Router::new();
     for route in routes::routes() {
-        let known = route.query;
-        let strict = move |request: Request, next: Next| async move {
-            match query::refuse_unknown(request.uri(), known) {
-                Ok(()) => next.run(request).await,
-                Err(problem) => problem.into_response(),
+        // Each layer costs an allocation or two with every request, so there is one.
+        let (known, is_strict, is_timed) = (route.query, route.is_strict(), route.timed);
+        let shared = shared.clone();
+        let guard = move |request: Request, next: Next| {
+            let shared = shared.clone();
+            async move {
+                if is_strict && let Err(problem) = query::refuse_unknown(request.uri(), known) {
+                    return problem.into_response();
+                }
+                match is_timed {
+                    true => observe::time_limit(&shared, next.run(request)).await,
+                    false => next.run(request).await,
+                }
             }
         };
-        let handler = if route.is_strict() {
-            route.handler.route_layer(from_fn(strict))
-        } else {
-            route.handler
-        };
-        let handler = if route.timed {
-            handler.layer(from_fn_with_state(shared.clone(), observe::time_limit))
-        } else {
-            handler
+        let handler = match is_strict || is_timed {
+            true => route.handler.route_layer(from_fn(guard)),
+            false => route.handler,
         };
         router = router.route(route.path, handler);
     }
     router
         .fallback(nothing_here)
         .method_not_allowed_fallback(other_methods)
-        .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(from_fn_with_state(shared.clone(), observe::observe))
-        .layer(map_response(no_sniffing))
         .with_state(shared)
 }
 
@@ -186,16 +189,4 @@ async fn other_methods(request: Request) -> Response {
     Problem::new("method_not_allowed", detail)
         .help("GET /v1/openapi.json lists what there is")
         .into_response()
-}
-
-/// Bodies hold text from outside; a browser must not guess that some of it is a page.
-async fn no_sniffing(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    let nosniff = axum::http::HeaderValue::from_static("nosniff");
-    headers.insert(axum::http::header::X_CONTENT_TYPE_OPTIONS, nosniff);
-    let fresh = axum::http::HeaderValue::from_static("no-store");
-    headers
-        .entry(axum::http::header::CACHE_CONTROL)
-        .or_insert(fresh);
-    response
 }

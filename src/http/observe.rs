@@ -3,18 +3,21 @@
 //! Owns the outer layers. It must not know what a request asks.
 
 use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use uuid::Uuid;
+use futures_util::FutureExt;
 
 use super::Shared;
 use super::origin;
 use super::problem::{LimitReached, Problem};
+use crate::model::Timestamp;
 
 /// The header that carries a request's id both ways.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -29,14 +32,18 @@ const NO_ROUTE: &str = "none";
     reason = "times a request for its metric; decides nothing"
 )]
 pub async fn observe(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let id = request_id(&request);
+    let id = given_id(&request);
+    let id = id.unwrap_or_else(|| shared.request_ids.next(shared.clock.now()));
     let method = request.method().clone();
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or(NO_ROUTE, |path| path.as_str());
     let begun = Instant::now();
     let mut response = match origin::check(&request, shared.bounds.host_names.as_deref()) {
         Err(problem) => problem.into_response(),
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            let answered = AssertUnwindSafe(next.run(request)).catch_unwind();
+            answered.await.unwrap_or_else(panicked)
+        }
     };
     let took = begun.elapsed();
     let status = response.status();
@@ -51,14 +58,51 @@ pub async fn observe(State(shared): State<Arc<Shared>>, request: Request, next: 
         .with_label_values(&[route])
         .observe(took.as_secs_f64());
     tracing::debug!(%method, route, status = status.as_u16(), took_ms = took.as_millis(), request = %id, "answered");
+    let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, value);
+        headers.insert(REQUEST_ID, value);
     }
+    // Bodies hold text from outside; a browser must not guess that some of it is a page.
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    let cached = headers.entry(header::CACHE_CONTROL);
+    cached.or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
-/// The caller's id if it is fit for a log, a fresh one otherwise.
-fn request_id(request: &Request) -> String {
+/// Names for requests: UUIDs of version 7 whose random part is drawn once and then counted on.
+#[derive(Debug)]
+pub struct RequestIds {
+    random: [u8; 2],
+    next: AtomicU64,
+}
+
+// === impl RequestIds ===
+
+impl RequestIds {
+    /// Begins somewhere by chance.
+    pub fn new(seed: u64) -> RequestIds {
+        RequestIds {
+            random: (seed as u16).to_be_bytes(),
+            next: AtomicU64::new(seed),
+        }
+    }
+
+    fn next(&self, now: Timestamp) -> String {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut bytes = [0; 10];
+        bytes[..2].copy_from_slice(&self.random);
+        bytes[2..].copy_from_slice(&number.to_be_bytes());
+        let millis = u64::try_from(now.millis()).unwrap_or(0);
+        let id = uuid::Builder::from_unix_timestamp_millis(millis, &bytes);
+        id.into_uuid().to_string()
+    }
+}
+
+/// The caller's id if it is fit for a log.
+fn given_id(request: &Request) -> Option<String> {
     let given = request
         .headers()
         .get(REQUEST_ID)
@@ -69,9 +113,7 @@ fn request_id(request: &Request) -> String {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
     };
-    given
-        .filter(fit)
-        .map_or_else(|| Uuid::now_v7().to_string(), str::to_string)
+    given.filter(fit).map(str::to_string)
 }
 
 /// Methods are invented freely; labels are not.
@@ -89,13 +131,9 @@ fn method_label(method: &axum::http::Method) -> &'static str {
 /// Ends a request that takes too long. Not for streams and long polls, which end themselves, nor
 /// for requests that change something: what was handed over happens, whatever is answered. Those
 /// have [`time_to_read`].
-pub async fn time_limit(
-    State(shared): State<Arc<Shared>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let answered = async { Ok(next.run(request).await) };
-    let answered = time_to_read(&shared, answered).await;
+pub async fn time_limit(shared: &Shared, answering: impl Future<Output = Response>) -> Response {
+    let answered = async { Ok(answering.await) };
+    let answered = time_to_read(shared, answered).await;
     answered.unwrap_or_else(IntoResponse::into_response)
 }
 
@@ -118,7 +156,7 @@ pub async fn time_to_read<T>(
 }
 
 /// What a panic becomes.
-pub fn panicked(cause: Box<dyn Any + Send>) -> Response {
+fn panicked(cause: Box<dyn Any + Send>) -> Response {
     let text = cause.downcast_ref::<String>().map(String::as_str);
     let text = text
         .or_else(|| cause.downcast_ref::<&str>().copied())

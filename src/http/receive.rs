@@ -12,10 +12,11 @@ use super::Shared;
 use super::body::{self, BodyLimit, Packing};
 use super::budget::Reserved;
 use super::problem::{BUSY_RETRY_SECS, Problem};
+use crate::codec::heads::Heads;
 use crate::codec::{Limits, Unreadable, UnreadableCode};
 
 /// Bodies above this are decoded off the threads that answer requests: it takes over a millisecond.
-const INLINE_BYTES_MAX: usize = 64 * 1024;
+const INLINE_BYTES_MAX: usize = 256 * 1024;
 
 /// Asked while a result grows, whether it may take so many bytes in all.
 pub type Room<'r> = &'r mut dyn FnMut(u64) -> bool;
@@ -29,7 +30,7 @@ pub async fn receive<T: Send + 'static>(
     headers: &HeaderMap,
     packing: Packing,
     body: Body,
-    decode: impl FnOnce(&[u8], &Limits, Room<'_>) -> Result<T, Unreadable> + Send + 'static,
+    decode: impl FnOnce(&[u8], &mut Heads, &Limits, Room<'_>) -> Result<T, Unreadable> + Send + 'static,
 ) -> Result<(T, Reserved), Problem> {
     let (metrics, bounds) = (&shared.metrics, &shared.bounds);
     let mut room = shared.ingest.begin();
@@ -76,7 +77,7 @@ async fn decode_bytes<T: Send + 'static>(
     shared: &Arc<Shared>,
     body: Bytes,
     room: Reserved,
-    decode: impl FnOnce(&[u8], &Limits, Room<'_>) -> Result<T, Unreadable> + Send + 'static,
+    decode: impl FnOnce(&[u8], &mut Heads, &Limits, Room<'_>) -> Result<T, Unreadable> + Send + 'static,
 ) -> Result<(T, Reserved), Problem> {
     if body.len() <= INLINE_BYTES_MAX {
         return decode_into(shared, &body, room, decode);
@@ -94,14 +95,18 @@ fn decode_into<T>(
     shared: &Shared,
     body: &Bytes,
     mut room: Reserved,
-    decode: impl FnOnce(&[u8], &Limits, Room<'_>) -> Result<T, Unreadable>,
+    decode: impl FnOnce(&[u8], &mut Heads, &Limits, Room<'_>) -> Result<T, Unreadable>,
 ) -> Result<(T, Reserved), Problem> {
     let body_bytes = body.len() as u64;
     let mut sample_bytes = 0;
-    let decoded = decode(body, &shared.bounds.codec, &mut |bytes| {
+    let mut grow = |bytes| {
         sample_bytes = bytes;
         room.grow_to(body_bytes + bytes)
-    });
+    };
+    let limits = &shared.bounds.codec;
+    let decoded = shared
+        .heads
+        .with(|heads| decode(body, heads, limits, &mut grow));
     let most = shared.ingest.total_bytes();
     match decoded {
         Ok(decoded) => {

@@ -57,7 +57,9 @@ async fn write_on(
         &headers,
         Packing::Snappy,
         body,
-        move |body, limits, room| remote_write::decode_within(body, message, limits, room),
+        move |body, heads, limits, room| {
+            remote_write::decode_within(body, message, heads, limits, room)
+        },
     );
     let (mut decoded, room) = time_to_read(&shared, reading).await?;
     ingest(&shared, &mut decoded.series, room).await?;
@@ -120,7 +122,9 @@ pub async fn exposition(
         &headers,
         packing,
         body,
-        move |body, limits, room| exposition::decode(body, dialect, taken_at, limits, room),
+        move |body, heads, limits, room| {
+            exposition::decode(body, dialect, taken_at, heads, limits, room)
+        },
     );
     let (mut decoded, room) = time_to_read(&shared, reading).await?;
     let ingested = ingest(&shared, &mut decoded, room).await?;
@@ -154,7 +158,7 @@ pub async fn intervals(
         &headers,
         packing,
         body,
-        move |body, limits, room| {
+        move |body, _, limits, room| {
             let labels: Vec<(&str, &str)> = labels.iter().collect();
             let (metric, labels) = (metric.as_str(), labels.as_slice());
             let naming = hdr::Naming {
@@ -176,8 +180,10 @@ pub async fn intervals(
 fn named_series(shared: &Shared, text: &str) -> Option<(String, Labels)> {
     let line = format!("{text} 0\n");
     let (dialect, limits) = (exposition::Dialect::Prometheus, &shared.bounds.codec);
-    let taken_at = shared.clock.now();
-    let decoded = exposition::decode(line.as_bytes(), dialect, taken_at, limits, &mut |_| true);
+    let (taken_at, line) = (shared.clock.now(), line.as_bytes());
+    let decoded = shared
+        .heads
+        .with(|heads| exposition::decode(line, dialect, taken_at, heads, limits, &mut |_| true));
     let decoded = decoded.ok()?;
     let mut all = decoded.batch.iter();
     let series = all.next().filter(|_| decoded.refusals.is_empty())?;
@@ -218,9 +224,13 @@ async fn export(
     form: otlp::Form,
 ) -> Result<Vec<u8>, Problem> {
     let packing = Packing::of(headers)?;
-    let reading = receive(shared, headers, packing, body, move |body, limits, room| {
-        otlp::decode_within(body, form, limits, room)
-    });
+    let reading = receive(
+        shared,
+        headers,
+        packing,
+        body,
+        move |body, heads, limits, room| otlp::decode_within(body, form, heads, limits, room),
+    );
     let (mut decoded, room) = time_to_read(shared, reading).await?;
     let ingested = ingest(shared, &mut decoded, room).await?;
     for refused in ingested.refused {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -14,11 +15,9 @@ use super::Shared;
 use super::analyses::find;
 use super::problem::Problem;
 use super::query::{self, Named, Parameters};
-use crate::engine::{AnalysisView, Input};
+use crate::engine::{AnalysisView, Input, Verdict};
 use crate::judge::verdict::{GateKind, VerdictBody};
 
-/// Bytes of most verdicts, for which room is made at once.
-const BODY_BYTES: usize = 4_096;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The handler.
@@ -37,18 +36,18 @@ pub async fn read(
         _ => None,
     })?;
     let gate = gate.unwrap_or(GateKind::Final);
+    let wait = wait.min(shared.bounds.long_poll_max);
     // Subscribed before the first look, so that no change falls between.
-    let mut bell = shared.watchers.subscribe(&id);
+    let bell = (wait > Duration::ZERO).then(|| shared.watchers.subscribe(&id));
     let first = body_of(&*find(&shared, &id).await?, gate);
     if shared.interest.is_due(&id, shared.clock.now()) {
         shared.link.tell(Input::Asked {
             analysis: id.clone(),
         });
     }
-    let wait = wait.min(shared.bounds.long_poll_max);
-    if wait == Duration::ZERO || first.is_final || first.gate.open {
-        return Ok(json(&first));
-    }
+    let Some(mut bell) = bell.filter(|_| !first.is_final && !first.gate.open) else {
+        return json(&first);
+    };
     let changed = async {
         while bell.changed().await.is_ok() {
             let Ok(Some(view)) = shared.store.analysis(&id).await else {
@@ -65,22 +64,20 @@ pub async fn read(
         () = shared.stopping.cancelled() => {}
     }
     let last = body_of(&*find(&shared, &id).await?, gate);
-    Ok(json(&last))
+    json(&last)
 }
 
-/// The body as it is, without a copy of it.
-fn json(body: &VerdictBody) -> Response {
-    let mut bytes = Vec::with_capacity(BODY_BYTES);
-    match serde_json::to_writer(&mut bytes, body) {
-        Ok(()) => ([(header::CONTENT_TYPE, JSON)], bytes).into_response(),
-        Err(error) => {
-            tracing::error!(%error, "a verdict cannot be written");
-            Problem::new("internal", "this should not have happened").into_response()
-        }
-    }
+/// The text, without a copy of it.
+fn json(verdict: &Verdict) -> Result<Response, Problem> {
+    let text = verdict.json().map_err(|error| {
+        tracing::error!(%error, "a verdict cannot be written");
+        Problem::new("internal", "this should not have happened")
+    })?;
+    let text = Bytes::from_owner(text);
+    Ok(([(header::CONTENT_TYPE, JSON)], text).into_response())
 }
 
-fn body_of(view: &AnalysisView, gate: GateKind) -> Arc<VerdictBody> {
+fn body_of(view: &AnalysisView, gate: GateKind) -> Arc<Verdict> {
     match gate {
         GateKind::Final => view.body.clone(),
         GateKind::Step => view.step_body.clone(),

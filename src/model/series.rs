@@ -325,6 +325,20 @@ impl SeriesBatch {
         }
     }
 
+    /// Adds points to the last series; how many there were. Without a series they go nowhere.
+    pub(crate) fn extend_last(&mut self, points: impl Iterator<Item = Point>) -> usize {
+        let Some(entry) = self.series.last_mut() else {
+            return 0;
+        };
+        let before = self.points.len();
+        self.points.extend(points);
+        match u32::try_from(self.points.len()) {
+            Ok(points_end) => entry.points_end = points_end,
+            Err(_) => self.points.truncate(before),
+        }
+        self.points.len() - before
+    }
+
     /// Takes the last series away again; tells how many points it had.
     pub fn take_back(&mut self) -> usize {
         if self.series.pop().is_none() {

@@ -14,7 +14,7 @@
 
 mod http;
 mod messages;
-mod recording;
+pub mod recording;
 mod written;
 
 #[path = "../../src/codec/otlp/tests/as_json.rs"]
@@ -26,10 +26,12 @@ pub mod encode;
 #[allow(dead_code, reason = "the codec's own tests use all of it")]
 pub mod frames;
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use davy::codec::heads::Heads;
 use davy::codec::{Limits, exposition, json, otlp, remote_write};
 use davy::engine::{Effect, Input};
 use davy::http::body::{Packing, unpack_within};
@@ -142,9 +144,27 @@ pub fn packed(body: &Body, chance: &mut Chance) -> (Packing, Vec<u8>) {
     }
 }
 
+thread_local! {
+    /// Labels known from all bodies before, as in the daemon.
+    static HEADS: RefCell<Heads> = RefCell::new(Heads::new(7));
+}
+
 /// What the codec makes of a body, which has nothing to refuse.
 fn decoded(form: Form, body: &Body, plain: &[u8], machine: &Machine) -> Input {
-    let limits = Limits::default();
+    HEADS.with_borrow_mut(|heads| {
+        heads.begin();
+        decoded_with(heads, form, body, plain, machine)
+    })
+}
+
+fn decoded_with(
+    heads: &mut Heads,
+    form: Form,
+    body: &Body,
+    plain: &[u8],
+    machine: &Machine,
+) -> Input {
+    let (limits, room) = (Limits::default(), &mut |_| true);
     let type_ = Some(body.content_type);
     let series = match form {
         Form::Lines | Form::Batch => {
@@ -155,17 +175,17 @@ fn decoded(form: Form, body: &Body, plain: &[u8], machine: &Machine) -> Input {
         }
         Form::Write1 | Form::Write2 => {
             let message = remote_write::message_of(type_, Some("snappy")).expect("known");
-            let decoded = remote_write::decode(plain, message, &limits).expect("readable");
+            let decoded = remote_write::decode_within(plain, message, heads, &limits, room);
+            let decoded = decoded.expect("readable");
             decoded.series
         }
         Form::OtlpProtobuf | Form::OtlpJson | Form::OtlpDelta => {
             let form = otlp::Form::of_content_type(type_).expect("known");
-            otlp::decode(plain, form, &limits).expect("readable")
+            otlp::decode_within(plain, form, heads, &limits, room).expect("readable")
         }
         Form::Prometheus | Form::OpenMetrics => {
             let dialect = exposition::Dialect::of_content_type(body.content_type).expect("known");
-            exposition::decode(plain, dialect, machine.now, &limits, &mut |_| true)
-                .expect("readable")
+            exposition::decode(plain, dialect, machine.now, heads, &limits, room).expect("readable")
         }
     };
     assert_eq!(series.refusals, [], "{form:?}");

@@ -58,6 +58,8 @@ fn api(request_timeout: Duration) -> (Arc<Shared>, Receiver<Knock>) {
             codec: codec::Limits::default(),
         },
         ingest: IngestBudget::new(BUDGET_BYTES),
+        request_ids: davy::http::observe::RequestIds::new(7),
+        heads: codec::heads::HeadsPool::new(0),
         streams: Arc::new(tokio::sync::Semaphore::new(1)),
         recordings: Arc::new(tokio::sync::Semaphore::new(1)),
         compiling: Arc::new(tokio::sync::Semaphore::new(1)),

@@ -97,6 +97,6 @@ fn values_of_one_time_are_recorded_together_and_coarsened_where_they_were() {
         }
     })
     .expect("the recording plays");
-    let replayed = serde_json::to_string(&*replayed.expect("it looked")).expect("JSON");
+    let replayed = serde_json::to_string(&**replayed.expect("it looked")).expect("JSON");
     assert_eq!(replayed, live);
 }

@@ -54,8 +54,8 @@ struct Entry {
 pub(super) struct Sample {
     pub value: f64,
     pub ts: Option<Timestamp>,
-    /// Whether the name is that of the line before.
-    pub is_same_name: bool,
+    /// Where its name and labels end.
+    pub head_end: usize,
 }
 
 /// Why a line cannot be read.
@@ -101,6 +101,30 @@ fn put(key: &mut Vec<u8>, text: &str) {
     key.reserve(text.len() + 1);
     key.extend_from_slice(text.as_bytes());
     key.push(KEY_END);
+}
+
+/// Cuts a line behind its last brace: what stands before is its name and its labels, unless there
+/// is an exemplar.
+#[inline]
+pub(super) fn split(line: &str) -> Option<(&str, &str)> {
+    let brace = memchr::memrchr(b'}', line.as_bytes())?;
+    Some(line.split_at(brace + 1))
+}
+
+/// The value and the time that stand behind a name and its labels; `None` where there is more than
+/// those, or less.
+#[inline]
+pub(super) fn numbers(behind: &str, dialect: Dialect) -> Option<(f64, Option<Timestamp>)> {
+    let bytes = behind.as_bytes();
+    let at = skip_blanks(bytes, 0);
+    let end = find(bytes, at, BLANK);
+    let value = lines::number(&behind[at..end])?;
+    let at = skip_blanks(bytes, end);
+    let ts = match bytes.get(at) {
+        None => None,
+        Some(_) => read_tail(behind, at, dialect).ok()?,
+    };
+    Some((value, ts))
 }
 
 // === impl Span ===
@@ -248,7 +272,6 @@ impl<'b> Scanner<'b> {
     pub fn scan(&mut self, line: &'b str, dialect: Dialect) -> Result<Sample, Fault> {
         let bytes = line.as_bytes();
         let mut at = self.begin(line);
-        let is_same_name = self.name.is_some();
         if self.entries.is_empty() {
             at = if is(bytes, 0, NAME_START | COLON) {
                 skip(bytes, 0, NAME | COLON)
@@ -264,13 +287,16 @@ impl<'b> Scanner<'b> {
             Some(last) => last.name != NAME_SPAN || last.value.from > 0,
             None => false,
         };
+        let mut head_end = at;
         if is_in_braces {
-            at = skip_blanks(bytes, self.braces(at, true)?);
+            head_end = self.braces(at, true)?;
+            at = skip_blanks(bytes, head_end);
         } else {
             let end_of_name = at;
             at = skip_blanks(bytes, at);
             if bytes.get(at) == Some(&b'{') {
-                at = skip_blanks(bytes, self.braces(at + 1, false)?);
+                head_end = self.braces(at + 1, false)?;
+                at = skip_blanks(bytes, head_end);
             } else if at == end_of_name && at < bytes.len() {
                 return fault(
                     at,
@@ -296,7 +322,7 @@ impl<'b> Scanner<'b> {
         Ok(Sample {
             value,
             ts,
-            is_same_name,
+            head_end,
         })
     }
 

@@ -7,14 +7,23 @@ use crate::model::series::Series;
 
 const NOW: Timestamp = Timestamp(1_764_000_000_000);
 
+/// Reads a body, and again with its labels known: that must give the same.
+fn decoded(
+    body: &[u8],
+    dialect: Dialect,
+    limits: &Limits,
+    room: &mut dyn FnMut(u64) -> bool,
+) -> Result<DecodedSeries, Unreadable> {
+    let mut heads = Heads::new(7);
+    let found = decode(body, dialect, NOW, &mut heads, limits, room);
+    heads.begin();
+    let again = decode(body, dialect, NOW, &mut heads, limits, room);
+    assert_eq!(found, again);
+    found
+}
+
 fn read(body: &str, dialect: Dialect) -> DecodedSeries {
-    let found = decode(
-        body.as_bytes(),
-        dialect,
-        NOW,
-        &Limits::default(),
-        &mut |_| true,
-    );
+    let found = decoded(body.as_bytes(), dialect, &Limits::default(), &mut |_| true);
     found.expect("an exposition")
 }
 
@@ -342,10 +351,9 @@ fn a_malformed_line_is_refused_by_itself_with_its_place() {
         );
     }
     assert_eq!(only_refusal("m 1 1764000000").0, "bad_timestamp");
-    let not_text = decode(
+    let not_text = decoded(
         b"good 1\nm{a=\"\xff\"} 1\nbetter 2\n",
         Dialect::Prometheus,
-        NOW,
         &Limits::default(),
         &mut |_| true,
     );
@@ -407,7 +415,7 @@ fn openmetrics_says_its_end() {
         (b"a 1\n ", 0),
     ] {
         let room = &mut |_| true;
-        let cut = decode(body, Dialect::OpenMetrics, NOW, &Limits::default(), room);
+        let cut = decoded(body, Dialect::OpenMetrics, &Limits::default(), room);
         let cut = cut.expect("an exposition");
         assert_eq!(refused(&cut), ["2 missing_eof"]);
         assert_eq!((shown(&cut).len(), cut.refused_points), (1, lost));
@@ -427,7 +435,7 @@ fn what_is_no_exposition_is_unreadable_with_a_hint() {
         (b"\x0a\xff\xfe\x80", "not UTF-8"),
     ] {
         let limits = Limits::default();
-        let error = decode(body, Dialect::Prometheus, NOW, &limits, &mut |_| true);
+        let error = decoded(body, Dialect::Prometheus, &limits, &mut |_| true);
         let error = error.expect_err("no exposition");
         assert_eq!(error.code, UnreadableCode::MalformedText);
         assert!(error.message.contains(message), "{}", error.message);
@@ -443,13 +451,7 @@ fn limits_hold_at_them_and_one_past() {
         ..Limits::default()
     };
     let read = |body: &str| {
-        let found = decode(
-            body.as_bytes(),
-            Dialect::Prometheus,
-            NOW,
-            &limits,
-            &mut |_| true,
-        );
+        let found = decoded(body.as_bytes(), Dialect::Prometheus, &limits, &mut |_| true);
         found.map(|decoded| (decoded.batch.point_count(), refused(&decoded)))
     };
     assert_eq!(read("a 1\nb 2\n"), Ok((2, vec![])));
@@ -474,7 +476,7 @@ fn limits_hold_at_them_and_one_past() {
     assert_eq!(read(&format!("{name} 1\n")), Ok((1, vec![])));
     let bad = vec!["2 bad_metric_name".to_owned()];
     assert_eq!(read(&format!("a 1\n{name}n 1\n")), Ok((1, bad)));
-    let none = decode(b"a 1\n", Dialect::Prometheus, NOW, &limits, &mut |_| false);
+    let none = decoded(b"a 1\n", Dialect::Prometheus, &limits, &mut |_| false);
     assert_eq!(
         none.map_err(|error| error.code),
         Err(UnreadableCode::NoRoom)

@@ -5,13 +5,14 @@
 //! resource, scope, metric, data points. It must not know how any of it is written.
 
 use super::super::number::{Problem, quoted};
-use super::super::series::Collecting;
+use super::super::series::{Collecting, KeyShape};
 use super::super::{Limits, METRIC_BYTES_MAX, Origin, Unreadable, UnreadableCode};
 use super::cells::{self, Exponential, Few};
+use super::known::PlainNumber;
 use super::labels::LabelSet;
 use super::names::{self, NameKind};
 use crate::model::Timestamp;
-use crate::model::series::{Histogram, Point, PointValue, SeriesKind};
+use crate::model::series::{Histogram, Point, PointValue, SeriesKey, SeriesKind};
 
 /// Bit of a data point's flags: there is no value, the series has ended.
 const NO_RECORDED_VALUE: u32 = 1;
@@ -184,6 +185,24 @@ impl Shape {
     }
 }
 
+// === impl Treatment ===
+
+impl Treatment {
+    fn kind(self) -> SeriesKind {
+        match self {
+            Treatment::Gauge => SeriesKind::Gauge,
+            Treatment::Total | Treatment::Increment => SeriesKind::Counter,
+            Treatment::Explicit { .. } | Treatment::Exponential { .. } => SeriesKind::Histogram,
+        }
+    }
+
+    /// Whether its points have a start. An increment has one too: what it holds may have come before
+    /// an analysis began.
+    fn counts(self) -> bool {
+        !matches!(self, Treatment::Gauge)
+    }
+}
+
 // === impl Gathering ===
 
 impl<'l> Gathering<'l> {
@@ -290,23 +309,62 @@ impl<'l> Gathering<'l> {
                 return Ok(());
             }
         };
-        let kind = match treatment {
-            Treatment::Gauge => SeriesKind::Gauge,
-            Treatment::Total | Treatment::Increment => SeriesKind::Counter,
-            Treatment::Explicit { .. } | Treatment::Exponential { .. } => SeriesKind::Histogram,
-        };
-        self.out.begin(self.labels.iter(), kind, origin);
+        self.out.begin(self.labels.iter(), treatment.kind(), origin);
         let value = match histogram {
             Some(histogram) if !self.out.is_refused() => self.out.histogram(histogram),
             _ => value,
         };
-        // An increment has a start too: what it holds may have come before an analysis began.
-        let counts = !matches!(treatment, Treatment::Gauge);
         self.out.point(Point {
             ts: millis(self.raw.nanos),
-            start: self.raw.start().filter(|_| counts),
+            start: self.raw.start().filter(|_| treatment.counts()),
             value,
         })
+    }
+
+    /// Takes a plain number whose labels are known, as [`Gathering::end_point`] would.
+    ///
+    /// # Errors
+    /// Those of [`Gathering::end_point`].
+    pub fn known_point(
+        &mut self,
+        key: SeriesKey<'_>,
+        shape: KeyShape,
+        number: &PlainNumber<'_>,
+    ) -> Result<(), Unreadable> {
+        let Ok(treatment) = self.treatment else {
+            return self.lose();
+        };
+        let origin = self.number_point()?;
+        self.raw.clear();
+        self.raw.start_nanos = number.start_nanos;
+        self.raw.nanos = number.nanos;
+        self.raw.value = Some(number.value);
+        match self.value_of(treatment) {
+            Ok((value, _)) => {
+                self.out.begin_key(key, shape, treatment.kind(), origin);
+                self.out.point(Point {
+                    ts: millis(number.nanos),
+                    start: self.raw.start().filter(|_| treatment.counts()),
+                    value,
+                })
+            }
+            Err(problem) => {
+                self.refuse(origin, problem);
+                Ok(())
+            }
+        }
+    }
+
+    /// Series kept so far.
+    pub fn series_count(&self) -> usize {
+        self.out.batch().len()
+    }
+
+    /// The key of the last series kept.
+    pub fn last_key(&self) -> Option<(SeriesKey<'_>, KeyShape)> {
+        let last = self.series_count().checked_sub(1)?;
+        let key = self.out.batch().get(last)?.key;
+        Some((key, KeyShape::of(key)))
     }
 
     fn value_of(&self, treatment: Treatment) -> Result<(PointValue, Option<Histogram>), Problem> {

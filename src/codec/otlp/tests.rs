@@ -6,6 +6,7 @@ mod encode;
 mod malformed;
 mod random;
 
+use super::super::heads::Heads;
 use super::super::series::DecodedSeries;
 use super::super::{Limits, UnreadableCode};
 use super::{Form, decode, decode_within};
@@ -338,7 +339,9 @@ fn points_and_memory_are_counted_whatever_becomes_of_them() {
     let request = Request::of(vec![gauge("m", Attributes::new())]);
     for way in WAYS {
         let body = encoded(&request, way);
-        let found = decode_within(&body, way.0, &limits, &mut |bytes| bytes < 16);
+        let found = decode_within(&body, way.0, &mut Heads::new(0), &limits, &mut |bytes| {
+            bytes < 16
+        });
         assert_eq!(
             found.err().map(|error| error.code),
             Some(UnreadableCode::NoRoom)

@@ -7,9 +7,11 @@
 
 use std::fmt::Write;
 
+use super::super::heads::{Form, Found, Heads};
 use super::super::protobuf::{Fields, Malformed, Value, varints};
 use super::super::{Limits, Unreadable, UnreadableCode};
 use super::gather::{Data, Gathering, Shape};
+use super::known::{Above, PlainNumber};
 use super::labels::Level;
 use super::{DecodedSeries, values};
 
@@ -19,11 +21,14 @@ use super::{DecodedSeries, values};
 /// [`Unreadable`] when it is none, or holds too many data points.
 pub(super) fn read(
     body: &[u8],
+    heads: &mut Heads,
     limits: &Limits,
     room: &mut dyn FnMut(u64) -> bool,
 ) -> Result<DecodedSeries, Unreadable> {
     let mut reader = Reader {
         to: Gathering::new(limits, room),
+        heads,
+        above: Above::default(),
     };
     // A body that was cut off must not count as its first half.
     let resources = || messages(body, 1);
@@ -56,6 +61,10 @@ fn messages(message: &[u8], field: u32) -> impl Iterator<Item = Result<&[u8], Ma
 
 struct Reader<'l> {
     to: Gathering<'l>,
+    /// Labels of points that are known.
+    heads: &'l mut Heads,
+    /// What stands above the points that are read.
+    above: Above,
 }
 
 // === impl Reader ===
@@ -63,19 +72,24 @@ struct Reader<'l> {
 impl<'l> Reader<'l> {
     fn resource_metrics(&mut self, message: &[u8]) -> Result<(), Unreadable> {
         self.to.begin_resource();
+        self.above.begin_resource();
         let level = &mut self.to.labels.resource;
         for resource in messages(message, 1) {
+            self.above.add(resource.unwrap_or_default());
             let read = resource.and_then(|resource| attributes(resource, 1, level));
             spoil(level, read);
         }
         self.to.end_resource();
+        self.above.end_resource();
         self.each(message, 2, "ResourceMetrics", Reader::scope_metrics)
     }
 
     fn scope_metrics(&mut self, message: &[u8]) -> Result<(), Unreadable> {
         self.to.begin_scope();
+        self.above.begin_scope();
         let level = &mut self.to.labels.scope;
         for scope in messages(message, 1) {
+            self.above.add(scope.unwrap_or_default());
             let read = scope.and_then(|scope| {
                 for field in Fields::new(scope) {
                     match field? {
@@ -90,6 +104,7 @@ impl<'l> Reader<'l> {
             spoil(level, read);
         }
         self.to.end_scope();
+        self.above.end_scope();
         self.each(message, 2, "ScopeMetrics", Reader::metric)
     }
 
@@ -128,18 +143,21 @@ impl<'l> Reader<'l> {
                     Err(malformed) => return self.refuse_metric(malformed),
                 };
                 let is_wanted = self.to.begin_metric(name, unit, shape);
+                if is_wanted {
+                    self.above.metric(self.heads, (name, unit), shape);
+                }
                 // A message that is written in pieces counts as their sum.
                 for data in messages(message, field).flatten() {
                     self.each(data, 1, "metric", |reader, point| {
                         if !is_wanted {
                             return reader.to.lose();
                         }
-                        reader.to.begin_point();
-                        if let Err(malformed) = reader.point(point, shape.data) {
-                            let message = format!("a malformed data point: {malformed}");
-                            reader.to.raw.spoil("malformed_protobuf", message);
+                        if matches!(shape.data, Data::Gauge | Data::Sum)
+                            && let Some(plain) = PlainNumber::of(point)
+                        {
+                            return reader.plain_point(point, plain, shape.data);
                         }
-                        reader.to.end_point()
+                        reader.any_point(point, shape.data)
                     })?;
                 }
                 Ok(())
@@ -151,6 +169,35 @@ impl<'l> Reader<'l> {
     fn refuse_metric(&mut self, malformed: Malformed) -> Result<(), Unreadable> {
         let message = format!("a metric cannot be read: {malformed}");
         self.to.refuse_part("malformed_protobuf", message)
+    }
+
+    /// Takes a number whose labels may be known; where they are not, they are from now on.
+    fn plain_point(
+        &mut self,
+        message: &[u8],
+        plain: PlainNumber<'_>,
+        data: Data,
+    ) -> Result<(), Unreadable> {
+        if let Some(Found { key, shape, .. }) = self.above.find(self.heads, &plain) {
+            return self.to.known_point(key, shape, &plain);
+        }
+        let before = self.to.series_count();
+        self.any_point(message, data)?;
+        if self.to.series_count() > before
+            && let (Some(head), Some((key, shape))) = (self.above.head(), self.to.last_key())
+        {
+            self.heads.keep(Form::OtlpPoint, head, key, shape);
+        }
+        Ok(())
+    }
+
+    fn any_point(&mut self, message: &[u8], data: Data) -> Result<(), Unreadable> {
+        self.to.begin_point();
+        if let Err(malformed) = self.point(message, data) {
+            let message = format!("a malformed data point: {malformed}");
+            self.to.raw.spoil("malformed_protobuf", message);
+        }
+        self.to.end_point()
     }
 
     fn point(&mut self, message: &[u8], data: Data) -> Result<(), Malformed> {

@@ -8,7 +8,7 @@
 use std::cmp::Ordering;
 
 use crate::codec::Limits;
-use crate::codec::series::KeyShape;
+use crate::codec::series::{KeyShape, is_in_range};
 use crate::model::Timestamp;
 use crate::model::series::{KEY_END, NAME_LABEL, Point, PointValue, SeriesKey};
 
@@ -22,6 +22,8 @@ const VALUE: u8 = 1 << 3 | 1;
 const TIMESTAMP: u8 = 2 << 3;
 /// The head of the name of the label with the series' name.
 const NAME_HEAD: u64 = u64::from_be_bytes(*b"__name__");
+/// Bytes of the shortest plain sample: both heads, a number and a time of one byte.
+pub(super) const SAMPLE_BYTES_MIN: usize = 2 + 9 + 2;
 /// Lengths from here on take two bytes.
 const LENGTH_END: u8 = 0x80;
 
@@ -33,14 +35,24 @@ pub(super) struct Plain {
     label_bytes_max: usize,
 }
 
-/// A plain series.
-pub(super) struct PlainSeries<'b, 'k> {
+/// Labels of a plain series.
+pub(super) struct PlainLabels<'b, 'k> {
     /// Its name, of ASCII.
     pub name: &'b [u8],
     pub key: SeriesKey<'k>,
     pub shape: KeyShape,
-    /// Its samples: fields whose lengths are right and take one byte.
-    pub samples: &'b [u8],
+}
+
+/// Cuts a series into its labels, as they are written, and its samples: fields whose lengths are
+/// right and take one byte. `None` where it is not plain.
+#[inline]
+pub(super) fn split(series: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut left = series;
+    while let [FIRST_FIELD, length @ ..LENGTH_END, rest @ ..] = left {
+        left = rest.get(usize::from(*length)..)?;
+    }
+    let labels = &series[..series.len() - left.len()];
+    (!left.is_empty() && are_samples(left)).then_some((labels, left))
 }
 
 // === impl Plain ===
@@ -54,13 +66,13 @@ impl Plain {
         }
     }
 
-    /// Reads a series; `None` where it is not plain, or past a limit.
-    pub fn read<'b>(&mut self, series: &'b [u8]) -> Option<PlainSeries<'b, '_>> {
-        if self.key.len() < series.len() {
+    /// Reads labels; `None` where they are not plain, or past a limit.
+    pub fn read<'b>(&mut self, labels: &'b [u8]) -> Option<PlainLabels<'b, '_>> {
+        if self.key.len() < labels.len() {
             // A label takes fewer bytes in the key than in the message.
-            self.key.resize(series.len(), 0);
+            self.key.resize(labels.len(), 0);
         }
-        let (mut left, mut before, mut before_head): (_, &[u8], _) = (series, b"", 0);
+        let (mut left, mut before, mut before_head): (_, &[u8], _) = (labels, b"", 0);
         let (mut series_name, mut shape, mut end) = (None, KeyShape::default(), 0);
         while let [FIRST_FIELD, length, rest @ ..] = left {
             let (name, value, behind) = label(*length, rest)?;
@@ -85,17 +97,15 @@ impl Plain {
                 shape.label_bytes += name.len() + value.len();
             }
         }
-        let labels = &series[..series.len() - left.len()];
         let is_within =
             shape.label_count <= self.label_count_max && shape.label_bytes <= self.label_bytes_max;
-        if !labels.is_ascii() || !is_within || left.is_empty() || !are_samples(left) {
+        if !labels.is_ascii() || !is_within {
             return None;
         }
-        Some(PlainSeries {
+        Some(PlainLabels {
             name: series_name?,
             key: SeriesKey::of_sorted(&self.key[..end]),
             shape,
-            samples: left,
         })
     }
 
@@ -151,6 +161,18 @@ fn are_samples(mut left: &[u8]) -> bool {
         }
     }
     left.is_empty()
+}
+
+/// Takes the next sample off, where it is plain and its time can be.
+#[inline]
+pub(super) fn next_plain(left: &mut &[u8]) -> Option<Point> {
+    let [_, length, rest @ ..] = *left else {
+        return None;
+    };
+    let (message, behind) = rest.split_at(usize::from(*length));
+    let point = plain_sample(message).filter(|point| is_in_range(point.ts))?;
+    *left = behind;
+    Some(point)
 }
 
 /// A sample that holds a number and then its time; `None` where it does not.

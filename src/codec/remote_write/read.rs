@@ -6,8 +6,9 @@
 
 use super::histogram::{self, Head};
 use super::kinds::{self, Families, GAUGE_HISTOGRAM};
-use super::plain::{Plain, plain_sample};
+use super::plain::{self, Plain, PlainLabels, SAMPLE_BYTES_MIN, next_plain, plain_sample};
 use super::{DecodedWrite, Written};
+use crate::codec::heads::{Form, Found, Heads};
 use crate::codec::protobuf::{Fields, Malformed, Value, varints};
 use crate::codec::series::Collecting;
 use crate::codec::{Limits, Origin, Unreadable};
@@ -40,6 +41,8 @@ pub(super) struct Reader<'b, 'l> {
     labels: LabelSet<'b>,
     /// Reads series as nearly all are written.
     plain: Plain,
+    /// Their labels that are known.
+    heads: &'l mut Heads,
     /// Cells of the histogram being read; kept for the next.
     cells: Vec<HistogramCell>,
     written: Written,
@@ -81,12 +84,18 @@ impl From<Malformed> for Trouble {
 // === impl Reader ===
 
 impl<'b, 'l> Reader<'b, 'l> {
-    pub fn new(texts: Texts<'b>, limits: &Limits, collecting: Collecting<'l>) -> Reader<'b, 'l> {
+    pub fn new(
+        texts: Texts<'b>,
+        heads: &'l mut Heads,
+        limits: &Limits,
+        collecting: Collecting<'l>,
+    ) -> Reader<'b, 'l> {
         Reader {
             texts,
             collecting,
             labels: LabelSet::new(limits),
             plain: Plain::new(limits),
+            heads,
             cells: Vec::new(),
             written: Written::default(),
         }
@@ -105,13 +114,19 @@ impl<'b, 'l> Reader<'b, 'l> {
     /// Those of [`Collecting::point`].
     pub fn series(&mut self, series: &'b [u8], origin: Origin) -> Result<(), Unreadable> {
         if let Texts::InPlace(families) = &self.texts
-            && let Some(read) = self.plain.read(series)
+            && let Some((labels, samples)) = plain::split(series)
         {
-            let kind = kinds::kind_of_type(families.metric_type_of_bytes(read.name));
-            let samples = read.samples;
-            self.collecting
-                .begin_key(read.key, read.shape, kind, origin);
-            return self.plain_points(samples);
+            let kind = |name: &[u8]| kinds::kind_of_type(families.metric_type_of_bytes(name));
+            let collecting = &mut self.collecting;
+            if let Some(Found { key, shape, name }) = self.heads.find(Form::Write, labels) {
+                collecting.begin_key(key, shape, kind(name), origin);
+                return self.plain_points(samples);
+            }
+            if let Some(PlainLabels { key, shape, name }) = self.plain.read(labels) {
+                self.heads.keep(Form::Write, labels, key, shape);
+                collecting.begin_key(key, shape, kind(name), origin);
+                return self.plain_points(samples);
+            }
         }
         self.labels.labels.clear();
         let mut outline = Outline::default();
@@ -186,6 +201,11 @@ impl<'b, 'l> Reader<'b, 'l> {
     /// Reads the points of a series that is written plainly: one sample after another.
     fn plain_points(&mut self, samples: &[u8]) -> Result<(), Unreadable> {
         let mut left = samples;
+        let most = samples.len() / SAMPLE_BYTES_MIN;
+        let plain = self
+            .collecting
+            .plain_points(most, std::iter::from_fn(|| next_plain(&mut left)));
+        self.written.samples += plain as u64;
         while let [_, length, rest @ ..] = left {
             let (message, behind) = rest.split_at(usize::from(*length));
             left = behind;
@@ -204,6 +224,7 @@ impl<'b, 'l> Reader<'b, 'l> {
         Ok(())
     }
 
+    /// Reads any sample.
     fn sample(&self, message: &[u8], outline: &Outline) -> Result<Point, Trouble> {
         let is_v2 = self.is_v2();
         let (mut value, mut ts, mut start) = (0.0_f64, 0, outline.created);

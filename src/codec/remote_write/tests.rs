@@ -269,7 +269,13 @@ fn a_long_symbol_named_often_is_not_written_often() {
         most = bytes.max(most);
         true
     };
-    let decoded = decode_within(&request.finish(), Message::V2, &limits, &mut room);
+    let decoded = decode_within(
+        &request.finish(),
+        Message::V2,
+        &mut Heads::new(0),
+        &limits,
+        &mut room,
+    );
     let decoded = decoded.expect("readable");
     assert_eq!(
         refusals(&decoded),
@@ -340,10 +346,25 @@ fn limits_hold_at_them_and_one_past() {
     let past = error(&families(FAMILIES_MAX + 1), Message::V1, &limits);
     assert_eq!(past.code, UnreadableCode::BodyTooLarge);
     let mut room = |bytes| bytes < 1_600;
-    let full = decode_within(&symbols(100), Message::V2, &limits, &mut room);
+    let full = decode_within(
+        &symbols(100),
+        Message::V2,
+        &mut Heads::new(0),
+        &limits,
+        &mut room,
+    );
     assert_eq!(
         full.map_err(|error| error.code),
         Err(UnreadableCode::NoRoom)
     );
-    assert!(decode_within(&symbols(99), Message::V2, &limits, &mut room).is_ok());
+    assert!(
+        decode_within(
+            &symbols(99),
+            Message::V2,
+            &mut Heads::new(0),
+            &limits,
+            &mut room
+        )
+        .is_ok()
+    );
 }

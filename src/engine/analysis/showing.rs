@@ -18,7 +18,7 @@ use crate::plan::{Metric, Plan, Pulled, Source};
 #[derive(Debug)]
 pub(super) struct Shown {
     stamp: Stamp,
-    bodies: [Arc<VerdictBody>; 2],
+    bodies: [Arc<Verdict>; 2],
 }
 
 /// Everything that a verdict's body depends on and that can change while an analysis runs without a
@@ -124,7 +124,7 @@ impl Analysis {
 
     /// The readable state.
     pub fn view(&self) -> AnalysisView {
-        let body = |gate| Arc::new(self.body(gate));
+        let body = |gate| Arc::new(Verdict::new(self.body(gate)));
         self.view_with([body(GateKind::Final), body(GateKind::Step)])
     }
 
@@ -135,7 +135,7 @@ impl Analysis {
         let bodies = match &self.shown {
             Some(shown) if shown.stamp == stamp && self.watch.is_none() => shown.bodies.clone(),
             _ => {
-                let body = |gate| Arc::new(self.body(gate));
+                let body = |gate| Arc::new(Verdict::new(self.body(gate)));
                 [body(GateKind::Final), body(GateKind::Step)]
             }
         };
@@ -157,7 +157,7 @@ impl Analysis {
         }
     }
 
-    fn view_with(&self, [body, step_body]: [Arc<VerdictBody>; 2]) -> AnalysisView {
+    fn view_with(&self, [body, step_body]: [Arc<Verdict>; 2]) -> AnalysisView {
         let (outcome, reason) = self.outcome();
         let received = self
             .plan

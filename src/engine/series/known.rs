@@ -6,6 +6,7 @@
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -19,12 +20,22 @@ use crate::model::series::SeriesKey;
 /// the memo begins anew.
 pub const UNMATCHED_REMEMBERED_MAX: usize = 100_000;
 
+/// Sets of sites that are remembered, to be shared.
+const SITES_REMEMBERED_MAX: usize = 16;
+
 /// Series by their keys.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct KnownSeries {
     hasher: FixedState,
-    matched: HashTable<Known>,
+    /// Series that somebody asks for, in the order they were met.
+    matched: Vec<Known>,
+    /// Where each stands among them.
+    table: HashTable<u32>,
+    /// Where the one stands that was met behind the last: senders keep to an order.
+    next: usize,
     unmatched: HashTable<u64>,
+    /// Who asks for the series met last: most share it with others.
+    shared: VecDeque<Arc<[Site]>>,
     /// Grows with every start of an analysis, after which matches are to be found anew.
     generation: u64,
 }
@@ -37,7 +48,7 @@ pub(super) struct Known {
     /// Name and labels for people.
     pub text: Named,
     /// Who asks for it.
-    pub sites: Vec<Site>,
+    pub sites: Arc<[Site]>,
     /// What came before.
     pub track: Track,
 }
@@ -75,8 +86,11 @@ impl KnownSeries {
     pub fn new(seed: u64) -> KnownSeries {
         KnownSeries {
             hasher: FixedState::with_seed(seed),
-            matched: HashTable::new(),
+            matched: Vec::new(),
+            table: HashTable::new(),
+            next: 0,
             unmatched: HashTable::new(),
+            shared: VecDeque::new(),
             generation: 0,
         }
     }
@@ -86,8 +100,30 @@ impl KnownSeries {
     pub fn match_anew(&mut self, is_running: impl Fn(&str) -> bool) {
         self.generation += 1;
         self.unmatched.clear();
+        self.shared.clear();
         self.matched
             .retain(|known| known.sites.iter().any(|site| is_running(&site.analysis)));
+        self.table.clear();
+        for (number, known) in self.matched.iter().enumerate() {
+            let hash = self.hasher.hash_one(&*known.key);
+            let (hasher, matched) = (&self.hasher, &self.matched);
+            self.table.insert_unique(hash, number as u32, |number| {
+                hasher.hash_one(&*matched[*number as usize].key)
+            });
+        }
+    }
+
+    /// These sites, shared with other series of the same.
+    fn share(shared: &mut VecDeque<Arc<[Site]>>, sites: Vec<Site>) -> Arc<[Site]> {
+        if let Some(known) = shared.iter().find(|known| ***known == *sites) {
+            return known.clone();
+        }
+        if shared.len() >= SITES_REMEMBERED_MAX {
+            shared.pop_front();
+        }
+        let sites: Arc<[Site]> = sites.into();
+        shared.push_back(sites.clone());
+        sites
     }
 
     /// What is known of a series; `find` tells who asks for it.
@@ -98,20 +134,15 @@ impl KnownSeries {
         find: impl FnOnce() -> Vec<Site>,
     ) -> Met<'_> {
         let bytes = key.as_bytes();
+        let is_next = |known: &Known| *known.key == *bytes;
+        if self.matched.get(self.next).is_some_and(is_next) {
+            return self.met(self.next, find);
+        }
         let hash = self.hasher.hash_one(bytes);
-        let generation = self.generation;
-        // Nearly always it is known; it is looked for once only.
-        let table = match self.matched.find_entry(hash, |known| *known.key == *bytes) {
-            Ok(entry) => {
-                let known = entry.into_mut();
-                if known.generation != generation {
-                    known.generation = generation;
-                    known.sites = find();
-                }
-                return Met::Matched(known);
-            }
-            Err(absent) => absent.into_table(),
-        };
+        let is_it = |number: &u32| *self.matched[*number as usize].key == *bytes;
+        if let Some(&number) = self.table.find(hash, is_it) {
+            return self.met(number as usize, find);
+        }
         if self.unmatched.find(hash, |known| *known == hash).is_some() {
             return Met::Unmatched { before: true };
         }
@@ -120,19 +151,36 @@ impl KnownSeries {
             remember_unmatched(&mut self.unmatched, hash);
             return Met::Unmatched { before: false };
         }
-        if table.len() >= series_max {
+        if self.matched.len() >= series_max {
             return Met::Full(sites);
         }
         let known = Known {
             key: bytes.into(),
-            generation,
+            generation: self.generation,
             text: Named::new(unplaced::series(key.name(), &key.labels())),
-            sites,
+            sites: KnownSeries::share(&mut self.shared, sites),
             track: Track::default(),
         };
-        let hasher = &self.hasher;
-        let entry = table.insert_unique(hash, known, |known| hasher.hash_one(&*known.key));
-        Met::Matched(entry.into_mut())
+        let (hasher, matched) = (&self.hasher, &self.matched);
+        let number = matched.len();
+        self.table.insert_unique(hash, number as u32, |number| {
+            hasher.hash_one(&*matched[*number as usize].key)
+        });
+        self.matched.push(known);
+        self.next = number + 1;
+        Met::Matched(&mut self.matched[number])
+    }
+
+    /// A series that was met before; who asks for it is found anew after a start.
+    #[inline]
+    fn met(&mut self, number: usize, find: impl FnOnce() -> Vec<Site>) -> Met<'_> {
+        self.next = number + 1;
+        let known = &mut self.matched[number];
+        if known.generation != self.generation {
+            known.generation = self.generation;
+            known.sites = KnownSeries::share(&mut self.shared, find());
+        }
+        Met::Matched(known)
     }
 }
 
@@ -179,7 +227,7 @@ mod tests {
                 found += 1;
                 vec![site("a")]
             });
-            assert!(matches!(met, Met::Matched(known) if known.sites == [site("a")]));
+            assert!(matches!(met, Met::Matched(known) if *known.sites == [site("a")]));
         }
         for before in [false, true] {
             let met = known.meet(keys[1], 10, Vec::new);

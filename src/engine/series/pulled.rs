@@ -408,9 +408,10 @@ fn add(into: &mut Into<'_>, known: &mut Known, Site { place, index }: Site, poin
     match added {
         Some(added) => {
             let unit = known.unit.as_ref();
-            let group = sums.group(&analysis.id, &place, tick, unit, known.histogram);
-            group.add(index, point.ts, place.role, added);
-            group.cover(analysis.plan.tick);
+            let number = sums.group(&analysis.id, &place, tick, unit, known.histogram);
+            let sum = sums.at(number);
+            sum.add(index, point.ts, place.role, added);
+            sum.cover(analysis.plan.tick);
             Fate::Summed
         }
         None => missing(analysis, known, place, point.ts, lines),

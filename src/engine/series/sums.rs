@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::runs::Run;
 use super::track::Reset;
 use crate::engine::matching::{Place, Role};
 use crate::model::series::HistogramCell;
@@ -101,7 +102,7 @@ pub(super) struct Sum {
 // === impl Sums ===
 
 impl Sums {
-    /// The sum that a place's points of this tick and unit belong to.
+    /// Number of the sum that a place's points of this tick and unit belong to.
     pub fn group(
         &mut self,
         analysis: &str,
@@ -109,14 +110,14 @@ impl Sums {
         tick: usize,
         unit: Option<&Arc<str>>,
         histogram: Option<u64>,
-    ) -> &mut Sum {
+    ) -> usize {
         if let Some((id, group, at)) = &self.last
             && (group.metric, group.arm, group.tick) == (place.metric, place.arm, tick)
             && group.histogram == histogram
             && group.unit.as_deref() == unit.map(|unit| &**unit)
             && self.analyses.get(analysis) == Some(id)
         {
-            return &mut self.sums[*at];
+            return *at;
         }
         let group = Group {
             metric: place.metric,
@@ -138,7 +139,12 @@ impl Sums {
             self.sums.push(Sum::default());
         }
         self.last = Some((id, group, at));
-        &mut self.sums[at]
+        at
+    }
+
+    /// The sum of this number.
+    pub fn at(&mut self, number: usize) -> &mut Sum {
+        &mut self.sums[number]
     }
 
     /// The sums, in the order of their analyses' ids and then their groups', whatever came first.
@@ -199,6 +205,13 @@ impl Sum {
             }
             (Added::Nothing { of, .. }, _) => self.missing += of,
         }
+    }
+
+    /// Adds what several increments add to a count or an exposure.
+    pub fn add_run(&mut self, index: usize, role: Role, run: &Run) {
+        self.add(index, run.newest, role, Added::Count(run.amount));
+        self.points += run.points - 1;
+        self.cover(run.span);
     }
 
     /// Remembers how long an increment covers.

@@ -8,8 +8,9 @@
 //! sender says since when a total counts, a reset is seen even if the new total is the larger one,
 //! and the first point of a series tells what came since its start.
 
+use super::runs::Increment;
 use crate::model::Timestamp;
-use crate::model::series::{Histogram, HistogramCell};
+use crate::model::series::{Histogram, HistogramCell, Point, PointValue};
 
 /// What is remembered of a series.
 #[derive(Debug, Clone, Default)]
@@ -106,6 +107,45 @@ impl Track {
             },
             None => first(start, total),
         }
+    }
+
+    /// Takes totals none of which begins anew or is out of order, nor later than `latest`; what each
+    /// grew by. Takes nothing where one is otherwise.
+    pub fn go_on(
+        &mut self,
+        points: &[Point],
+        latest: Timestamp,
+        increments: &mut Vec<Increment>,
+    ) -> bool {
+        increments.clear();
+        let Some(Newest {
+            ts,
+            start,
+            held: Held::Number(total),
+        }) = &mut self.newest
+        else {
+            return false;
+        };
+        let (mut since, mut before) = (*ts, *total);
+        for point in points {
+            let PointValue::Number(now) = point.value else {
+                return false;
+            };
+            let is_next = since < point.ts && point.ts <= latest;
+            let is_begun_then = point.start.is_none() || point.start == *start;
+            // From nought on nobody can tell whether it began anew.
+            if !is_next || !is_begun_then || before <= 0.0 || before > now {
+                return false;
+            }
+            increments.push(Increment {
+                ts: point.ts,
+                since,
+                amount: now - before,
+            });
+            (since, before) = (point.ts, now);
+        }
+        (*ts, *total) = (since, before);
+        true
     }
 
     /// Takes a histogram that counts since its start.

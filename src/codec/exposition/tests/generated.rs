@@ -154,7 +154,7 @@ fn no_change_of_bytes_makes_it_panic_or_keep_more_than_the_body_says() {
             }
         }
         let dialect = [Dialect::Prometheus, Dialect::OpenMetrics][numbers.below(2)];
-        let Ok(decoded) = decode(&body, dialect, NOW, &limits, &mut |_| true) else {
+        let Ok(decoded) = decoded(&body, dialect, &limits, &mut |_| true) else {
             continue;
         };
         read_count += 1;

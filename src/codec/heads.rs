@@ -1,0 +1,313 @@
+//! The labels of series as they were written, and the keys that were made of them.
+//!
+//! Owns a memo. A sender writes the labels of a series with every sample, byte for byte as before,
+//! and to read, sort and check them takes several times as long as all the rest. So the bytes are
+//! looked up first. What is found is what reading them would have given: nothing depends on the
+//! memo but time. It must not know of any form; each marks its bytes with its own [`Form`].
+
+use std::hash::BuildHasher;
+use std::sync::{Mutex, PoisonError};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+use super::series::KeyShape;
+use crate::model::series::SeriesKey;
+
+/// Bytes that one memo keeps, of heads and of keys; past that it begins anew.
+pub const HEADS_BYTES_MAX: usize = 8 << 20;
+/// Memos that wait to be used again: as many as requests are decoded at once, as a rule.
+pub const HEADS_POOL_MAX: usize = 4;
+/// Requests for which a memo is left alone that was of no use: its series are too many.
+const REST_REQUESTS: u32 = 64;
+
+/// Whose bytes: the same bytes mean different things in different forms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Labels of a remote-write 1.0 series.
+    Write,
+    /// Name and labels of a line of text.
+    Text,
+    /// What stands above the data points of an OTLP metric.
+    OtlpContext,
+    /// Attributes of an OTLP data point, behind the number of its context.
+    OtlpPoint,
+}
+
+/// The memo.
+#[derive(Debug)]
+pub struct Heads {
+    hasher: FixedState,
+    /// In the order they were met.
+    heads: Vec<Head>,
+    /// Where each stands among them.
+    table: HashTable<u32>,
+    /// Where the one stands that came behind the last one found, when they were met first: senders
+    /// keep to an order, and then nothing needs to be looked up.
+    next: usize,
+    /// Heads and their keys, one after another.
+    bytes: Vec<u8>,
+    bytes_max: usize,
+    found: u64,
+    missed: u64,
+    resting: u32,
+}
+
+/// One head that is known.
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    form: Form,
+    from: u32,
+    key_from: u32,
+    key_end: u32,
+    name_from: u32,
+    shape: KeyShape,
+}
+
+/// What a head stands for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found<'h> {
+    pub key: SeriesKey<'h>,
+    pub shape: KeyShape,
+    /// The series' name.
+    pub name: &'h [u8],
+}
+
+/// Memos between requests.
+#[derive(Debug)]
+pub struct HeadsPool {
+    seed: u64,
+    idle: Mutex<Vec<Heads>>,
+}
+
+// === impl Heads ===
+
+impl Heads {
+    /// Nothing known. The seed makes collisions unforeseeable to senders; no result depends on it.
+    pub fn new(seed: u64) -> Heads {
+        Heads {
+            hasher: FixedState::with_seed(seed),
+            heads: Vec::new(),
+            table: HashTable::new(),
+            next: 0,
+            bytes: Vec::new(),
+            bytes_max: HEADS_BYTES_MAX,
+            found: 0,
+            missed: 0,
+            resting: 0,
+        }
+    }
+
+    /// Another request begins: here alone is anything forgotten, so that what was found stays true
+    /// until the next.
+    pub fn begin(&mut self) {
+        if self.resting > 0 {
+            self.resting -= 1;
+        } else if self.bytes.len() >= self.bytes_max {
+            if self.found < self.missed {
+                self.resting = REST_REQUESTS;
+            }
+            (self.found, self.missed) = (0, 0);
+            self.heads.clear();
+            self.table.clear();
+            self.bytes.clear();
+        }
+    }
+
+    #[inline]
+    fn hash(&self, form: Form, head: &[u8]) -> u64 {
+        self.hasher.hash_one((form as u8, head))
+    }
+
+    #[inline]
+    fn look_up(&mut self, form: Form, head: &[u8]) -> Option<Head> {
+        let is_it = |known: &Head| {
+            let bytes = &self.bytes[known.from as usize..known.key_from as usize];
+            known.form == form && bytes == head
+        };
+        let number = match self.heads.get(self.next) {
+            Some(known) if is_it(known) => self.next,
+            _ => {
+                let hash = self.hash(form, head);
+                let is_it = |number: &u32| is_it(&self.heads[*number as usize]);
+                *self.table.find(hash, is_it)? as usize
+            }
+        };
+        self.next = number + 1;
+        Some(self.heads[number])
+    }
+
+    /// The key that was made of a head.
+    #[inline]
+    pub(super) fn find(&mut self, form: Form, head: &[u8]) -> Option<Found<'_>> {
+        if self.resting > 0 {
+            return None;
+        }
+        let Some(known) = self.look_up(form, head) else {
+            self.missed += 1;
+            return None;
+        };
+        self.found += 1;
+        let key = &self.bytes[known.key_from as usize..known.key_end as usize];
+        let name = &self.bytes[known.name_from as usize..];
+        Some(Found {
+            key: SeriesKey::of_sorted(key),
+            shape: known.shape,
+            name: &name[..known.shape.name_bytes],
+        })
+    }
+
+    /// Remembers the key that was made of a head, while there is room.
+    pub(super) fn keep(&mut self, form: Form, head: &[u8], key: SeriesKey<'_>, shape: KeyShape) {
+        let name = key.name();
+        let name_at = name.as_ptr() as usize - key.as_bytes().as_ptr() as usize;
+        self.put(form, head, key.as_bytes(), name_at, shape);
+    }
+
+    fn put(&mut self, form: Form, head: &[u8], key: &[u8], name_at: usize, shape: KeyShape) {
+        if self.resting > 0 || self.bytes.len() >= self.bytes_max {
+            return;
+        }
+        let from = self.bytes.len();
+        let (key_from, key_end) = (from + head.len(), from + head.len() + key.len());
+        let Ok(key_end_at) = u32::try_from(key_end) else {
+            return;
+        };
+        self.bytes.extend_from_slice(head);
+        self.bytes.extend_from_slice(key);
+        let known = Head {
+            form,
+            from: from as u32,
+            key_from: key_from as u32,
+            key_end: key_end_at,
+            name_from: (key_from + name_at) as u32,
+            shape,
+        };
+        let hash = self.hash(form, head);
+        let (hasher, heads, bytes) = (&self.hasher, &self.heads, &self.bytes);
+        let number = heads.len() as u32;
+        self.table.insert_unique(hash, number, |number| {
+            let known = &heads[*number as usize];
+            let head = &bytes[known.from as usize..known.key_from as usize];
+            hasher.hash_one((known.form as u8, head))
+        });
+        self.heads.push(known);
+        self.next = self.heads.len();
+    }
+
+    /// A number for bytes that stand above many heads: the same for the same bytes, until the next
+    /// request. `None` where there is no room for another.
+    pub(super) fn context(&mut self, bytes: &[u8]) -> Option<u32> {
+        if self.resting > 0 {
+            return None;
+        }
+        if let Some(known) = self.look_up(Form::OtlpContext, bytes) {
+            return Some(known.from);
+        }
+        let from = u32::try_from(self.bytes.len()).ok()?;
+        self.put(Form::OtlpContext, bytes, &[], 0, KeyShape::default());
+        (self.bytes.len() > from as usize).then_some(from)
+    }
+}
+
+// === impl HeadsPool ===
+
+impl HeadsPool {
+    /// No memos yet.
+    pub fn new(seed: u64) -> HeadsPool {
+        HeadsPool {
+            seed,
+            idle: Mutex::default(),
+        }
+    }
+
+    /// Lends a memo to who decodes a request.
+    pub fn with<T>(&self, decode: impl FnOnce(&mut Heads) -> T) -> T {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = idle().pop();
+        let mut heads = taken.unwrap_or_else(|| Heads::new(self.seed));
+        heads.begin();
+        let decoded = decode(&mut heads);
+        let mut idle = idle();
+        if idle.len() < HEADS_POOL_MAX {
+            idle.push(heads);
+        }
+        decoded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: KeyShape = KeyShape {
+        name_bytes: 1,
+        label_count: 1,
+        label_bytes: 2,
+    };
+
+    fn key(value: &str) -> Vec<u8> {
+        [b"__name__\xffm\xffa\xff", value.as_bytes(), b"\xff"].concat()
+    }
+
+    #[test]
+    fn a_head_is_found_in_its_own_form_only() {
+        let mut heads = Heads::new(7);
+        let key = key("1");
+        heads.keep(Form::Text, b"m{a=\"1\"}", SeriesKey::of_sorted(&key), SHAPE);
+        let found = heads.find(Form::Text, b"m{a=\"1\"}").expect("kept");
+        assert_eq!(
+            (found.key.as_bytes(), found.shape, found.name),
+            (&*key, SHAPE, &b"m"[..])
+        );
+        assert!(heads.find(Form::Write, b"m{a=\"1\"}").is_none());
+        assert!(heads.find(Form::Text, b"m{a=\"1\"} ").is_none());
+    }
+
+    #[test]
+    fn contexts_have_a_number_each() {
+        let mut heads = Heads::new(7);
+        let numbers = ["a", "b", "a", ""].map(|text| heads.context(text.as_bytes()));
+        assert!(numbers[0].is_some() && numbers[0] == numbers[2]);
+        assert!(numbers[1].is_some() && numbers[1] != numbers[0]);
+        assert_eq!(numbers[3], None, "nothing has no number of its own");
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_what_is_of_no_use_rests() {
+        let mut heads = Heads::new(7);
+        heads.bytes_max = 1_000;
+        let head = |number: usize| format!("head {number}").into_bytes();
+        for number in 0..1_000 {
+            let key = key(&number.to_string());
+            heads.keep(Form::Text, &head(number), SeriesKey::of_sorted(&key), SHAPE);
+            assert!(heads.bytes.len() <= heads.bytes_max + 100);
+        }
+        assert!(heads.find(Form::Text, &head(0)).is_some(), "it is in use");
+        heads.begin();
+        assert_eq!((heads.resting, heads.table.len()), (0, 0));
+        for round in 0..2 {
+            for number in 0..1_000 {
+                let key = key(&number.to_string());
+                assert!(heads.find(Form::Text, &head(number + round)).is_none());
+                heads.keep(Form::Text, &[], SeriesKey::of_sorted(&key), SHAPE);
+            }
+            heads.begin();
+            assert_eq!(heads.resting, REST_REQUESTS - round as u32);
+            assert_eq!((heads.bytes.len(), heads.context(b"a")), (0, None));
+        }
+    }
+
+    #[test]
+    fn a_memo_is_lent_to_one_request_at_a_time() {
+        let pool = HeadsPool::new(7);
+        let count = || pool.idle.lock().expect("nobody panicked").len();
+        pool.with(|first| {
+            first.context(b"a");
+            pool.with(|second| assert!(second.table.is_empty()));
+            assert_eq!(count(), 1);
+        });
+        assert_eq!(count(), 2);
+        pool.with(|last| assert_eq!(last.table.len(), 1, "the last one given back"));
+    }
+}
