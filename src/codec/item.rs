@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use super::bounded::{BoundedLabels, LabelsWithin, Numbers, NumbersUpTo, Text};
 use super::foreign;
 use super::number::{Counts, EventTime, Number, Problem, Value, whole};
-use super::{Limits, METRIC_BYTES_MAX, UNIT_BYTES_MAX};
+use super::{Limits, METRIC_BYTES_MAX, UNIT_BYTES_MAX, plain_item};
 use crate::model::{Address, Arm, Reading, Sample, Timestamp};
 
 /// Every key a sample may have.
@@ -29,6 +29,11 @@ const READER_CHARS_SHOWN: usize = 160;
 /// # Errors
 /// [`Problem`] with a stable code and what to do.
 pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Sample, Problem> {
+    plain_item::read(bytes, limits).map_or_else(|| read_any(bytes, limits), Ok)
+}
+
+/// Reads any item.
+pub(super) fn read_any(bytes: &[u8], limits: &Limits) -> Result<Sample, Problem> {
     if bytes.first() != Some(&b'{') {
         let message = "a sample is a JSON object such as {\"ts\":1764000000000,\"metric\":\"latency\",\"value\":12.5}";
         return Err(Problem::new(

@@ -20,6 +20,7 @@ mod foreign;
 mod item;
 mod lines;
 mod number;
+mod plain_item;
 mod protobuf;
 mod split;
 

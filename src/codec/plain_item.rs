@@ -1,0 +1,306 @@
+//! Samples as nearly all are written: a time in milliseconds, a metric, labels, a number or several.
+//!
+//! Owns that one shape, read in one go: a request holds hundreds of such lines. Whatever is
+//! otherwise, or wrong, or past a limit is left to [`super::item`], which reads everything and says
+//! what is wrong with it.
+
+use super::{Limits, METRIC_BYTES_MAX, TS_MILLIS_MAX, TS_MILLIS_MIN};
+use crate::model::{Labels, Reading, Sample, Timestamp};
+
+/// Digits of a number that a double holds exactly, with the powers of ten to divide it by.
+const EXACT_DIGITS_MAX: usize = 15;
+const POWERS_OF_TEN: [f64; EXACT_DIGITS_MAX + 1] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+];
+
+/// Reads an item; `None` where it is anything but plain.
+pub(super) fn read(bytes: &[u8], limits: &Limits) -> Option<Sample> {
+    // Such bytes stand neither in texts nor, where an item is one line, between them.
+    if bytes.iter().any(|byte| *byte < b' ') {
+        return None;
+    }
+    let text = std::str::from_utf8(bytes).ok()?;
+    let mut reader = Reader { text, at: 0 };
+    let (mut ts, mut metric, mut labels, mut values) = (None, None, None, None);
+    reader.expect(b'{')?;
+    loop {
+        let key = reader.text()?;
+        reader.expect(b':')?;
+        let is_first = match key {
+            "ts" => ts.replace(reader.time()?).is_none(),
+            "metric" => metric.replace(reader.text()?).is_none(),
+            "labels" => labels.replace(reader.labels(limits)?).is_none(),
+            "value" => values.replace(vec![reader.number()?]).is_none(),
+            "values" => values.replace(reader.numbers(limits)?).is_none(),
+            _ => return None,
+        };
+        if !is_first {
+            return None;
+        }
+        match reader.next()? {
+            b',' => {}
+            b'}' => break,
+            _ => return None,
+        }
+    }
+    let metric = metric.filter(|metric| (1..=METRIC_BYTES_MAX).contains(&metric.len()))?;
+    let is_whole = reader.at == text.len();
+    is_whole.then_some(Sample {
+        ts: ts?,
+        metric: metric.to_owned(),
+        labels: labels.unwrap_or_default(),
+        reading: Reading::Values {
+            values: values?,
+            weights: Vec::new(),
+        },
+        unit: None,
+        id: None,
+        address: None,
+        missing: 0,
+    })
+}
+
+struct Reader<'b> {
+    text: &'b str,
+    at: usize,
+}
+
+// === impl Reader ===
+
+impl<'b> Reader<'b> {
+    /// The next byte that is no blank, which is passed.
+    #[inline]
+    fn next(&mut self) -> Option<u8> {
+        loop {
+            let byte = *self.text.as_bytes().get(self.at)?;
+            self.at += 1;
+            if byte != b' ' {
+                return Some(byte);
+            }
+        }
+    }
+
+    #[inline]
+    fn expect(&mut self, expected: u8) -> Option<()> {
+        (self.next()? == expected).then_some(())
+    }
+
+    /// A text without escapes.
+    #[inline]
+    fn text(&mut self) -> Option<&'b str> {
+        self.expect(b'"')?;
+        let rest = &self.text[self.at..];
+        let end = rest
+            .bytes()
+            .position(|byte| byte == b'"' || byte == b'\\')?;
+        if rest.as_bytes()[end] == b'\\' {
+            return None;
+        }
+        self.at += end + 1;
+        Some(&rest[..end])
+    }
+
+    fn time(&mut self) -> Option<Timestamp> {
+        let digits = self.digits()?;
+        let millis = digits.parse().ok()?;
+        let is_in_range = (TS_MILLIS_MIN..=TS_MILLIS_MAX).contains(&millis);
+        is_in_range.then_some(Timestamp(millis))
+    }
+
+    /// Digits that begin as a number of JSON must.
+    #[inline]
+    fn digits(&mut self) -> Option<&'b str> {
+        while self.text.as_bytes().get(self.at) == Some(&b' ') {
+            self.at += 1;
+        }
+        let rest = &self.text[self.at..];
+        let is_other = |byte: u8| !byte.is_ascii_digit();
+        let end = rest.bytes().position(is_other)?;
+        let digits = &rest[..end];
+        self.at += end;
+        let can_be = !digits.is_empty() && (digits.len() == 1 || !digits.starts_with('0'));
+        can_be.then_some(digits)
+    }
+
+    /// A decimal number, rounded to the nearest double.
+    #[inline]
+    fn number(&mut self) -> Option<f64> {
+        while self.text.as_bytes().get(self.at) == Some(&b' ') {
+            self.at += 1;
+        }
+        let from = self.at;
+        let is_negative = self.text.as_bytes().get(from) == Some(&b'-');
+        self.at += usize::from(is_negative);
+        let whole = self.digits()?;
+        let mut places = "";
+        if self.text.as_bytes().get(self.at) == Some(&b'.') {
+            self.at += 1;
+            let rest = &self.text[self.at..];
+            let end = rest.bytes().position(|byte| !byte.is_ascii_digit())?;
+            places = &rest[..end];
+            self.at += end;
+            if places.is_empty() {
+                return None;
+            }
+        }
+        if matches!(self.text.as_bytes().get(self.at), Some(b'e' | b'E')) {
+            return None;
+        }
+        if whole.len() + places.len() <= EXACT_DIGITS_MAX {
+            let digits = whole.bytes().chain(places.bytes());
+            let digits = digits.fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+            // Both are exact, so one division rounds once.
+            let number = digits as f64 / POWERS_OF_TEN[places.len()];
+            return Some(if is_negative { -number } else { number });
+        }
+        let number: f64 = self.text[from..self.at].parse().ok()?;
+        number.is_finite().then_some(number)
+    }
+
+    fn numbers(&mut self, limits: &Limits) -> Option<Vec<f64>> {
+        self.expect(b'[')?;
+        let mut numbers = Vec::new();
+        loop {
+            if numbers.len() == limits.values_per_sample_max {
+                return None;
+            }
+            numbers.push(self.number()?);
+            match self.next()? {
+                b',' => {}
+                b']' => return Some(numbers),
+                _ => return None,
+            }
+        }
+    }
+
+    fn labels(&mut self, limits: &Limits) -> Option<Labels> {
+        self.expect(b'{')?;
+        let mut labels = Labels::new();
+        let (mut count, mut bytes) = (0, 0);
+        loop {
+            let name = self.text()?;
+            self.expect(b':')?;
+            let value = self.text()?;
+            count += 1;
+            bytes += name.len() + value.len();
+            if count > limits.label_count_max || bytes > limits.label_bytes_max {
+                return None;
+            }
+            labels.insert(name, value);
+            match self.next()? {
+                b',' => {}
+                b'}' => return Some(labels),
+                _ => return None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::codec::item;
+
+    fn limits() -> Limits {
+        Limits {
+            values_per_sample_max: 3,
+            label_count_max: 3,
+            label_bytes_max: 12,
+            ..Limits::default()
+        }
+    }
+
+    #[test]
+    fn plain_items_are_read_here_and_others_left() {
+        let plain =
+            r#"{"ts":1764000000000,"metric":"m","labels":{"b":"ü","a":"1"},"value":-12.50}"#;
+        let sample = read(plain.as_bytes(), &limits()).expect("plain");
+        assert_eq!(sample.labels.get("b"), Some("ü"));
+        assert!(matches!(&sample.reading, Reading::Values { values, .. } if *values == [-12.5]));
+        for (from, to) in [
+            ("\"m\"", "\"\\u006d\""),
+            ("12.50", "12.50e1"),
+            ("12.50", "012"),
+            ("12.50", "12."),
+            ("-12.50", "null"),
+            ("1764000000000", "1764000000"),
+            (",\"value\"", ",\"id\":\"1\",\"value\""),
+            ("}", "}\t"),
+            ("\"a\"", "\"abcdefghijkl\""),
+            (",\"value\"", ",\"metric\":\"n\",\"value\""),
+        ] {
+            let other = plain.replacen(from, to, 1);
+            assert_ne!(other, plain);
+            assert_eq!(read(other.as_bytes(), &limits()), None, "{other}");
+        }
+    }
+
+    fn word() -> impl Strategy<Value = String> {
+        proptest::sample::select(vec![
+            "\"ts\"",
+            "\"metric\"",
+            "\"labels\"",
+            "\"value\"",
+            "\"values\"",
+            "\"m\"",
+            "\"a\"",
+            "\"\"",
+            "\"é\\n\"",
+            "1764000000000",
+            "0",
+            "-0",
+            "0.1",
+            "-3.25",
+            "1e3",
+            "01",
+            "1.",
+            "12345678901234567890",
+            "0.12345678901234567",
+            "1e999",
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            " ",
+            "null",
+            "\"1\"",
+        ])
+        .prop_map(str::to_owned)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn what_is_read_here_is_what_is_read_there(
+            numbers in proptest::collection::vec(any::<f64>().prop_filter("finite", |f| f.is_finite()), 0..5),
+            labels in proptest::collection::vec(("[a-c]", "[x-z]{0,3}"), 0..4),
+            ts in proptest::sample::select(vec!["1764000000000", "1", "7258118400000", "7258118400001"]),
+            blank in proptest::sample::select(vec!["", " "]),
+            odd in proptest::option::of((any::<prop::sample::Index>(), word())),
+        ) {
+            let labels: Vec<String> = labels.iter().map(|(name, value)| format!("\"{name}\":{blank}\"{value}\"")).collect();
+            let value = match numbers.as_slice() {
+                [one] => format!("\"value\":{one}"),
+                several => format!("\"values\":{}", serde_json::to_string(several).expect("JSON")),
+            };
+            let mut words = vec![
+                "{".to_owned(), format!("\"ts\":{blank}{ts}"), format!(",{blank}"), "\"metric\":\"m\"".to_owned(),
+                ",".to_owned(), format!("\"labels\":{{{}}}", labels.join(",")), ",".to_owned(), value, "}".to_owned(),
+            ];
+            if let Some((at, word)) = odd {
+                let at = at.index(words.len());
+                words[at] = word;
+            }
+            let text = words.concat();
+            if let Some(sample) = read(text.as_bytes(), &limits()) {
+                let expected = item::read_any(text.as_bytes(), &limits());
+                prop_assert_eq!(Ok(sample), expected.map_err(|problem| problem.message), "{}", text);
+            }
+        }
+    }
+}
