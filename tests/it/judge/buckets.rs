@@ -191,3 +191,117 @@ fn at_the_tolerance_errors_stay_within_their_probability() {
         );
     }
 }
+
+#[test]
+fn arms_with_unlike_buckets_tie_where_these_became_one() {
+    // The canary counts in one bucket what the baseline counts in two; the middles are no evidence.
+    let judge = |at_seconds: [[f64; 2]; 2], bounds: [&[f64]; 2]| {
+        let plan = plan(&format!(
+            "horizon: 1s\ntick: 1s\nlateness: 0s\nmin_duration: 1s\nmetrics: {{m: {{{LATENCY}}}}}\n\
+            checks: [{{compare: m, worse: either, tolerance: 0%, min_samples: 1}}]\n"
+        ));
+        let arm = |arm: usize| {
+            let values = at_seconds[arm].repeat(30);
+            counted(&values, |value| classic(value, bounds[arm]))
+        };
+        decided(&plan, [[arm(0), arm(1)]]).1
+    };
+    let (two, one): (&[f64], &[f64]) = (&[1.0, 2.0, 4.0], &[2.0, 4.0]);
+    for bounds in [[two, one], [one, two]] {
+        // All of the baseline below one second, or all of it above: the other arm cannot say.
+        for baseline in [[0.5, 0.5], [1.5, 1.5]] {
+            let finding = judge([baseline, [0.5, 1.5]], bounds);
+            assert_eq!(finding.verdict, Outcome::Inconclusive, "{finding:?}");
+        }
+        let finding = judge([[0.5, 1.5], [3.0, 3.0]], bounds);
+        assert_eq!(finding.verdict, Outcome::Fail, "{finding:?}");
+    }
+}
+
+#[test]
+fn an_alarm_does_not_take_an_open_bucket_for_its_middle_or_its_end() {
+    let infinity = f64::INFINITY;
+    let (above_ten, below_zero) = ([10.0, infinity], [-infinity, -1.0]);
+    for (bucket, limit, expected) in [
+        // All are above ten, by how much nobody knows.
+        (above_ten, "< 10", Outcome::Fail),
+        (above_ten, "< 12", Outcome::Inconclusive),
+        (above_ten, "< 1000", Outcome::Inconclusive),
+        (above_ten, "> 5", Outcome::Pass),
+        (above_ten, "> 12", Outcome::Inconclusive),
+        (above_ten, "> 1000", Outcome::Inconclusive),
+        // All are at most -1.
+        (below_zero, "< 0", Outcome::Pass),
+        (below_zero, "< -1.2", Outcome::Inconclusive),
+        (below_zero, "< -1000", Outcome::Inconclusive),
+        (below_zero, "> -0.5", Outcome::Fail),
+        (below_zero, "> -1.2", Outcome::Inconclusive),
+        (below_zero, "> -1000", Outcome::Inconclusive),
+    ] {
+        let canary = || counted(&[middle(bucket); 100], |_| bucket);
+        let ticks = || (0..LOOKS).map(|_| [Cell::default(), canary()]);
+        for form in ["", ", breach: {periods: 3, of: 5}"] {
+            let check = format!("threshold: m, at: p90, limit: '{limit}'{form}");
+            let (_, finding) = decided(&one_check(LATENCY, &check), ticks());
+            assert_eq!(finding.verdict, expected, "{bucket:?} {check}: {finding:?}");
+        }
+    }
+}
+
+#[test]
+fn a_tail_scores_nothing_while_its_quantile_lies_in_a_wide_bucket() {
+    // At first a fifth of the baseline lies in a bucket from one to four, and all of the canary;
+    // where in it, nobody knows. Later ticks of both arms are fast, and many.
+    let narrow = |value| exponential(value, libm::pow(2.0, 0.125));
+    let wide = |value: f64| match value >= 1.0 {
+        true => [1.0, 4.0],
+        false => narrow(value),
+    };
+    let mut stream = stream("wide tail", 0);
+    let mut ticks = |early: usize| -> Vec<[Cell; 2]> {
+        let mut tick = |tick: usize| {
+            let is_early = tick < early;
+            [0.2, 1.0].map(|slow| {
+                let count = if is_early { 100 } else { 2_000 };
+                let mut values = durations(&mut stream, count, 0.1);
+                let slow = if is_early { slow * 100.0 } else { 0.0 } as usize;
+                values.iter_mut().take(slow).for_each(|value| *value = 2.0);
+                counted(&values, wide)
+            })
+        };
+        (0..LOOKS).map(&mut tick).collect()
+    };
+    let plan = one_check(LATENCY, TAIL);
+    let looks = judged(&plan, ticks(5));
+    let finding = |at: usize| &looks[at].findings[0];
+    assert_eq!(finding(4).reason, Reason::CoarseBuckets);
+    let last = finding(LOOKS - 1);
+    assert_eq!(last.verdict, Outcome::Pass, "{last:?}");
+    assert!(looks.iter().all(|look| look.outcome != Outcome::Fail));
+}
+
+#[test]
+fn one_tick_in_wide_buckets_leaves_the_others_as_they_are() {
+    let narrow = |value| exponential(value, libm::pow(2.0, 0.125));
+    for (check, medians, expected) in [
+        (RANK, [0.1, 0.1], Outcome::Pass),
+        (RANK, [0.1, 0.13], Outcome::Fail),
+        (
+            "threshold: m, at: p50, limit: '< 0.12'",
+            [0.1, 0.1],
+            Outcome::Pass,
+        ),
+        (
+            "threshold: m, at: p50, limit: '< 0.12'",
+            [0.1, 0.15],
+            Outcome::Fail,
+        ),
+    ] {
+        let [_, mut ticks] = ticks("odd tick", 0, medians, 2_000, narrow);
+        // One pod sent two observations in the buckets of another version, and no more of them.
+        ticks[0] = [(); 2].map(|()| counted(&[0.1], |_| [0.0, 10.0]));
+        let (look, finding) = decided(&one_check(LATENCY, check), ticks);
+        assert_eq!(finding.verdict, expected, "{check}: {finding:?}");
+        assert!(look < LOOKS, "{check}: {look}");
+    }
+}
