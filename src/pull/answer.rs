@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use crate::model::series::{BadLabels, NAME_LABEL, Point, PointValue, SeriesBatch, SeriesKind};
@@ -177,11 +178,10 @@ pub fn decode(
     clear: Clear<'_>,
 ) -> Result<Answer, NoAnswer> {
     let malformed = |what: String| NoAnswer::Malformed(what);
-    let told = |error: serde_json::Error| shown(&error.to_string(), clear);
     let body: Body<'_> = serde_json::from_slice(body).map_err(|error| {
         malformed(format!(
             "the answer is not one of Prometheus' HTTP API ({}); is the address right?",
-            told(error)
+            place(&error)
         ))
     })?;
     if body.status != "success" {
@@ -203,8 +203,10 @@ pub fn decode(
         )));
     }
     let items: Vec<Item> = serde_json::from_str(data.result.get()).map_err(|error| {
-        let error = told(error);
-        malformed(format!("the answer's matrix cannot be read: {error}"))
+        malformed(format!(
+            "the answer's matrix cannot be read: {}",
+            place(&error)
+        ))
     })?;
     if items.len() > series_max {
         return Err(NoAnswer::TooManySeries(series_max));
@@ -218,6 +220,16 @@ pub fn decode(
         series: series?,
         warning: warnings.first().map(|warning| shown(warning, clear)),
     })
+}
+
+/// What is wrong with a text and where, without its words: those may repeat what was sent.
+fn place(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        Category::Data => "something else stands there than should",
+        Category::Eof => "it ends early",
+        Category::Syntax | Category::Io => "it is no JSON",
+    };
+    format!("{what}, at line {} column {}", error.line(), error.column())
 }
 
 /// The source's own words, where the body is an error of its HTTP API.
