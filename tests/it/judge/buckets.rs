@@ -125,6 +125,26 @@ fn wide_buckets_are_said_to_be_too_wide_where_a_tolerance_moves_them() {
 }
 
 #[test]
+fn the_bucket_that_is_too_wide_is_named() {
+    let wide = |value| classic(value, &CLASSIC);
+    let named = |check: &str, median: f64| {
+        let [_, ticks] = ticks("named", 0, [median, median], 500, wide);
+        let (_, finding) = decided(&one_check(LATENCY, check), ticks);
+        assert_eq!(finding.reason, Reason::CoarseBuckets, "{finding:?}");
+        let named = finding.message.split_once(": ").expect("a subject").1;
+        let named = named.split_once(" is in the way: ").expect("a bucket");
+        assert!(named.1.contains("put the limit at a bound"), "{named:?}");
+        named.0.to_owned()
+    };
+    let limit = |limit: &str| format!("threshold: m, at: p90, limit: '{limit}'");
+    assert_eq!(named(&limit("< 0.2"), 0.1), "the bucket from 0.1 to 0.25");
+    assert_eq!(named(&limit("< 12"), 30.0), "the bucket above 10");
+    // Most values lie there, and a tenth below its upper end.
+    assert_eq!(named(RANK, 0.17), "the bucket from 0.1 to 0.25");
+    assert_eq!(named(TAIL, 0.1), "the bucket from 0.1 to 0.25");
+}
+
+#[test]
 fn a_limit_at_a_bound_counts_what_a_ratio_of_buckets_counts() {
     let mut stream = stream("bound", 0);
     let (mut buckets, mut shares) = (Vec::new(), Vec::new());
