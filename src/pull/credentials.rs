@@ -67,7 +67,11 @@ impl Credentials {
         let credentials = Credentials {
             scheme,
             held: Mutex::default(),
-            of_headers: settings.headers.values().flat_map(header_parts).collect(),
+            of_headers: settings
+                .headers
+                .values()
+                .flat_map(|value| header_parts(value))
+                .collect(),
         };
         credentials.read_anew()?;
         Ok(credentials)
@@ -146,7 +150,7 @@ impl Credentials {
 
 /// The value of a header, and what follows its first word, as of `Token abc`; none where it is too
 /// short for a secret.
-fn header_parts(value: &String) -> Vec<String> {
+fn header_parts(value: &str) -> Vec<String> {
     let behind = value.split_once(' ').map_or("", |(_, behind)| behind);
     [value.trim(), behind.trim()]
         .into_iter()
