@@ -3,7 +3,7 @@
 //! Owns the choice of reader by name and the report. It must not judge a file itself: that is
 //! `config`'s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -13,9 +13,11 @@ use serde::Serialize;
 use crate::app::secrets;
 use crate::cli::OutputForm;
 use crate::cli::exit::Exit;
-use crate::config::daemon::Webhook;
+use crate::config::daemon::{Config, Webhook};
+use crate::config::layers::Places;
 use crate::config::plan_file::calibration::{is_calibration, parse_calibration};
 use crate::config::{Problem, ProblemCode, Problems, Severity, layers, plans};
+use crate::plan::Plan;
 use crate::pull;
 use crate::webhook::rules;
 
@@ -49,6 +51,21 @@ struct Report {
     problems: Vec<Problem>,
 }
 
+/// What was read so far: what is named together is meant to work together.
+#[derive(Default)]
+struct Named {
+    plan_origins: BTreeMap<String, PathBuf>,
+    plans: Vec<Plan>,
+    configs: Vec<NamedConfig>,
+}
+
+struct NamedConfig {
+    config: Config,
+    places: Places,
+    /// Its own plans, by hash; they were held against it already.
+    own: BTreeSet<String>,
+}
+
 /// Runs the command: exit 0 when no file has an error, 3 otherwise. Warnings do not count.
 ///
 /// # Errors
@@ -64,10 +81,10 @@ pub fn run(args: &CheckArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
 
 fn examine(paths: &[PathBuf]) -> Report {
     let mut report = Report::default();
-    let mut plan_origins = BTreeMap::new();
+    let mut named = Named::default();
     for path in paths {
         if !path.is_dir() {
-            examine_file(path, &mut plan_origins, &mut report);
+            examine_file(path, &mut named, &mut report);
             continue;
         }
         match plans::plan_files(path) {
@@ -80,12 +97,13 @@ fn examine(paths: &[PathBuf]) -> Report {
                         .push(Problem::of_file(&name, ProblemCode::Unreadable, message));
                 }
                 for file in files {
-                    examine_file(&file, &mut plan_origins, &mut report);
+                    examine_file(&file, &mut named, &mut report);
                 }
             }
             Err(problems) => report.problems.extend(problems.items),
         }
     }
+    report.problems.extend(misfits(&named));
     report.ok = report
         .problems
         .iter()
@@ -93,15 +111,31 @@ fn examine(paths: &[PathBuf]) -> Report {
     report
 }
 
-fn examine_file(path: &Path, plan_origins: &mut BTreeMap<String, PathBuf>, report: &mut Report) {
+/// Plans that a configuration they are named with has no source for, or none in time. Which daemon
+/// they are for nobody said, so these are no errors.
+fn misfits(named: &Named) -> Vec<Problem> {
+    let of_config = |known: &NamedConfig| {
+        let plans = named.plans.iter();
+        let others = plans.filter(|plan| !known.own.contains(&plan.hash()));
+        let found = pull::rules::misfits(&known.config, &known.places, others);
+        found.collect::<Vec<Problem>>()
+    };
+    let mut found: Vec<Problem> = named.configs.iter().flat_map(of_config).collect();
+    for problem in &mut found {
+        problem.severity = Severity::Warning;
+    }
+    found
+}
+
+fn examine_file(path: &Path, named: &mut Named, report: &mut Report) {
     let name = path.display().to_string();
     let result = if plans::is_plan_file(path) {
-        examine_plan(path, &name, plan_origins)
+        examine_plan(path, &name, named)
     } else if path
         .extension()
         .is_some_and(|extension| extension == "toml")
     {
-        examine_config(path, &name)
+        examine_config(path, &name, named)
     } else if is_calibration(path) {
         plans::read_text(path)
             .and_then(|text| parse_calibration(&name, &text))
@@ -135,7 +169,11 @@ fn examine_file(path: &Path, plan_origins: &mut BTreeMap<String, PathBuf>, repor
 
 /// The configuration by itself, then its webhooks as the daemon would start them. A secret that is
 /// not here is no problem here; one that is must be one.
-fn examine_config(path: &Path, name: &str) -> Result<(Sound, Vec<Problem>), Problems> {
+fn examine_config(
+    path: &Path,
+    name: &str,
+    named: &mut Named,
+) -> Result<(Sound, Vec<Problem>), Problems> {
     let text = layers::read_file(path)?;
     let (config, places) = layers::check_config_file(name, &text)?;
     // Plans that cannot be read are told where they are checked.
@@ -146,7 +184,13 @@ fn examine_config(path: &Path, name: &str) -> Result<(Sound, Vec<Problem>), Prob
     let mut found = rules::check(&config, &places, names.as_deref(), readable);
     let plans = plans.iter().flat_map(|loaded| loaded.plans.values());
     let plans = plans.map(|plan| &**plan);
+    let own = plans.clone().map(Plan::hash).collect();
     found.extend(pull::rules::check(&config, &places, plans));
+    named.configs.push(NamedConfig {
+        config,
+        places,
+        own,
+    });
     if found
         .iter()
         .any(|problem| problem.severity == Severity::Error)
@@ -165,11 +209,12 @@ fn examine_config(path: &Path, name: &str) -> Result<(Sound, Vec<Problem>), Prob
 fn examine_plan(
     path: &Path,
     name: &str,
-    plan_origins: &mut BTreeMap<String, PathBuf>,
+    named: &mut Named,
 ) -> Result<(Sound, Vec<Problem>), Problems> {
     let parsed = plans::read_plan(path)?;
     // The same file named twice is no second plan.
-    if let Some(other) = plan_origins
+    if let Some(other) = named
+        .plan_origins
         .get(&parsed.plan.name)
         .filter(|other| *other != path)
     {
@@ -181,13 +226,19 @@ fn examine_plan(
         let problem = Problem::of_file(name, ProblemCode::Conflict, message);
         return Err(problem.with_help("rename one of them").into());
     }
-    plan_origins.insert(parsed.plan.name.clone(), path.to_owned());
+    let origins = &mut named.plan_origins;
+    let is_new = origins
+        .insert(parsed.plan.name.clone(), path.to_owned())
+        .is_none();
     let sound = Sound {
         file: name.to_owned(),
         hash: Some(parsed.plan.hash()),
         looks: Some(parsed.plan.looks()),
-        plan: Some(parsed.plan.name),
+        plan: Some(parsed.plan.name.clone()),
     };
+    if is_new {
+        named.plans.push(parsed.plan);
+    }
     Ok((sound, parsed.warnings))
 }
 

@@ -376,8 +376,8 @@ pub struct ReceivedView {
     pub newest: Option<i64>,
     /// Samples that were refused, by reason.
     pub refused: Vec<RefusedView>,
-    /// What is odd about the times of its series: a clock that runs ahead, samples that come later
-    /// than the plan waits for them.
+    /// What is odd about it: a clock that runs ahead, samples that come later than the plan waits
+    /// for them, queries that have matched no series, no series of bad events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// The first series of each arm that sent any lately; none for samples addressed to an arm.

@@ -77,9 +77,17 @@ pub struct Evidence {
     pub units: Option<[usize; 2]>,
     /// Factors applied to the evidence.
     pub factors: BTreeMap<String, f64>,
+    /// The bucket that is too wide for the question, where that is what is wanting.
+    pub coarse: Option<[f64; 2]>,
 }
 
 impl Evidence {
+    /// Nothing to be said, since a bucket is too wide for the question.
+    pub fn wants_narrower(&mut self, bucket: Option<[f64; 2]>) {
+        self.wanting = Some(Reason::CoarseBuckets);
+        self.coarse = bucket;
+    }
+
     /// Nothing known yet, on this scale.
     pub fn none(scale: Scale) -> Evidence {
         Evidence {
@@ -95,6 +103,7 @@ impl Evidence {
             needs_ticks: None,
             units: None,
             factors: BTreeMap::new(),
+            coarse: None,
         }
     }
 }

@@ -208,6 +208,7 @@ impl Judge {
         let needs = (verdict == Outcome::Inconclusive && self.detail == Detail::Full)
             .then(|| self.needs(setting, &evidence, received))
             .flatten();
+        let coarse = evidence.coarse.filter(|_| reason == Reason::CoarseBuckets);
         let mut finding = Finding {
             check: setting.check.name.clone(),
             metric: setting.metric.name.clone(),
@@ -234,7 +235,7 @@ impl Judge {
             }),
         };
         if self.detail == Detail::Full {
-            finding.message = sentence::of_finding(setting, &finding);
+            finding.message = sentence::of_finding(setting, &finding, coarse);
         }
         finding
     }

@@ -132,8 +132,9 @@ impl RankCheck {
             evidence.wanting = Some(Reason::BadData);
             return evidence;
         }
-        if check::moves(&self.tolerance) && self.recorded.is_coarse() {
-            evidence.wanting = Some(Reason::CoarseBuckets);
+        let coarse = self.recorded.coarse();
+        if check::moves(&self.tolerance) && coarse.is_some() {
+            evidence.wants_narrower(coarse);
             return evidence;
         }
         evidence.units = units::of_the_run(

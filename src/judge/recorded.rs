@@ -34,6 +34,8 @@ pub struct Recorded {
     layout: Option<Arc<Layout>>,
     /// Values in buckets too wide to be moved, of all, by arm.
     wide: [(u64, u64); 2],
+    /// Of those buckets the one that held the most values of an arm in a tick, and how many.
+    widest: Option<([f64; 2], u64)>,
 }
 
 /// One tick's two arms at their resolution; `[baseline, canary]` throughout.
@@ -66,6 +68,7 @@ impl Recorded {
             steps: [0.0; 2],
             layout: None,
             wide: [(0, 0); 2],
+            widest: None,
         }
     }
 
@@ -110,25 +113,31 @@ impl Recorded {
             let typical = arm.quantile(0.5).unwrap_or(0.0);
             for (value, weight) in arm.pairs() {
                 let bucket = layout.bucket(value);
-                if bucket.is_some_and(|bucket| buckets::is_wide(bucket, typical)) {
-                    *wide = u64::saturating_add(*wide, weight);
+                let Some(bucket) = bucket.filter(|bucket| buckets::is_wide(*bucket, typical))
+                else {
+                    continue;
+                };
+                *wide = u64::saturating_add(*wide, weight);
+                if self.widest.is_none_or(|(_, most)| weight > most) {
+                    self.widest = Some((bucket, weight));
                 }
             }
             *all = u64::saturating_add(*all, arm.total());
         }
     }
 
-    /// Whether more values of an arm than is sound lie in buckets too wide to be moved.
-    pub fn is_coarse(&self) -> bool {
-        self.wide
-            .iter()
-            .any(|&(wide, all)| wide as f64 > WIDE_SHARE_MAX * all as f64)
+    /// A bucket too wide to be moved, where more values of an arm than is sound lie in such: the
+    /// one that matters most.
+    pub fn coarse(&self) -> Option<[f64; 2]> {
+        let is_coarse = |&(wide, all): &(u64, u64)| wide as f64 > WIDE_SHARE_MAX * all as f64;
+        let (bucket, _) = self.widest?;
+        self.wide.iter().any(is_coarse).then_some(bucket)
     }
 
-    /// Whether a value lies in a bucket too wide to tell on which side of it others are.
-    pub fn is_coarse_at(&self, value: f64) -> bool {
-        let bucket = self.layout.as_ref().and_then(|layout| layout.bucket(value));
-        bucket.is_some_and(|bucket| buckets::is_wide(bucket, value))
+    /// The bucket of a value, where it is too wide to tell on which side of it others are.
+    pub fn coarse_at(&self, value: f64) -> Option<[f64; 2]> {
+        let bucket = self.layout.as_ref()?.bucket(value)?;
+        buckets::is_wide(bucket, value).then_some(bucket)
     }
 
     /// Whether values are known by their buckets.

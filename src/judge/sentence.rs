@@ -7,8 +7,8 @@ use crate::judge::verdict::{Finding, Needs, Scale};
 use crate::model::{Decision, Millis, Outcome, Reason};
 use crate::plan::{LimitSide, MetricKind, Question, ThresholdForm, Worse};
 
-/// One sentence about a finding.
-pub fn of_finding(setting: &Setting<'_>, finding: &Finding) -> String {
+/// One sentence about a finding, and the bucket that is too wide, where one is.
+pub fn of_finding(setting: &Setting<'_>, finding: &Finding, coarse: Option<[f64; 2]>) -> String {
     let subject = subject(setting);
     let head = match finding.scale {
         Scale::OddsRatio => format!("the odds of {subject} of the canary are"),
@@ -57,11 +57,22 @@ pub fn of_finding(setting: &Setting<'_>, finding: &Finding) -> String {
             measured(setting, finding),
             needed(finding.needs.as_ref()),
         ),
-        reason => format!("{subject}: {}", about(reason)),
+        reason => format!(
+            "{subject}: {}{}",
+            in_the_way(setting, coarse),
+            about(reason)
+        ),
     };
     if finding.verdict != Outcome::Inconclusive {
         text.push_str(&single_unit(finding));
     }
+    text.push_str(&factors(setting, finding));
+    text
+}
+
+/// What values were taken as, and what weakened the evidence.
+fn factors(setting: &Setting<'_>, finding: &Finding) -> String {
+    let mut text = String::new();
     if let Some(&step) = finding.factors.get(check::RESOLUTION) {
         let step = in_unit(setting, step, true);
         text.push_str(&format!("; values taken as rounded to {step}"));
@@ -77,6 +88,26 @@ pub fn of_finding(setting: &Setting<'_>, finding: &Finding) -> String {
         ));
     }
     text
+}
+
+/// The bucket that is too wide, as the beginning of what is to be said of it.
+fn in_the_way(setting: &Setting<'_>, coarse: Option<[f64; 2]>) -> String {
+    coarse.map_or_else(String::new, |coarse| {
+        format!("{} is in the way: ", bucket(setting, coarse))
+    })
+}
+
+/// A bucket by its ends, of which one may be open.
+fn bucket(setting: &Setting<'_>, [low, high]: [f64; 2]) -> String {
+    let end = |end: f64| match &setting.metric.value_unit {
+        Some(unit) => format!("{end} {unit}"),
+        None => format!("{end}"),
+    };
+    match (low.is_finite(), high.is_finite()) {
+        (false, _) => format!("the bucket up to {}", end(high)),
+        (_, false) => format!("the bucket above {}", end(low)),
+        _ => format!("the bucket from {low} to {}", end(high)),
+    }
 }
 
 /// What a single unit's evidence is about.

@@ -107,7 +107,7 @@ impl TailCheck {
         let rounding = self.recorded.close(cells, [&baseline, &canary]);
         let pair = Pair::new(&baseline, &canary, rounding.clone());
         let single_look = setting.looks_planned() == 1;
-        let is_coarse = check::moves(&self.tolerance) && self.is_coarse();
+        let is_coarse = check::moves(&self.tolerance) && self.coarse().is_some();
         let references = &self.reference;
         for side in &mut self.sides {
             if is_coarse {
@@ -179,8 +179,9 @@ impl TailCheck {
             evidence.wanting = Some(Reason::BadData);
             return evidence;
         }
-        if check::moves(&self.tolerance) && self.is_coarse() {
-            evidence.wanting = Some(Reason::CoarseBuckets);
+        let coarse = self.coarse();
+        if check::moves(&self.tolerance) && coarse.is_some() {
+            evidence.wants_narrower(coarse);
             return evidence;
         }
         evidence.units = units::of_the_run(
@@ -213,20 +214,20 @@ impl TailCheck {
         self.sides.iter_mut().map(|one| &mut one.side).collect()
     }
 
-    /// Whether the baseline's quantile, or the tolerated one, lies in a bucket too wide to be moved.
-    fn is_coarse(&self) -> bool {
-        self.recorded.has_buckets()
-            && self.sides.iter().any(|side| {
-                let quantile = side.quantile(&self.reference[0], &self.recorded.rounding(0));
-                let (lower, tolerance) = (side.worse_is_lower, &self.tolerance);
-                let sign = check::sign(lower);
-                quantile.is_some_and(|cut| {
-                    let moved = sign * check::boundary(sign * cut, lower, tolerance);
-                    [cut, moved]
-                        .iter()
-                        .any(|&cut| self.recorded.is_coarse_at(cut))
-                })
-            })
+    /// The bucket of the baseline's quantile, or of the tolerated one, where it is too wide to be moved.
+    fn coarse(&self) -> Option<[f64; 2]> {
+        if !self.recorded.has_buckets() {
+            return None;
+        }
+        self.sides.iter().find_map(|side| {
+            let cut = side.quantile(&self.reference[0], &self.recorded.rounding(0))?;
+            let (lower, tolerance) = (side.worse_is_lower, &self.tolerance);
+            let sign = check::sign(lower);
+            let moved = sign * check::boundary(sign * cut, lower, tolerance);
+            [cut, moved]
+                .iter()
+                .find_map(|&cut| self.recorded.coarse_at(cut))
+        })
     }
 
     fn describe(

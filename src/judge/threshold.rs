@@ -44,6 +44,8 @@ pub struct ThresholdCheck {
     past: Layout,
     /// Values in a bucket that holds the limit and is too wide to tell on which side they are.
     coarse: u64,
+    /// The last such bucket.
+    coarse_bucket: Option<[f64; 2]>,
 }
 
 #[derive(Debug)]
@@ -82,6 +84,7 @@ impl ThresholdCheck {
             layout: Layout::default(),
             past: Layout::default(),
             coarse: 0,
+            coarse_bucket: None,
         }
     }
 
@@ -162,8 +165,9 @@ impl ThresholdCheck {
                 weight
             } else {
                 let bucket = self.layout.bucket(value);
-                if bucket.is_some_and(|bucket| is_wide(bucket, self.limit.value)) {
+                if let Some(bucket) = bucket.filter(|bucket| is_wide(*bucket, self.limit.value)) {
                     self.coarse = self.coarse.saturating_add(weight);
+                    self.coarse_bucket = Some(bucket);
                 }
                 libm::round(weight as f64 * share) as u64
             };
@@ -216,7 +220,7 @@ impl ThresholdCheck {
         evidence.tolerance = Some(self.limit.value);
         evidence.window = self.measure.ticks();
         if self.coarse as f64 > COARSE_SHARE_MAX * self.measure.run().all as f64 {
-            evidence.wanting = Some(Reason::CoarseBuckets);
+            evidence.wants_narrower(self.coarse_bucket);
             return evidence;
         }
         evidence.units = units::of_the_run(setting.metric, [0, self.units.len()]);

@@ -138,6 +138,34 @@ impl QueryTemplate {
         names.collect()
     }
 
+    /// The first function or aggregation of these names that it applies, outside of strings and
+    /// comments: `sum(..)`, `sum by (le) (..)`.
+    pub fn applies<'n>(&self, names: &[&'n str]) -> Option<&'n str> {
+        let mut scanner = Scanner::new(&self.text);
+        let is_word = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | ':');
+        while let Some(char) = self.text[scanner.at..].chars().next() {
+            let rest = &self.text[scanner.at..];
+            let word = rest.find(|char| !is_word(char)).unwrap_or(rest.len());
+            if scanner.within != Within::Nothing || word == 0 {
+                scanner.at += scanner.step(char);
+                continue;
+            }
+            let behind = rest[word..].trim_start();
+            let grouped = ["by", "without"].iter().any(|grouping| {
+                let labels = behind.strip_prefix(grouping);
+                labels.is_some_and(|labels| labels.trim_start().starts_with('('))
+            });
+            let name = names
+                .iter()
+                .find(|name| rest[..word].eq_ignore_ascii_case(name));
+            if let Some(name) = name.filter(|_| grouped || behind.starts_with('(')) {
+                return Some(name);
+            }
+            scanner.at += word;
+        }
+        None
+    }
+
     /// The query about one arm.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use crate::model::series::{BadLabels, NAME_LABEL, Point, PointValue, SeriesBatch, SeriesKind};
@@ -16,6 +17,9 @@ use crate::model::{Millis, Timestamp};
 
 /// Characters of a source's own words that are kept.
 const SAID_CHARS_MAX: usize = 200;
+
+/// Takes out of a source's words what must not be shown.
+pub type Clear<'c> = &'c dyn Fn(&str) -> String;
 
 /// The instants of a range query: `points` of them from `start`, a `step` apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,19 +166,26 @@ impl Answer {
 
 // === functions ===
 
-/// Reads an answer to a query about `range`.
+/// Reads an answer to a query about `range`. The source's own words go through `clear` before they
+/// are cut short: half of a secret could not be told any more.
 ///
 /// # Errors
 /// [`NoAnswer`] for everything that is not a whole answer.
-pub fn decode(body: &[u8], range: &Range, series_max: usize) -> Result<Answer, NoAnswer> {
+pub fn decode(
+    body: &[u8],
+    range: &Range,
+    series_max: usize,
+    clear: Clear<'_>,
+) -> Result<Answer, NoAnswer> {
     let malformed = |what: String| NoAnswer::Malformed(what);
     let body: Body<'_> = serde_json::from_slice(body).map_err(|error| {
         malformed(format!(
-            "the answer is not one of Prometheus' HTTP API ({error}); is the address right?"
+            "the answer is not one of Prometheus' HTTP API ({}); is the address right?",
+            place(&error)
         ))
     })?;
     if body.status != "success" {
-        return Err(NoAnswer::Refused(refusal(&body)));
+        return Err(NoAnswer::Refused(refusal(&body, clear)));
     }
     if body.is_partial {
         return Err(malformed(
@@ -188,11 +199,15 @@ pub fn decode(body: &[u8], range: &Range, series_max: usize) -> Result<Answer, N
     if data.result_type != "matrix" {
         return Err(malformed(format!(
             "the answer is a {}, and a range query gives a matrix; is the address that of the HTTP API?",
-            shown(&data.result_type)
+            shown(&data.result_type, clear)
         )));
     }
-    let items: Vec<Item> = serde_json::from_str(data.result.get())
-        .map_err(|error| malformed(format!("the answer's matrix cannot be read: {error}")))?;
+    let items: Vec<Item> = serde_json::from_str(data.result.get()).map_err(|error| {
+        malformed(format!(
+            "the answer's matrix cannot be read: {}",
+            place(&error)
+        ))
+    })?;
     if items.len() > series_max {
         return Err(NoAnswer::TooManySeries(series_max));
     }
@@ -203,23 +218,33 @@ pub fn decode(body: &[u8], range: &Range, series_max: usize) -> Result<Answer, N
     let warnings = body.warnings.unwrap_or_default();
     Ok(Answer {
         series: series?,
-        warning: warnings.first().map(|warning| shown(warning)),
+        warning: warnings.first().map(|warning| shown(warning, clear)),
     })
 }
 
-/// The source's own words, where the body is an error of its HTTP API.
-pub fn refused(body: &[u8]) -> Option<String> {
-    let body: Body<'_> = serde_json::from_slice(body).ok()?;
-    (body.status != "success").then(|| refusal(&body))
+/// What is wrong with a text and where, without its words: those may repeat what was sent.
+fn place(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        Category::Data => "something else stands there than should",
+        Category::Eof => "it ends early",
+        Category::Syntax | Category::Io => "it is no JSON",
+    };
+    format!("{what}, at line {} column {}", error.line(), error.column())
 }
 
-fn refusal(body: &Body<'_>) -> String {
-    let words = |text: &Option<Cow<'_, str>>| text.as_deref().map(shown);
+/// The source's own words, where the body is an error of its HTTP API.
+pub fn refused(body: &[u8], clear: Clear<'_>) -> Option<String> {
+    let body: Body<'_> = serde_json::from_slice(body).ok()?;
+    (body.status != "success").then(|| refusal(&body, clear))
+}
+
+fn refusal(body: &Body<'_>, clear: Clear<'_>) -> String {
+    let words = |text: &Option<Cow<'_, str>>| text.as_deref().map(|text| shown(text, clear));
     match (words(&body.error_type), words(&body.error)) {
         (Some(kind), Some(error)) => format!("{kind}: {error}"),
         (None, Some(error)) => error,
         (Some(kind), None) => kind,
-        (None, None) => format!("the status {}", shown(&body.status)),
+        (None, None) => format!("the status {}", shown(&body.status, clear)),
     }
 }
 
@@ -249,8 +274,8 @@ fn series_of(item: Item, range: &Range) -> Result<AnswerSeries, NoAnswer> {
     })
 }
 
-fn shown(text: &str) -> String {
-    text.chars().take(SAID_CHARS_MAX).collect()
+fn shown(text: &str, clear: Clear<'_>) -> String {
+    clear(text).chars().take(SAID_CHARS_MAX).collect()
 }
 
 #[cfg(test)]

@@ -128,7 +128,8 @@ impl Prometheus {
             return Err(self.refused(response).await);
         }
         let body = self.body(response, self.response_bytes_max).await?;
-        answer::decode(&body, range, self.series_max).map_err(|error| {
+        let clear = |words: &str| self.credentials.cleared_words(words);
+        answer::decode(&body, range, self.series_max, &clear).map_err(|error| {
             let blame = match &error {
                 NoAnswer::Malformed(_) => source("malformed"),
                 NoAnswer::Refused(_) => Blame::Query,
@@ -185,7 +186,7 @@ impl Prometheus {
             .and_then(|value| value.to_str().ok())
             .and_then(|text| pace::retry_after(text, self.clock.now()));
         let body = self.beginning(response).await;
-        let said = answer::refused(&body);
+        let said = answer::refused(&body, &|words| self.credentials.cleared_words(words));
         let said = said.map_or_else(String::new, |said| format!(": {said}"));
         let hint = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "; check the token or password",
@@ -238,7 +239,7 @@ impl Prometheus {
         self.without_secret(body)
     }
 
-    /// What came, cleared of the secret before any of it is cut out or shown.
+    /// What came, cleared of the secret: also where it stands in no word of the source's own.
     fn without_secret(&self, body: Vec<u8>) -> Vec<u8> {
         match std::str::from_utf8(&body) {
             Ok(text) if self.credentials.are_in(text) => {

@@ -161,13 +161,22 @@ pub fn check<'p>(
             places.problem(&path, problem.message, &problem.help)
         }));
     }
-    for plan in plans {
-        found.extend(fit(plan, source).map(|misfit| Problem {
-            severity: misfit.severity,
-            ..places.problem(misfit.path, misfit.message, &misfit.help)
-        }));
-    }
+    found.extend(misfits(config, places, plans));
     found
+}
+
+/// What of these plans does not fit the configuration's source; located.
+pub fn misfits<'p>(
+    config: &Config,
+    places: &Places,
+    plans: impl IntoIterator<Item = &'p Plan>,
+) -> impl Iterator<Item = Problem> {
+    let source = config.sources.prometheus.as_ref();
+    let misfits = plans.into_iter().filter_map(move |plan| fit(plan, source));
+    misfits.map(|misfit| Problem {
+        severity: misfit.severity,
+        ..places.problem(misfit.path, misfit.message, &misfit.help)
+    })
 }
 
 /// A plan that does not fit the source it is to be pulled from.

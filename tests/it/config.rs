@@ -440,6 +440,41 @@ fn check_tells_all_problems_of_all_files() {
     assert!(text.ends_with("5 errors, 0 warnings\n"), "{text}");
 }
 
+#[test]
+fn check_tells_where_a_plan_and_a_configuration_named_together_do_not_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let plan = "version: davy/v1\nplan: p\nhorizon: 10m\nlateness: 30s\n\
+        arms: {baseline: 'v=\"old\"', canary: 'v=\"new\"'}\n\
+        metrics: {m: {kind: gauge, prometheus: 'm{ {{arm}} }'}}\nchecks: [{compare: m}]\n";
+    let without = "[plans]\ndirectory = \"none\"\n";
+    let with = "[sources.prometheus]\nurl = \"http://prometheus:9090\"\n";
+    let pulling = write("pulling.yaml", plan);
+    let without = write("without.toml", without);
+    let with = write(
+        "with.toml",
+        &format!("[plans]\ndirectory = \"none\"\n{with}"),
+    );
+    let told = "warning: sources.prometheus: the plan `p` pulls metrics, and there is no source";
+    for (paths, tells) in [
+        (vec![pulling.clone(), without.clone()], true),
+        (vec![without.clone(), pulling.clone()], true),
+        (vec![pulling.clone(), with], false),
+        (vec![pulling], false),
+        (vec![without], false),
+    ] {
+        let (exit, text) = checked(&paths, OutputForm::Text);
+        assert_eq!(exit, Exit::Pass, "{text}");
+        assert_eq!(text.contains(told), tells, "{text}");
+        let help = "set sources.prometheus.url";
+        assert_eq!(text.contains(help), tells, "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_text_is_a_configuration_or_problems(text in "[a-z_\\[\\]=\"'0-9\n. {}#,]{0,120}", key in "[A-Z_]{0,20}", flag in "\\PC{0,20}") {

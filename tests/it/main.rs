@@ -38,6 +38,7 @@ mod replay_csv;
 mod replay_increments;
 mod replay_told;
 mod series;
+mod series_buckets;
 mod series_runs;
 mod series_whole;
 mod shutdown;

@@ -1,8 +1,9 @@
 //! Metrics that are pulled: what the engine takes, how a source is asked, what a daemon makes of it.
 //!
-//! `taking` is about the engine alone, `asking` about one source, `daemon` about both together with
+//! `taking` and `again` are about the engine alone, `asking` about one source, `daemon` about both together with
 //! a source of the test's own; `peers` has real ones.
 
+mod again;
 mod asking;
 mod daemon;
 mod fake;

@@ -12,6 +12,11 @@ use crate::config::reader::{Field, Reader, Table};
 use crate::plan::query::{ARM_VARIABLE, QueryTemplate};
 use crate::plan::{ArmTemplates, Metric, MetricKind, Pulled, Source};
 
+/// What turns totals into something else. A sum falls by less than a total when one of its counters
+/// begins anew; the others give what has been counted, extrapolated to the edges of a range.
+const SUMMING: [&str; 2] = ["sum", "avg"];
+const COUNTING: [&str; 6] = ["rate", "irate", "increase", "delta", "idelta", "deriv"];
+
 /// Variables that every analysis may be started with.
 const USUAL_VARIABLES: [&str; 2] = ["baseline", "canary"];
 
@@ -34,7 +39,7 @@ pub(super) fn read(
     from(reader, table, kind)?;
     let pulled = match kind {
         MetricKind::Latency => Pulled::Distribution {
-            buckets: one(reader, queries)?,
+            buckets: totals(reader, queries)?,
         },
         MetricKind::Gauge => Pulled::Points {
             query: one(reader, queries)?,
@@ -44,7 +49,7 @@ pub(super) fn read(
                 let above = reader.table(&above, Some(&["bound"]));
                 let bound = above.and_then(|above| bound(reader, &above));
                 Pulled::Above {
-                    buckets: one(reader, queries)?,
+                    buckets: totals(reader, queries)?,
                     bound: bound?,
                 }
             }
@@ -122,7 +127,7 @@ fn rate(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Pulled> {
     let table = parts(reader, field, &["events", "exposure"])?;
     let events = required(reader, &table, "events");
     let exposure = match table.get("exposure") {
-        Some(field) => Some(query(reader, &field)?),
+        Some(field) => Some(totals(reader, &field)?),
         None => None,
     };
     Some(Pulled::Rate {
@@ -147,7 +152,28 @@ fn parts<'n>(reader: &mut Reader<'_>, field: &Field<'n>, keys: &[&str]) -> Optio
 fn required(reader: &mut Reader<'_>, table: &Table<'_>, key: &str) -> Option<QueryTemplate> {
     let help = "a query of counters' totals: 'http_requests_total{ {{arm}} }'";
     let field = reader.required(table, key, help)?;
-    query(reader, &field)
+    totals(reader, &field)
+}
+
+/// One query of totals; warned of where it asks for something else.
+fn totals(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<QueryTemplate> {
+    let query = one(reader, field)?;
+    if let Some(name) = query.applies(&COUNTING) {
+        let message = format!("the query applies {name}() to what is to be totals");
+        let help = format!(
+            "leave {name}() and its range out; davy takes what came on top of each series, and {name}() extrapolates, so that its results are not whole and are refused"
+        );
+        reader.warn(field.at(), message, help);
+    } else if let Some(name) = query.applies(&SUMMING) {
+        let message = format!(
+            "the query applies {name}() to totals, which hides that one of them began anew"
+        );
+        let help = format!(
+            "leave {name}() out: requests_total{{ {{{{arm}}}} }}; davy sums over the series of an arm"
+        );
+        reader.warn(field.at(), message, help);
+    }
+    Some(query)
 }
 
 fn query(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<QueryTemplate> {

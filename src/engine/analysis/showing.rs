@@ -165,7 +165,8 @@ impl Analysis {
             .iter()
             .zip(&self.counters)
             .zip(self.judge.received())
-            .map(|((metric, counters), judged)| ReceivedView {
+            .enumerate()
+            .map(|(index, ((metric, counters), judged))| ReceivedView {
                 metric: metric.name.clone(),
                 baseline: counters.samples[0],
                 canary: counters.samples[1],
@@ -175,7 +176,7 @@ impl Analysis {
                 newest: counters.newest.map(Timestamp::millis),
                 refused: counters.refusals.view(),
                 from: counters.sources.view(),
-                hint: hint(&self.plan, metric, counters),
+                hint: hint(&self.plan, metric, counters, self.pulled.hint(index)),
             });
         AnalysisView {
             id: self.id.clone(),
@@ -201,7 +202,12 @@ impl Analysis {
 }
 
 /// What is odd about what a metric received.
-fn hint(plan: &Plan, metric: &Metric, counters: &Counters) -> Option<String> {
+fn hint(
+    plan: &Plan,
+    metric: &Metric,
+    counters: &Counters,
+    of_source: Option<String>,
+) -> Option<String> {
     let of_clocks = counters.sources.hint(plan.lateness);
     let counts = matches!(
         metric.source,
@@ -214,7 +220,7 @@ fn hint(plan: &Plan, metric: &Metric, counters: &Counters) -> Option<String> {
             metric.name
         )
     });
-    of_clocks.or(without_bad)
+    of_clocks.or(of_source).or(without_bad)
 }
 
 fn step_view(step: &Step) -> StepView {

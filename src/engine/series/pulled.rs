@@ -6,6 +6,7 @@
 //! as for any series.
 
 mod buckets;
+mod health;
 mod queries;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,16 +28,17 @@ use crate::model::series::{Point, PointValue, Series, SeriesKind};
 use crate::model::{Arm, Reading, Timestamp};
 use crate::plan::query::Part;
 use crate::plan::{Pulled, Source};
-
-/// Characters kept of what a source said.
-const SAID_CHARS_MAX: usize = 300;
+use crate::window::OPEN_TICKS_MAX;
+use health::Health;
 
 /// What is remembered of an analysis' pulled series.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct PulledSeries {
     asked: Vec<PullMetric>,
     followed: BTreeMap<Followed, Known>,
-    health: BTreeMap<usize, PulledView>,
+    health: BTreeMap<usize, Health>,
+    /// The first tick that was open when a source was last asked; answers begin there.
+    asked_from: usize,
 }
 
 /// Which series it is: metric, arm, part and key.
@@ -52,7 +54,7 @@ struct Known {
     histogram: Option<u64>,
     /// What a total was before.
     track: Track,
-    /// Open ticks whose point came, of points that stand for themselves.
+    /// Ticks that may be answered for again whose point came, of points that stand for themselves.
     ticks: BTreeSet<usize>,
 }
 
@@ -88,13 +90,7 @@ impl PulledSeries {
             };
             let queries = queries::of(source, start, selectors)?;
             let name = asked.name.clone();
-            pulled.health.insert(
-                metric,
-                PulledView {
-                    metric: name.clone(),
-                    ..PulledView::default()
-                },
-            );
+            pulled.health.insert(metric, Health::new(&name, &queries));
             pulled.asked.push(PullMetric {
                 metric,
                 name,
@@ -113,22 +109,17 @@ impl PulledSeries {
 
     /// As it is shown.
     pub fn view(&self) -> Vec<PulledView> {
-        self.health.values().cloned().collect()
+        self.health.values().map(Health::view).collect()
+    }
+
+    /// What is odd about the answers about a metric.
+    pub fn hint(&self, metric: usize) -> Option<String> {
+        self.health.get(&metric)?.hint()
     }
 
     fn fail(&mut self, metric: usize, why: &str) {
         if let Some(health) = self.health.get_mut(&metric) {
-            health.failures = health.failures.saturating_add(1);
-            health.last_error = Some(one_line(why));
-        }
-    }
-
-    fn succeed(&mut self, metric: usize, warning: Option<&str>, now: Timestamp) {
-        if let Some(health) = self.health.get_mut(&metric) {
-            health.last_success = Some(now.millis());
-            health.failures = 0;
-            health.last_error = None;
-            health.warning = warning.map(one_line);
+            health.fail(why);
         }
     }
 }
@@ -146,11 +137,6 @@ impl Analysis {
     }
 }
 
-fn one_line(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().take(SAID_CHARS_MAX).collect()
-}
-
 // === functions ===
 
 /// Takes what a source said of one metric.
@@ -166,7 +152,12 @@ pub(in crate::engine) fn take(
         let mut answer = Ingested::default();
         let mut lines = Lines::new();
         let is_told = match &pulled.outcome {
-            PullOutcome::NotAsked => false,
+            PullOutcome::NotAsked => {
+                with(state, id, |analysis| {
+                    analysis.pulled.asked_from = analysis.window.closed();
+                });
+                false
+            }
             PullOutcome::Failed(why) => {
                 with(state, id, |analysis| {
                     analysis.pulled.fail(pulled.metric, why)
@@ -176,9 +167,11 @@ pub(in crate::engine) fn take(
             PullOutcome::Answered { answers, warning } => {
                 let taken = take_all(state, pulled, answers, now, &mut lines, &mut answer);
                 with(state, id, |analysis| match taken {
-                    Ok(()) => analysis
-                        .pulled
-                        .succeed(pulled.metric, warning.as_deref(), now),
+                    Ok(()) => {
+                        if let Some(health) = analysis.pulled.health.get_mut(&pulled.metric) {
+                            health.succeed(answers, warning.as_deref(), now);
+                        }
+                    }
                     Err(why) => analysis.pulled.fail(pulled.metric, &why),
                 });
                 true
@@ -253,9 +246,11 @@ fn take_all(
         taking,
     };
     add_all(into, pulled.metric, answers, bound, &mut followed);
-    let closed = analysis.window.closed();
+    // Ticks that closed while the answer was under way are in the next one no more.
+    let open_max = analysis.window.closed().saturating_sub(OPEN_TICKS_MAX);
+    let from = analysis.pulled.asked_from.max(open_max);
     for known in followed.values_mut() {
-        known.ticks = known.ticks.split_off(&closed);
+        known.ticks = known.ticks.split_off(&from);
     }
     analysis.pulled.followed = followed;
     pour(state, sums, lines, answer);
@@ -395,6 +390,11 @@ fn add(into: &mut Into<'_>, known: &mut Known, Site { place, index }: Site, poin
             Err(fate) => return fate,
         },
     };
+    let since_start = point.ts.since(analysis.started_at());
+    let tick = usize::try_from(since_start.div_euclid(analysis.plan.tick));
+    if place.form == Form::AsIs && tick.is_ok_and(|tick| known.ticks.contains(&tick)) {
+        return Fate::Repeated;
+    }
     let tick = match analysis
         .window
         .place_at(point.ts, taking.now, taking.open_ticks_max)
@@ -402,8 +402,8 @@ fn add(into: &mut Into<'_>, known: &mut Known, Site { place, index }: Site, poin
         Ok(tick) => tick,
         Err(no_place) => return without_place(analysis, &place, point.ts, no_place),
     };
-    if place.form == Form::AsIs && !known.ticks.insert(tick) {
-        return Fate::Repeated;
+    if place.form == Form::AsIs {
+        known.ticks.insert(tick);
     }
     match added {
         Some(added) => {

@@ -135,3 +135,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn functions_are_told_from_names_strings_and_comments() {
+    let names = ["rate", "sum"];
+    for (text, applied) in [
+        ("sum(m{ {{arm}} })", Some("sum")),
+        ("sum by (le) (m{ {{arm}} })", Some("sum")),
+        ("SUM without(pod)(m{ {{arm}} })", Some("sum")),
+        ("m{ {{arm}} } + sum (n{ {{arm}} })", Some("sum")),
+        ("rate(m{ {{arm}} }[1m])", Some("rate")),
+        ("m{ {{arm}}, job=\"sum(x)\" } # sum(x)", None),
+        ("sum{ {{arm}} }", None),
+        ("job:sum{ {{arm}}, sum=\"x\" }", None),
+        ("checksum(m{ {{arm}} }) + rate_sum(m) + ns:rate (m)", None),
+        ("sum", None),
+    ] {
+        let text = format!(
+            "{text}{}",
+            if text == "sum" { " > m{ {{arm}} }" } else { "" }
+        );
+        let query = QueryTemplate::parse(&text).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(query.applies(&names), applied, "{text}");
+    }
+}

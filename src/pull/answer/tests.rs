@@ -13,7 +13,7 @@ const GOOD: &str = r#"{"status":"success","isPartial":false,"data":{"resultType"
 {"metric":{"job":"sh\u00f6p"},"values":[[1700000001.999,"+Inf"]]}]},"warnings":["slow"]}"#;
 
 fn decoded(text: &str) -> Result<Answer, NoAnswer> {
-    decode(text.as_bytes(), &RANGE, 2)
+    decode(text.as_bytes(), &RANGE, 2, &str::to_owned)
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn what_is_no_whole_answer_is_refused_with_a_sentence() {
         assert!(error.to_string().contains(expected), "{error}");
     }
     assert_eq!(
-        decode(GOOD.as_bytes(), &RANGE, 1),
+        decode(GOOD.as_bytes(), &RANGE, 1, &str::to_owned),
         Err(NoAnswer::TooManySeries(1))
     );
     let error = r#"{"status":"error","errorType":"bad_data","error":"parse error"}"#;
@@ -77,11 +77,11 @@ fn what_is_no_whole_answer_is_refused_with_a_sentence() {
         Err(NoAnswer::Refused("bad_data: parse error".to_owned()))
     );
     assert_eq!(
-        refused(error.as_bytes()).as_deref(),
+        refused(error.as_bytes(), &str::to_owned).as_deref(),
         Some("bad_data: parse error")
     );
-    assert_eq!(refused(b"<html>"), None);
-    assert_eq!(refused(GOOD.as_bytes()), None);
+    assert_eq!(refused(b"<html>", &str::to_owned), None);
+    assert_eq!(refused(GOOD.as_bytes(), &str::to_owned), None);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn no_byte_that_is_changed_or_missing_makes_a_panic_or_another_instant() {
         for byte in [0, b'"', b'{', b'9', b'-', 0x80, 0xff] {
             let mut changed = bytes.to_vec();
             changed[at] = byte;
-            match decode(&changed, &RANGE, 2) {
+            match decode(&changed, &RANGE, 2, &str::to_owned) {
                 Ok(answer) => {
                     taken += 1;
                     let points = answer.series.iter().flat_map(|series| &series.points);
@@ -104,7 +104,10 @@ fn no_byte_that_is_changed_or_missing_makes_a_panic_or_another_instant() {
                 }
             }
         }
-        assert!(decode(&bytes[..at], &RANGE, 2).is_err(), "cut at {at}");
+        assert!(
+            decode(&bytes[..at], &RANGE, 2, &str::to_owned).is_err(),
+            "cut at {at}"
+        );
     }
     // Some letters of names and values may be anything.
     assert!(taken > 100 && other > 1_000, "{taken} {other}");

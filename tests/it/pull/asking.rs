@@ -196,6 +196,108 @@ async fn a_secret_comes_from_its_file_and_is_read_anew_when_refused() {
     assert_eq!(fake.asked().len(), 4);
 }
 
+/// What is shown of a source's answers that repeat `secret` in every place where words are kept,
+/// also where these are cut short within it.
+async fn shown_of(source: &Prometheus, fake: &Fake, secret: &str) -> Vec<String> {
+    let words = format!("{} {secret}", "x".repeat(199 - secret.len() / 2));
+    let mut shown = Vec::new();
+    for (status, body) in [
+        (
+            401,
+            json!({"status": "error", "errorType": secret, "error": &words}),
+        ),
+        (422, json!({"status": "error", "error": &words})),
+        (503, json!({"status": &words})),
+        (200, json!({"status": "error", "error": secret})),
+        (
+            200,
+            json!({"status": "success", "data": {"resultType": secret, "result": []}}),
+        ),
+        (
+            200,
+            json!({"status": "success", "data": {"resultType": "matrix", "result": secret}}),
+        ),
+        (200, json!({"status": "success", "data": secret})),
+    ] {
+        fake.answer(move |_| {
+            let status = plain(status, "").status();
+            (status, axum::Json(body.clone())).into_response()
+        });
+        let error = source.query_range("up", &RANGE).await;
+        shown.push(error.expect_err("no answer").message);
+    }
+    let warned = json!({"status": "success", "warnings": [words],
+        "data": {"resultType": "matrix", "result": []}});
+    fake.answer(move |_| axum::Json(warned.clone()).into_response());
+    let answer = source.query_range("up", &RANGE).await.expect("an answer");
+    shown.push(answer.warning.expect("it warned"));
+    shown
+}
+
+#[tokio::test]
+async fn what_a_source_repeats_of_secrets_is_not_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("secret");
+    // JSON writes the quotes as something else than they are sent.
+    let (first, second) = ("first-\"secret\"-token", "second-\"secret\"-token");
+    std::fs::write(&file, first).expect("written");
+    let fake = Fake::start(|asked| asked.series(|secs| secs)).await;
+    let mut bearer = fake.settings();
+    bearer.bearer_token_file = Some(file.clone());
+    let of_header = "Key header-\"secret\"-key";
+    let headers = &mut bearer.headers;
+    headers.insert("X-Api-Key".to_owned(), of_header.to_owned());
+    let mut basic = fake.settings();
+    basic.basic = Some(BasicAuthentication {
+        username: "davy".to_owned(),
+        password_file: file.clone(),
+    });
+    let (bearer, basic) = (source(&bearer), source(&basic));
+    let encoded = "ZGF2eTpmaXJzdC0ic2VjcmV0Ii10b2tlbg==";
+    let bearer_echoes = [first, of_header, &of_header[4..]];
+    let asked = [(&bearer, &bearer_echoes[..]), (&basic, &[first, encoded])];
+    let check = async |source: &Prometheus, echo: &str| {
+        for shown in shown_of(source, &fake, echo).await {
+            let parts = [
+                "secret\"",
+                "secret\\\"",
+                "-token",
+                "-key",
+                "Z2V0",
+                &echo[..8],
+            ];
+            let is_shown = parts.iter().any(|part| shown.contains(part));
+            let is_told = shown.contains("(secret)") || shown.contains("stands there");
+            assert!(!is_shown && is_told, "{echo}: {shown}");
+        }
+    };
+    for (source, echoes) in asked {
+        for echo in echoes {
+            check(source, echo).await;
+        }
+    }
+    // The source takes another one from now on, and still repeats the one before.
+    std::fs::write(&file, second).expect("written");
+    for source in [&bearer, &basic] {
+        fake.answer(|_| plain(401, ""));
+        source.query_range("up", &RANGE).await.expect_err("refused");
+        for echo in [first, second] {
+            check(source, echo).await;
+        }
+    }
+    check(&basic, encoded).await;
+}
+
+#[tokio::test]
+async fn a_tenant_may_be_the_label_of_a_series() {
+    let fake = Fake::start(|_| matrix(json!([{"metric": {"tenant": "payments"}}]))).await;
+    let mut settings = fake.settings();
+    let headers = &mut settings.headers;
+    headers.insert("X-Scope-OrgID".to_owned(), "payments".to_owned());
+    let answer = ask(&settings).await.expect("an answer");
+    assert_eq!(answer.series[0].labels["tenant"], "payments");
+}
+
 #[tokio::test]
 async fn a_name_and_a_password_make_a_basic_header() {
     let folder = tempfile::tempdir().expect("a folder");

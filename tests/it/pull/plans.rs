@@ -58,6 +58,71 @@ fn every_form_is_read_and_round_trips() {
 }
 
 #[test]
+fn what_turns_totals_into_something_else_is_doubted() {
+    let warned = |metric: &str| -> Vec<String> {
+        let text = plan(metric).replace("absolute: 1}", "absolute: 1pp}");
+        let text = match metric.contains("ratio") {
+            true => text,
+            false => plan(metric),
+        };
+        let parsed = parse_plan("p.yaml", &text);
+        let parsed = parsed.unwrap_or_else(|problems| panic!("{problems}"));
+        let told = |problem: &davy::config::Problem| {
+            assert_eq!(problem.severity, Severity::Warning);
+            let help = problem.help.as_deref().unwrap_or_default();
+            format!(
+                "{} {}: {} | {help}",
+                problem.line, problem.path, problem.message
+            )
+        };
+        let told = parsed.warnings.iter().map(told);
+        told.filter(|told| told.contains("the query")).collect()
+    };
+    for (metric, path, applied) in [
+        (
+            "kind: ratio, prometheus: {bad: 'sum(e{ {{arm}} })', total: 't{ {{arm}} }'}",
+            "prometheus.bad",
+            "sum",
+        ),
+        (
+            "kind: ratio, prometheus: {bad: 'e{ {{arm}} }', total: 'sum(increase(t{ {{arm}} }[1m]))'}",
+            "prometheus.total",
+            "increase",
+        ),
+        (
+            "kind: rate, prometheus: {events: 'e{ {{arm}} }', exposure: 'rate(t{ {{arm}} }[1m])'}",
+            "prometheus.exposure",
+            "rate",
+        ),
+        (
+            "kind: ratio, above: {bound: 0.25}, prometheus: 'sum by (le) (b_bucket{ {{arm}} })'",
+            "prometheus",
+            "sum",
+        ),
+        (
+            "kind: latency, from: histogram, prometheus: 'sum by (le) (b_bucket{ {{arm}} })'",
+            "prometheus",
+            "sum",
+        ),
+    ] {
+        let warned = warned(metric);
+        let [told] = &warned[..] else {
+            panic!("{metric}: {warned:?}")
+        };
+        let (at, fix) = told.split_once(": the query applies ").expect("the place");
+        assert_eq!(at, format!("7 metrics.m.{path}"));
+        assert!(fix.starts_with(&format!("{applied}()")), "{told}");
+        assert!(fix.contains(&format!("| leave {applied}() ")), "{told}");
+    }
+    for metric in [
+        "kind: gauge, prometheus: 'sum(rate(depth{ {{arm}} }[1m]))'",
+        "kind: rate, prometheus: {events: 'e_sum{ {{arm}}, job=\"sum(x)\" }'}",
+    ] {
+        assert_eq!(warned(metric), Vec::<String>::new(), "{metric}");
+    }
+}
+
+#[test]
 fn mistakes_are_told_with_place_and_fix() {
     let ratio = "kind: ratio, prometheus: {bad: 'e{ {{arm}} }', total: 't{ {{arm}} }'}";
     for (metric, told) in [

@@ -11,16 +11,16 @@ use crate::machine::{Machine, START, at, plan, start};
 
 const SHAPE: &str = "horizon: 1m\ntick: 1s\nlateness: 2s\nmin_duration: 5s\n\
     arms: {baseline: 'version=\"old\"', canary: 'version=\"{{canary}}\"'}\n";
-const ERRORS: &str = "metrics:\n  errors: {kind: ratio, prometheus: {bad: 'failed{ {{arm}} }', total: 'all{ {{arm}} }'}}\n\
+pub const ERRORS: &str = "metrics:\n  errors: {kind: ratio, prometheus: {bad: 'failed{ {{arm}} }', total: 'all{ {{arm}} }'}}\n\
     checks: [{compare: errors, tolerance: {relative: 20%, absolute: 1pp}}]\n";
 const SLOW: &str = "metrics:\n  slow: {kind: ratio, above: {bound: 0.25}, prometheus: 'took_bucket{ {{arm}} }'}\n\
     checks: [{compare: slow, tolerance: {relative: 20%, absolute: 1pp}}]\n";
 const TOOK: &str = "metrics:\n  took: {kind: latency, from: histogram, prometheus: 'took_bucket{ {{arm}} }'}\n\
     checks: [{threshold: took, at: p90, limit: '< 0.25'}]\n";
-const DEPTH: &str = "metrics:\n  depth: {kind: gauge, prometheus: 'depth{ {{arm}} }'}\n\
+pub const DEPTH: &str = "metrics:\n  depth: {kind: gauge, prometheus: 'depth{ {{arm}} }'}\n\
     checks: [{compare: depth, tolerance: 20%}]\n";
 
-fn machine(plan_text: &str, series_max: usize) -> (Machine, Pull) {
+pub fn machine(plan_text: &str, series_max: usize) -> (Machine, Pull) {
     let mut machine = Machine::limited(Limits {
         abandoned_after: i64::MAX,
         pulls: true,
@@ -38,9 +38,9 @@ fn machine(plan_text: &str, series_max: usize) -> (Machine, Pull) {
 }
 
 /// One series: whose, for what, its labels, and points by tick (-1: just before the start).
-type Written<'w> = (Arm, Part, &'w [(&'w str, &'w str)], &'w [(i64, f64)]);
+pub type Written<'w> = (Arm, Part, &'w [(&'w str, &'w str)], &'w [(i64, f64)]);
 
-fn answered(series: &[Written<'_>]) -> PullOutcome {
+pub fn answered(series: &[Written<'_>]) -> PullOutcome {
     let mut answers: Vec<PulledPart> = Vec::new();
     for (arm, part, labels, points) in series {
         let same = |known: &&mut PulledPart| known.arm == *arm && known.part == *part;
@@ -78,7 +78,7 @@ fn answered(series: &[Written<'_>]) -> PullOutcome {
     }
 }
 
-fn hand(machine: &mut Machine, outcome: PullOutcome) -> (PullProgress, Ingested) {
+pub fn hand(machine: &mut Machine, outcome: PullOutcome) -> (PullProgress, Ingested) {
     let effects = machine.apply(Input::Pulled(Box::new(PulledMetric {
         analysis: "a".to_owned(),
         metric: 0,
@@ -95,7 +95,7 @@ fn hand(machine: &mut Machine, outcome: PullOutcome) -> (PullProgress, Ingested)
     told
 }
 
-fn close(machine: &mut Machine, ticks: i64) {
+pub fn close(machine: &mut Machine, ticks: i64) {
     machine.now = START.plus(ticks * 1_000 + 2_000 + 1_000);
     machine.apply(Input::Tick);
 }
