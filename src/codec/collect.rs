@@ -6,6 +6,7 @@
 //! Whether there is room is asked while there is little to lose. Where items begin is
 //! [`super::json`]'s.
 
+use super::heads::Heads;
 use super::{Decoded, ItemRefusal, Limits, Origin, REFUSALS_SPELLED_MAX, Unreadable, item};
 use crate::model::{Reading, Sample};
 
@@ -18,6 +19,7 @@ const ALLOCATED_STEP_BYTES: u64 = 16;
 /// A request's result while it is read.
 pub(super) struct Collecting<'l> {
     decoded: Decoded,
+    heads: &'l mut Heads,
     limits: &'l Limits,
     bytes: u64,
     asked: u64,
@@ -28,9 +30,14 @@ pub(super) struct Collecting<'l> {
 
 impl<'l> Collecting<'l> {
     /// Nothing yet. `room` is asked whether so many bytes in all may be taken.
-    pub fn new(limits: &'l Limits, room: &'l mut dyn FnMut(u64) -> bool) -> Collecting<'l> {
+    pub fn new(
+        heads: &'l mut Heads,
+        limits: &'l Limits,
+        room: &'l mut dyn FnMut(u64) -> bool,
+    ) -> Collecting<'l> {
         Collecting {
             decoded: Decoded::default(),
+            heads,
             limits,
             bytes: 0,
             asked: 0,
@@ -44,7 +51,7 @@ impl<'l> Collecting<'l> {
     /// [`UnreadableCode::NoRoom`].
     pub fn push(&mut self, bytes: &[u8], origin: Origin) -> Result<(), Unreadable> {
         let decoded = &mut self.decoded;
-        match item::read(bytes, self.limits) {
+        match item::read(bytes, self.heads, self.limits) {
             Ok(sample) => {
                 self.bytes += sample_bytes(&sample) + vector_bytes::<Origin>();
                 decoded.samples.push(sample);
@@ -152,12 +159,12 @@ mod tests {
             index: 0,
             line: None,
         };
-        let mut asked = Vec::new();
+        let (mut asked, mut heads) = (Vec::new(), Heads::new(7));
         let mut room = |bytes| {
             asked.push(bytes);
             true
         };
-        let mut collecting = Collecting::new(&limits, &mut room);
+        let mut collecting = Collecting::new(&mut heads, &limits, &mut room);
         for _ in 0..4_000 {
             collecting.push(line, origin).expect("room");
         }
@@ -167,7 +174,7 @@ mod tests {
         assert!(asked.len() > 2, "{asked:?}");
         assert!(asked[0] < STEP_BYTES + 2 * each);
         let mut room = |bytes| bytes < 2 * STEP_BYTES;
-        let mut collecting = Collecting::new(&limits, &mut room);
+        let mut collecting = Collecting::new(&mut heads, &limits, &mut room);
         let pushed = (0..).take_while(|_| collecting.push(line, origin).is_ok());
         let pushed = pushed.count() as u64;
         assert!(

@@ -12,6 +12,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::series::KeyShape;
+use crate::model::Labels;
 use crate::model::series::SeriesKey;
 
 /// Bytes that one memo keeps, of heads and of keys; past that it begins anew.
@@ -30,6 +31,8 @@ pub enum Form {
     Text,
     /// What stands above the data points of an OTLP metric.
     OtlpContext,
+    /// Labels of a sample in JSON, from behind the opening brace to the closing one.
+    Json,
     /// Attributes of an OTLP data point, behind the number of its context.
     OtlpPoint,
 }
@@ -137,18 +140,27 @@ impl Heads {
         Some(self.heads[number])
     }
 
-    /// The key that was made of a head.
     #[inline]
-    pub(super) fn find(&mut self, form: Form, head: &[u8]) -> Option<Found<'_>> {
+    fn find_key(&mut self, form: Form, head: &[u8]) -> Option<Head> {
         if self.resting > 0 {
             return None;
         }
-        let Some(known) = self.look_up(form, head) else {
-            self.missed += 1;
-            return None;
-        };
-        self.found += 1;
-        let key = &self.bytes[known.key_from as usize..known.key_end as usize];
+        let known = self.look_up(form, head);
+        self.found += u64::from(known.is_some());
+        self.missed += u64::from(known.is_none());
+        known
+    }
+
+    #[inline]
+    fn key_of(&self, known: Head) -> &[u8] {
+        &self.bytes[known.key_from as usize..known.key_end as usize]
+    }
+
+    /// The key that was made of a head.
+    #[inline]
+    pub(super) fn find(&mut self, form: Form, head: &[u8]) -> Option<Found<'_>> {
+        let known = self.find_key(form, head)?;
+        let key = self.key_of(known);
         let name = &self.bytes[known.name_from as usize..];
         Some(Found {
             key: SeriesKey::of_sorted(key),
@@ -193,6 +205,18 @@ impl Heads {
         });
         self.heads.push(known);
         self.next = self.heads.len();
+    }
+
+    /// The labels that were made of a head of JSON.
+    #[inline]
+    pub(super) fn labels(&mut self, head: &[u8]) -> Option<Labels> {
+        let found = self.find_key(Form::Json, head)?;
+        Some(Labels::of_sorted(self.key_of(found)))
+    }
+
+    /// Remembers the labels that were made of a head of JSON, while there is room.
+    pub(super) fn keep_labels(&mut self, head: &[u8], labels: &Labels) {
+        self.put(Form::Json, head, labels.as_bytes(), 0, KeyShape::default());
     }
 
     /// A number for bytes that stand above many heads: the same for the same bytes, until the next

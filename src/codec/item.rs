@@ -9,6 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::bounded::{BoundedLabels, LabelsWithin, Numbers, NumbersUpTo, Text};
 use super::foreign;
+use super::heads::Heads;
 use super::number::{Counts, EventTime, Number, Problem, Value, whole};
 use super::{Limits, METRIC_BYTES_MAX, UNIT_BYTES_MAX, plain_item};
 use crate::model::{Address, Arm, Reading, Sample, Timestamp};
@@ -28,8 +29,8 @@ const READER_CHARS_SHOWN: usize = 160;
 ///
 /// # Errors
 /// [`Problem`] with a stable code and what to do.
-pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Sample, Problem> {
-    plain_item::read(bytes, limits).map_or_else(|| read_any(bytes, limits), Ok)
+pub(super) fn read(bytes: &[u8], heads: &mut Heads, limits: &Limits) -> Result<Sample, Problem> {
+    plain_item::read(bytes, heads, limits).map_or_else(|| read_any(bytes, limits), Ok)
 }
 
 /// Reads any item.

@@ -4,6 +4,7 @@
 //! is in `item`; where one ends inside an array is in `split`.
 
 use super::collect::Collecting;
+use super::heads::Heads;
 use super::split::{BadArray, skip_space, split_array};
 use super::{Decoded, Limits, Origin, Unreadable, UnreadableCode};
 
@@ -60,21 +61,22 @@ impl Form {
 /// # Errors
 /// [`Unreadable`] when not even its items can be told apart, or there are too many of them.
 pub fn decode(body: &[u8], form: Form, limits: &Limits) -> Result<Decoded, Unreadable> {
-    decode_within(body, form, limits, &mut |_| true)
+    decode_within(body, form, &mut Heads::new(0), limits, &mut |_| true)
 }
 
 /// Decodes a request. `room` is asked, while the samples grow, whether they may take so many bytes of
-/// memory in all, about.
+/// memory in all, about. `heads` knows labels from requests before.
 ///
 /// # Errors
 /// Those of [`decode`], and [`UnreadableCode::NoRoom`] when `room` says no.
 pub fn decode_within(
     body: &[u8],
     form: Form,
+    heads: &mut Heads,
     limits: &Limits,
     room: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Decoded, Unreadable> {
-    let mut result = Collecting::new(limits, room);
+    let mut result = Collecting::new(heads, limits, room);
     // A byte order mark is no sample.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let start = skip_space(body, 0);

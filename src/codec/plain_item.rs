@@ -4,6 +4,8 @@
 //! otherwise, or wrong, or past a limit is left to [`super::item`], which reads everything and says
 //! what is wrong with it.
 
+use super::heads::Heads;
+use super::lines::first_quote;
 use super::{Limits, METRIC_BYTES_MAX, TS_MILLIS_MAX, TS_MILLIS_MIN};
 use crate::model::{Labels, Reading, Sample, Timestamp};
 
@@ -14,9 +16,9 @@ const POWERS_OF_TEN: [f64; EXACT_DIGITS_MAX + 1] = [
 ];
 
 /// Reads an item; `None` where it is anything but plain.
-pub(super) fn read(bytes: &[u8], limits: &Limits) -> Option<Sample> {
+pub(super) fn read(bytes: &[u8], heads: &mut Heads, limits: &Limits) -> Option<Sample> {
     // Such bytes stand neither in texts nor, where an item is one line, between them.
-    if bytes.iter().any(|byte| *byte < b' ') {
+    if bytes.iter().fold(false, |any, byte| any | (*byte < b' ')) {
         return None;
     }
     let text = std::str::from_utf8(bytes).ok()?;
@@ -29,7 +31,7 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Option<Sample> {
         let is_first = match key {
             "ts" => ts.replace(reader.time()?).is_none(),
             "metric" => metric.replace(reader.text()?).is_none(),
-            "labels" => labels.replace(reader.labels(limits)?).is_none(),
+            "labels" => labels.replace(reader.labels(heads, limits)?).is_none(),
             "value" => values.replace(vec![reader.number()?]).is_none(),
             "values" => values.replace(reader.numbers(limits)?).is_none(),
             _ => return None,
@@ -90,10 +92,8 @@ impl<'b> Reader<'b> {
     fn text(&mut self) -> Option<&'b str> {
         self.expect(b'"')?;
         let rest = &self.text[self.at..];
-        let end = rest
-            .bytes()
-            .position(|byte| byte == b'"' || byte == b'\\')?;
-        if rest.as_bytes()[end] == b'\\' {
+        let end = first_quote(rest.as_bytes());
+        if rest.as_bytes().get(end) != Some(&b'"') {
             return None;
         }
         self.at += end + 1;
@@ -173,8 +173,22 @@ impl<'b> Reader<'b> {
         }
     }
 
-    fn labels(&mut self, limits: &Limits) -> Option<Labels> {
+    fn labels(&mut self, heads: &mut Heads, limits: &Limits) -> Option<Labels> {
         self.expect(b'{')?;
+        let from = self.at;
+        let rest = &self.text.as_bytes()[from..];
+        // A brace may stand in a text too; what is known ends with the one that closes.
+        let brace = memchr::memchr(b'}', rest)?;
+        if let Some(known) = heads.labels(&rest[..=brace]) {
+            self.at += brace + 1;
+            return Some(known);
+        }
+        let labels = self.any_labels(limits)?;
+        heads.keep_labels(&self.text.as_bytes()[from..self.at], &labels);
+        Some(labels)
+    }
+
+    fn any_labels(&mut self, limits: &Limits) -> Option<Labels> {
         let mut labels = Labels::new();
         let (mut count, mut bytes) = (0, 0);
         loop {
@@ -216,7 +230,7 @@ mod tests {
     fn plain_items_are_read_here_and_others_left() {
         let plain =
             r#"{"ts":1764000000000,"metric":"m","labels":{"b":"ü","a":"1"},"value":-12.50}"#;
-        let sample = read(plain.as_bytes(), &limits()).expect("plain");
+        let sample = read(plain.as_bytes(), &mut Heads::new(7), &limits()).expect("plain");
         assert_eq!(sample.labels.get("b"), Some("ü"));
         assert!(matches!(&sample.reading, Reading::Values { values, .. } if *values == [-12.5]));
         for (from, to) in [
@@ -233,7 +247,11 @@ mod tests {
         ] {
             let other = plain.replacen(from, to, 1);
             assert_ne!(other, plain);
-            assert_eq!(read(other.as_bytes(), &limits()), None, "{other}");
+            assert_eq!(
+                read(other.as_bytes(), &mut Heads::new(7), &limits()),
+                None,
+                "{other}"
+            );
         }
     }
 
@@ -297,7 +315,10 @@ mod tests {
                 words[at] = word;
             }
             let text = words.concat();
-            if let Some(sample) = read(text.as_bytes(), &limits()) {
+            let mut heads = Heads::new(7);
+            if let Some(sample) = read(text.as_bytes(), &mut heads, &limits()) {
+                let again = read(text.as_bytes(), &mut heads, &limits());
+                prop_assert_eq!(again.as_ref(), Some(&sample));
                 let expected = item::read_any(text.as_bytes(), &limits());
                 prop_assert_eq!(Ok(sample), expected.map_err(|problem| problem.message), "{}", text);
             }

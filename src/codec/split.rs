@@ -3,6 +3,8 @@
 //! Owns the boundaries between items and nothing else: it looks at strings, brackets and commas
 //! only, so that an item that is not JSON (`NaN`, `1e`) costs itself and not its neighbours.
 
+use super::lines::first_quote;
+
 /// Why an array could not be cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum BadArray {
@@ -60,11 +62,27 @@ pub(super) fn split_array(
     }
 }
 
+/// Bytes at which something begins or ends; most are none of them.
+const IS_MARK: [bool; 256] = {
+    let mut is_mark = [false; 256];
+    let marks = b"\"{}[],";
+    let mut nth = 0;
+    while nth < marks.len() {
+        is_mark[marks[nth] as usize] = true;
+        nth += 1;
+    }
+    is_mark
+};
+
 /// Offset of the `,` or `]` that ends the item at `begin`.
 fn item_end(bytes: &[u8], begin: usize) -> Result<usize, BadArray> {
     let mut depth = 0_usize;
     let mut at = begin;
     while let Some(&byte) = bytes.get(at) {
+        if !IS_MARK[byte as usize] {
+            at += 1;
+            continue;
+        }
         match byte {
             b'"' => at = string_end(bytes, at)?,
             b'{' | b'[' => depth += 1,
@@ -90,11 +108,12 @@ fn item_end(bytes: &[u8], begin: usize) -> Result<usize, BadArray> {
 /// Offset of the quote that closes the string opened at `open`.
 fn string_end(bytes: &[u8], open: usize) -> Result<usize, BadArray> {
     let mut at = open + 1;
-    while let Some(&byte) = bytes.get(at) {
-        match byte {
-            b'"' => return Ok(at),
-            b'\\' => at += 2,
-            _ => at += 1,
+    while let Some(rest) = bytes.get(at..) {
+        at += first_quote(rest);
+        match bytes.get(at) {
+            Some(b'"') => return Ok(at),
+            Some(_) => at += 2,
+            None => break,
         }
     }
     Err(BadArray::Malformed {

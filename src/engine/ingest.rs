@@ -3,6 +3,8 @@
 //! Owns what becomes of each sample of a batch, and the counts in the answer. A sample may serve
 //! several analyses; it is accepted when it reached at least one. Next: `window`, which keeps it.
 
+use smallvec::SmallVec;
+
 use super::State;
 use super::analysis::Analysis;
 use super::matching::{Form, Match, Place, Role};
@@ -12,7 +14,7 @@ use super::placing::{self, Lines, Taking, digest};
 use super::readings::reading_for;
 use super::series::Totals;
 use super::unplaced;
-use crate::model::{Arm, Labels, Sample, Timestamp};
+use crate::model::{Arm, Labels, Reading, Sample, Timestamp};
 use crate::window::NoPlace;
 
 /// Metrics of a plan that a refusal names.
@@ -53,7 +55,7 @@ pub(super) fn take(
                         format!("no analysis has the id {:?}", address.analysis),
                     ),
                 };
-                answer.count(index, [fate]);
+                answer.count(index, fate);
             }
             None => {
                 let (name, labels) = (&sample.metric, &sample.labels);
@@ -90,7 +92,7 @@ fn matched(
         }
         return;
     }
-    let mut fates = Vec::new();
+    let mut best: Option<Fate> = None;
     let mut ambiguous = None;
     for (id, found) in &met.found {
         let Some(analysis) = state.analyses.get_mut(id) else {
@@ -102,7 +104,11 @@ fn matched(
                     let sources = &mut analysis.counters[place.metric].sources;
                     sources.note(place.arm, &met.text, sample.ts, taking.now);
                 }
-                fates.push(placed(analysis, sample, places, taking, lines));
+                let fate = placed(analysis, sample, places, taking, lines);
+                best = Some(match best {
+                    Some(before) => before.or_better(fate),
+                    None => fate,
+                });
             }
             Match::Ambiguous => {
                 analysis.ambiguous += 1;
@@ -111,8 +117,8 @@ fn matched(
             Match::None => {}
         }
     }
-    if !fates.is_empty() {
-        answer.count(index, fates);
+    if let Some(fate) = best {
+        answer.count(index, fate);
         return;
     }
     let Some(analysis) = ambiguous.and_then(|id| state.analyses.get(id)) else {
@@ -196,7 +202,8 @@ fn placed(
     if let Err(no_place) = window.place_at(sample.ts, taking.now, taking.open_ticks_max) {
         return fate_without_place(analysis, places, no_place);
     }
-    let mut readings = Vec::with_capacity(places.len());
+    // Mostly there is one place. Of several, none is given anything unless all can be.
+    let mut readings = SmallVec::<[Reading; 1]>::new();
     for place in places {
         match reading_for(analysis, place, &sample.reading) {
             Ok(reading) => readings.push(reading),
@@ -264,27 +271,31 @@ impl Ingested {
         });
     }
 
-    /// Counts a sample once: the best of its fates.
-    fn count(&mut self, index: usize, fates: impl IntoIterator<Item = Fate>) {
-        let mut refusal = None;
-        let (mut late, mut duplicate) = (false, false);
-        for fate in fates {
-            match fate {
-                Fate::Accepted => {
-                    self.accepted += 1;
-                    return;
-                }
-                Fate::Late => late = true,
-                Fate::Duplicate => duplicate = true,
-                Fate::Refused(code, message) => refusal = Some((code, message)),
-            }
+    fn count(&mut self, index: usize, fate: Fate) {
+        match fate {
+            Fate::Accepted => self.accepted += 1,
+            Fate::Duplicate => self.duplicate += 1,
+            Fate::Late => self.late += 1,
+            Fate::Refused(code, message) => self.refuse(index, code, message),
         }
-        if duplicate {
-            self.duplicate += 1;
-        } else if late {
-            self.late += 1;
-        } else if let Some((code, message)) = refusal {
-            self.refuse(index, code, message);
+    }
+}
+
+// === impl Fate ===
+
+impl Fate {
+    /// A sample that several analyses ask for is counted once, by the best that became of it.
+    fn or_better(self, other: Fate) -> Fate {
+        let rank = |fate: &Fate| match fate {
+            Fate::Accepted => 3,
+            Fate::Duplicate => 2,
+            Fate::Late => 1,
+            Fate::Refused(..) => 0,
+        };
+        if rank(&other) >= rank(&self) {
+            other
+        } else {
+            self
         }
     }
 }

@@ -21,7 +21,12 @@ const REMEMBERED_MAX: usize = 20_000;
 #[derive(Debug, Default)]
 pub(super) struct MetSeries {
     hasher: FixedState,
-    met: HashTable<Met>,
+    /// In the order they were met.
+    met: Vec<Met>,
+    /// Where each stands among them.
+    table: HashTable<u32>,
+    /// Where the one stands that was met behind the last: senders keep to an order.
+    next: usize,
     batch: u64,
 }
 
@@ -53,6 +58,7 @@ impl MetSeries {
     /// Other analyses run than before.
     pub fn forget(&mut self) {
         self.met.clear();
+        self.table.clear();
     }
 
     /// A batch begins.
@@ -68,25 +74,40 @@ impl MetSeries {
         labels: &Labels,
         find: impl FnOnce() -> Vec<(String, Match)>,
     ) -> (&Met, bool) {
-        let hash = self.hasher.hash_one((name, labels));
-        if self.met.len() >= REMEMBERED_MAX {
-            self.met.clear();
-        }
-        let batch = self.batch;
-        let is_same = |met: &Met| *met.name == *name && met.labels == *labels;
-        let met = match self.met.find_entry(hash, is_same) {
-            Ok(entry) => entry.into_mut(),
-            Err(absent) => {
-                let met = Met::new(name, labels, find());
-                let hasher = &self.hasher;
-                let table = absent.into_table();
-                let entry = table
-                    .insert_unique(hash, met, |met| hasher.hash_one((&*met.name, &met.labels)));
-                entry.into_mut()
-            }
-        };
-        let is_first = std::mem::replace(&mut met.batch, batch) != batch;
+        let number = self.number_of(name, labels, find);
+        self.next = number + 1;
+        let met = &mut self.met[number];
+        let is_first = std::mem::replace(&mut met.batch, self.batch) != self.batch;
         (met, is_first)
+    }
+
+    #[inline]
+    fn number_of(
+        &mut self,
+        name: &str,
+        labels: &Labels,
+        find: impl FnOnce() -> Vec<(String, Match)>,
+    ) -> usize {
+        let is_same = |met: &Met| met.labels == *labels && *met.name == *name;
+        if self.met.get(self.next).is_some_and(is_same) {
+            return self.next;
+        }
+        let hash = self.hasher.hash_one((name, labels));
+        let is_it = |number: &u32| is_same(&self.met[*number as usize]);
+        if let Some(number) = self.table.find(hash, is_it) {
+            return *number as usize;
+        }
+        if self.met.len() >= REMEMBERED_MAX {
+            self.forget();
+        }
+        let number = self.met.len();
+        self.met.push(Met::new(name, labels, find()));
+        let (hasher, met) = (&self.hasher, &self.met);
+        self.table.insert_unique(hash, number as u32, |number| {
+            let met = &met[*number as usize];
+            hasher.hash_one((&*met.name, &met.labels))
+        });
+        number
     }
 }
 

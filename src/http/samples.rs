@@ -104,7 +104,7 @@ pub async fn take(
         &headers,
         packing,
         body,
-        move |body, _, limits, room| decode_within(body, form, limits, room),
+        move |body, heads, limits, room| decode_within(body, form, heads, limits, room),
     );
     let (mut decoded, room) = time_to_read(&shared, reading).await?;
     let samples = std::mem::take(&mut decoded.samples);

@@ -31,6 +31,26 @@ impl Labels {
         self.bytes.is_empty()
     }
 
+    /// Those laid out in `bytes`, as [`Labels::as_bytes`] gives them.
+    pub(crate) fn of_sorted(bytes: &[u8]) -> Labels {
+        let before = |end: usize| {
+            let ends = bytes[..end].iter().rposition(|byte| *byte == KEY_END);
+            ends.map_or(0, |at| at + 1)
+        };
+        // The last name stands before the last value, and each has its end behind it.
+        let value = before(bytes.len().saturating_sub(1));
+        let name_end = value.saturating_sub(1);
+        Labels {
+            bytes: bytes.to_vec(),
+            last: (before(name_end), name_end),
+        }
+    }
+
+    /// Texts and their ends, as they are laid out.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.iter().count()
@@ -118,6 +138,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn labels_that_were_laid_out_go_on_as_they_were() {
+        for given in [vec![], vec![("b", "1")], vec![("a", ""), ("b", "2")]] {
+            let labels: Labels = given.iter().copied().collect();
+            let mut again = Labels::of_sorted(labels.as_bytes());
+            assert_eq!(again, labels);
+            again.insert("c", "3");
+            again.insert("a", "4");
+            let expected = given.iter().copied().filter(|(name, _)| *name != "a");
+            let expected: Labels = expected.chain([("c", "3"), ("a", "4")]).collect();
+            assert_eq!(again, expected);
+        }
+    }
 
     proptest! {
         #[test]

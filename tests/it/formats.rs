@@ -169,7 +169,8 @@ fn decoded_with(
     let series = match form {
         Form::Lines | Form::Batch => {
             let form = json::Form::of_content_type(type_).expect("known");
-            let decoded = json::decode(plain, form, &limits).expect("readable");
+            let decoded = json::decode_within(plain, form, heads, &limits, room);
+            let decoded = decoded.expect("readable");
             assert_eq!(decoded.refusals, []);
             return Input::Samples(decoded.samples);
         }

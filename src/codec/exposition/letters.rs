@@ -60,26 +60,6 @@ pub(super) fn find(bytes: &[u8], at: usize, class: u8) -> usize {
     rest.iter().position(wanted).map_or(bytes.len(), |n| at + n)
 }
 
-/// Length of the text before the first quote or backslash. Texts are short: a search that sets up
-/// wide registers costs more than it saves.
-#[inline]
-pub(super) fn first_quote(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::MAX / 255;
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
-    let (eights, rest) = bytes.as_chunks::<8>();
-    for (nth, eight) in eights.iter().enumerate() {
-        let word = u64::from_le_bytes(*eight);
-        let quote = zeros(word ^ (ONES * b'"' as u64));
-        let found = quote | zeros(word ^ (ONES * b'\\' as u64));
-        if found != 0 {
-            return nth * 8 + found.trailing_zeros() as usize / 8;
-        }
-    }
-    let wanted = |byte: &u8| matches!(byte, b'"' | b'\\');
-    let nth = rest.iter().position(wanted);
-    bytes.len() - rest.len() + nth.unwrap_or(rest.len())
-}
-
 /// Bytes that two lines begin with alike.
 #[inline]
 pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {

@@ -8,12 +8,13 @@ use std::cmp::Ordering;
 
 use super::Dialect;
 use super::letters::{
-    BLANK, COLON, NAME, NAME_START, common_prefix, find, first_quote, head, is, skip, skip_blanks,
+    BLANK, COLON, NAME, NAME_START, common_prefix, find, head, is, skip, skip_blanks,
 };
 use super::tail::{bad_value, read_tail};
+use crate::codec::lines::{self, first_quote};
 use crate::codec::number::quoted;
 use crate::codec::series::KeyShape;
-use crate::codec::{Limits, METRIC_BYTES_MAX, lines};
+use crate::codec::{Limits, METRIC_BYTES_MAX};
 use crate::model::Timestamp;
 use crate::model::series::{KEY_END, NAME_LABEL, SeriesKey};
 

@@ -3,8 +3,11 @@
 //! Owns the compressed form of a text and of a recording's lines, and what both take. It must not
 //! know what the text says. Next: `room`, which keeps it.
 
+use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
+
+use zstd::bulk::Compressor;
 
 use crate::store::{Pieces, StoreError};
 
@@ -13,6 +16,23 @@ use crate::store::{Pieces, StoreError};
 const BLOCK_BYTES: usize = 16 << 10;
 /// The fastest level: digits compress to their entropy at any.
 const LEVEL: i32 = 1;
+
+thread_local! {
+    /// What compressing needs: to make it takes longer than to compress a block.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn compress(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|kept| {
+        let mut compressor = match kept.take() {
+            Some(compressor) => compressor,
+            None => Compressor::new(LEVEL)?,
+        };
+        let packed = compressor.compress(bytes);
+        *kept = Some(compressor);
+        packed
+    })
+}
 
 /// A compressed text.
 #[derive(Debug, Clone)]
@@ -36,7 +56,7 @@ pub(super) struct Lines {
 impl Packed {
     /// Takes the text, as it is where compressing would not make it smaller.
     pub fn new(text: &str) -> Packed {
-        match zstd::bulk::compress(text.as_bytes(), LEVEL) {
+        match compress(text.as_bytes()) {
             Ok(bytes) if bytes.len() < text.len() => Packed {
                 bytes: bytes.into(),
                 text_bytes: Some(text.len()),

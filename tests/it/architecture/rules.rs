@@ -37,6 +37,7 @@ const PURE_CRATES: &[&str] = &[
     "serde",
     "serde_json",
     "sha2",
+    "smallvec",
     "snap",
     "strsim",
     "thiserror",
