@@ -3,6 +3,7 @@
 //! Owns the arguments, the signals and the order of the start. The daemon itself is
 //! [`crate::app`].
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
@@ -18,6 +19,9 @@ use crate::config::{Config, Problems, Severity, Sources, plans};
 use crate::pull;
 use crate::telemetry::{LogForm, start_log};
 use crate::webhook::rules;
+
+/// Threads that answer requests, at the least.
+const WORKER_THREADS_MIN: usize = 4;
 
 /// Arguments of `davy serve`.
 #[derive(Debug, Clone, Args)]
@@ -67,6 +71,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
     }
     tracing::info!(plans = loaded.plans.len(), directory = %config.plans.directory.display(), "plans loaded");
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(worker_threads())
         .enable_all()
         .build()?;
     let ended = runtime.block_on(async {
@@ -148,4 +153,11 @@ impl Signals {
             stop.cancel();
         }
     }
+}
+
+/// Samples are read and taken where they came in, for a fraction of a millisecond each time. Threads
+/// beyond the cores keep a verdict from waiting for them: the system gives it its turn.
+fn worker_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    cores.max(WORKER_THREADS_MIN)
 }

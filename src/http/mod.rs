@@ -35,7 +35,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Request;
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -145,31 +145,11 @@ impl Shared {
     }
 }
 
-/// The router with all layers. From the outside in: count and name the request, catch panics,
-/// limit the time (where the route says so; those that change something limit it until they are read).
+/// The router with its one layer: each costs a few allocations with every request.
 pub fn router(shared: Arc<Shared>) -> Router {
     let mut router = Router::new();
     for route in routes::routes() {
-        // Each layer costs an allocation or two with every request, so there is one.
-        let (known, is_strict, is_timed) = (route.query, route.is_strict(), route.timed);
-        let shared = shared.clone();
-        let guard = move |request: Request, next: Next| {
-            let shared = shared.clone();
-            async move {
-                if is_strict && let Err(problem) = query::refuse_unknown(request.uri(), known) {
-                    return problem.into_response();
-                }
-                match is_timed {
-                    true => observe::time_limit(&shared, next.run(request)).await,
-                    false => next.run(request).await,
-                }
-            }
-        };
-        let handler = match is_strict || is_timed {
-            true => route.handler.route_layer(from_fn(guard)),
-            false => route.handler,
-        };
-        router = router.route(route.path, handler);
+        router = router.route(route.path, route.handler);
     }
     router
         .fallback(nothing_here)

@@ -1,15 +1,17 @@
-//! What happens around every request: an id, a time limit, a metric, a line in the log.
+//! What happens around every request: an id, its route's rules, a time limit, a metric, a line in
+//! the log; and what a panic becomes.
 //!
-//! Owns the outer layers. It must not know what a request asks.
+//! Owns the outer layer. It must not know what a request asks.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -17,6 +19,8 @@ use futures_util::FutureExt;
 use super::Shared;
 use super::origin;
 use super::problem::{LimitReached, Problem};
+use super::query;
+use super::routes::{Route, routes};
 use crate::model::Timestamp;
 
 /// The header that carries a request's id both ways.
@@ -38,11 +42,20 @@ pub async fn observe(State(shared): State<Arc<Shared>>, request: Request, next: 
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or(NO_ROUTE, |path| path.as_str());
     let begun = Instant::now();
-    let mut response = match origin::check(&request, shared.bounds.host_names.as_deref()) {
+    let rules = Rules::of(route, &method);
+    let is_fit = origin::check(&request, shared.bounds.host_names.as_deref())
+        .and_then(|()| rules.map_or(Ok(()), |rules| rules.check(&request)));
+    let mut response = match is_fit {
         Err(problem) => problem.into_response(),
         Ok(()) => {
-            let answered = AssertUnwindSafe(next.run(request)).catch_unwind();
-            answered.await.unwrap_or_else(panicked)
+            let answering = AssertUnwindSafe(next.run(request)).catch_unwind();
+            let answered = match rules {
+                Some(Rules { is_timed: true, .. }) => in_time(&shared, answering).await,
+                _ => Ok(answering.await),
+            };
+            answered.map_or_else(IntoResponse::into_response, |answered| {
+                answered.unwrap_or_else(panicked)
+            })
         }
     };
     let took = begun.elapsed();
@@ -117,7 +130,7 @@ fn given_id(request: &Request) -> Option<String> {
 }
 
 /// Methods are invented freely; labels are not.
-fn method_label(method: &axum::http::Method) -> &'static str {
+fn method_label(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "POST" => "POST",
@@ -128,13 +141,53 @@ fn method_label(method: &axum::http::Method) -> &'static str {
     }
 }
 
-/// Ends a request that takes too long. Not for streams and long polls, which end themselves, nor
-/// for requests that change something: what was handed over happens, whatever is answered. Those
-/// have [`time_to_read`].
-pub async fn time_limit(shared: &Shared, answering: impl Future<Output = Response>) -> Response {
-    let answered = async { Ok(answering.await) };
-    let answered = time_to_read(shared, answered).await;
-    answered.unwrap_or_else(IntoResponse::into_response)
+/// What a route asks of every request to it.
+#[derive(Debug, Clone, Copy)]
+struct Rules {
+    /// Parameters that are known, where others are refused.
+    query: Option<&'static [(&'static str, &'static str)]>,
+    /// Whether a request that takes too long is ended. Not streams and long polls, which end
+    /// themselves, nor requests that change something: what was handed over happens, whatever is
+    /// answered. Those have [`time_to_read`].
+    is_timed: bool,
+}
+
+// === impl Rules ===
+
+impl Rules {
+    fn of(path: &str, method: &Method) -> Option<Rules> {
+        static ALL: LazyLock<BTreeMap<(&str, &str), Rules>> = LazyLock::new(|| {
+            let rules = |route: Route| {
+                let rules = Rules {
+                    query: route.is_strict().then_some(route.query),
+                    is_timed: route.timed,
+                };
+                ((route.path, route.method), rules)
+            };
+            routes().into_iter().map(rules).collect()
+        });
+        // As the router has it: HEAD is a GET whose answer is left out.
+        let method = match *method {
+            Method::GET | Method::HEAD => "get",
+            Method::POST => "post",
+            Method::PUT => "put",
+            Method::DELETE => "delete",
+            _ => return None,
+        };
+        ALL.get(&(path, method)).copied()
+    }
+
+    fn check(&self, request: &Request) -> Result<(), Problem> {
+        match self.query {
+            Some(known) => query::refuse_unknown(request.uri(), known),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Ends what takes longer than a request may.
+async fn in_time<T>(shared: &Shared, answering: impl Future<Output = T>) -> Result<T, Problem> {
+    time_to_read(shared, async { Ok(answering.await) }).await
 }
 
 /// Waits for `reading`, which takes a request in and changes nothing, no longer than a request may
