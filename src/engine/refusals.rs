@@ -29,7 +29,7 @@ impl Refusals {
     /// As it is shown.
     pub fn view(&self) -> Vec<RefusedView> {
         let view = |(&code, (samples, message)): (&&'static str, &(u64, String))| RefusedView {
-            code,
+            code: code.into(),
             samples: *samples,
             message: message.clone(),
         };

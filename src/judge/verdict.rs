@@ -5,14 +5,16 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::judge::watch::WatchView;
 use crate::model::{Change, Decision, Outcome, Reason};
 use crate::plan::{OnInconclusive, OnNoData, Plan};
 
 /// A number for each arm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 pub struct PerArm<T> {
     /// The baseline's.
     pub baseline: T,
@@ -21,7 +23,7 @@ pub struct PerArm<T> {
 }
 
 /// On which scale `estimate`, `interval` and `tolerance` of a finding are given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scale {
     /// Canary over baseline; 1 is no difference.
@@ -40,7 +42,7 @@ pub enum Scale {
 }
 
 /// How much more is needed at the present rate, where davy can tell.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Needs {
     /// More samples, both arms together.
     pub samples: Option<u64>,
@@ -49,7 +51,7 @@ pub struct Needs {
 }
 
 /// Evidence on the part of a tolerance that did not decide, where the tolerance has two.
-#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PartEvidence {
     /// Scale of the other fields.
     pub scale: Scale,
@@ -64,7 +66,7 @@ pub struct PartEvidence {
 }
 
 /// One check's outcome at a look, with its evidence.
-#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Finding {
     /// Name of the check.
     pub check: String,
@@ -109,7 +111,7 @@ pub struct Finding {
 }
 
 /// What the answer promises.
-#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Guarantee {
     /// P(false fail) over the whole analysis is at most this.
     pub alpha: f64,
@@ -124,7 +126,7 @@ pub struct Guarantee {
 }
 
 /// Which question the answer answers.
-#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Gate {
     /// `final` or `step`.
     pub kind: GateKind,
@@ -139,9 +141,7 @@ pub struct Gate {
 }
 
 /// The two kinds of gate.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GateKind {
     /// May the change be promoted for good?
@@ -151,9 +151,7 @@ pub enum GateKind {
 }
 
 /// Where the analysis is in its life.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// No sample arrived yet.
@@ -165,7 +163,7 @@ pub enum Status {
 }
 
 /// The verdict body: small, always JSON.
-#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct VerdictBody {
     /// Id of the analysis.
     pub analysis: String,

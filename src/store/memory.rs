@@ -1,11 +1,9 @@
 //! Keeps everything in this process: fast, bounded, gone at the end.
 //!
-//! Owns the memory behind the traits of [`super`] and its bounds: recording bytes of all analyses,
-//! the deliveries that wait for each endpoint. How many analyses there are is the engine's to say,
+//! Owns the memory behind the traits of [`super`] and the deliveries that wait for each endpoint. How many analyses there are is the engine's to say,
 //! which forgets the oldest. It must not wait while it holds its lock. Next: `room`, what is kept of
-//! one analysis.
+//! one analysis; `recordings`, their lines.
 
-mod packed;
 mod room;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -13,34 +11,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use room::{Room, Unread};
 
+pub use super::Bounds;
+use super::recordings::Recordings;
 use super::{
-    Commit, Cursor, CutRecording, DEAD_LETTERS_MAX, DeadLetter, Delivery, EventsAfter, Filter,
-    Losses, Outbox, PAGE_MAX, Page, Pending, Recording, Settlement, Store, Write,
+    Commit, Cursor, DEAD_LETTERS_MAX, DeadLetter, Delivery, EventsAfter, Filter, Losses, Outbox,
+    PAGE_MAX, Page, Pending, Recording, Settlement, Store, Write,
 };
 use crate::engine::AnalysisView;
-use crate::judge::verdict::Status;
 use crate::model::Timestamp;
-
-/// Bounds of the memory.
-#[derive(Debug, Clone)]
-pub struct Bounds {
-    /// Bytes of one analysis' recording, as it is read.
-    pub recording_bytes_max: u64,
-    /// Bytes that all recordings take together, compressed as they are; past it the oldest final
-    /// analyses lose theirs.
-    pub recordings_bytes_max: u64,
-    /// Deliveries waiting for one endpoint: an endpoint that is down fills its own room only.
-    pub outbox_max: usize,
-}
 
 /// A store in memory.
 #[derive(Debug)]
 pub struct MemoryStore {
-    bounds: Bounds,
+    outbox_max: usize,
     kept: Mutex<Kept>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
     rooms: HashMap<String, Room>,
     /// By start and id: the order of lists.
@@ -50,8 +37,7 @@ struct Kept {
     /// Delivery id to its endpoint and its place there.
     places: HashMap<String, (String, u64)>,
     next_place: u64,
-    /// Bytes that all recordings take.
-    recordings_bytes: u64,
+    recordings: Recordings,
     dead: VecDeque<DeadLetter>,
 }
 
@@ -67,8 +53,16 @@ impl MemoryStore {
     /// An empty store.
     pub fn new(bounds: Bounds) -> MemoryStore {
         MemoryStore {
-            bounds,
-            kept: Mutex::default(),
+            outbox_max: bounds.outbox_max,
+            kept: Mutex::new(Kept {
+                rooms: HashMap::new(),
+                order: BTreeMap::new(),
+                outbox: HashMap::new(),
+                places: HashMap::new(),
+                next_place: 0,
+                recordings: Recordings::new(&bounds),
+                dead: VecDeque::new(),
+            }),
         }
     }
 
@@ -92,7 +86,7 @@ impl Store for MemoryStore {
             .into_iter()
             .partition(|write| matches!(write, Write::View(_)));
         for write in views.into_iter().chain(others) {
-            kept.write(write, &self.bounds, &mut losses);
+            kept.write(write, self.outbox_max, &mut losses);
         }
         ready(losses)
     }
@@ -119,7 +113,7 @@ impl Store for MemoryStore {
     }
 
     fn recording<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Recording>> {
-        ready(self.lock().rooms.get(id).map(Room::recording))
+        ready(self.lock().recordings.read(id))
     }
 }
 
@@ -176,37 +170,24 @@ impl Outbox for MemoryStore {
 // === impl Kept ===
 
 impl Kept {
-    fn write(&mut self, write: Write, bounds: &Bounds, losses: &mut Losses) {
+    fn write(&mut self, write: Write, outbox_max: usize, losses: &mut Losses) {
         match write {
             Write::View(view) => self.replace_view(*view),
+            // It is in the header of the recording, and nothing here outlives the process.
+            Write::Plan(_) => {}
             Write::Event(event) => {
                 if let Some(room) = self.rooms.get_mut(&event.analysis) {
-                    self.recordings_bytes -= room.recording_bytes();
                     room.push(&event);
-                    self.recordings_bytes += room.recording_bytes();
-                }
-            }
-            Write::Record { analysis, line } => {
-                let mut cut = |analysis: String, limit| {
-                    losses.cut.push(CutRecording { analysis, limit });
-                };
-                if let Some(room) = self.rooms.get_mut(&analysis) {
-                    let whole = !room.is_truncated();
-                    self.recordings_bytes -= room.recording_bytes();
-                    room.record(&line, bounds.recording_bytes_max);
-                    self.recordings_bytes += room.recording_bytes();
-                    if whole && room.is_truncated() {
-                        cut(analysis.clone(), "recording_bytes");
+                    if event.is_last() {
+                        self.recordings.seal(&event.analysis);
                     }
                 }
-                if self.recordings_bytes > bounds.recordings_bytes_max {
-                    cut(self.drop_recording(&analysis), "recordings_bytes");
-                }
             }
-            Write::Deliver(delivery) => self.deliver(delivery, bounds.outbox_max, losses),
+            Write::Record { analysis, line } => self.recordings.record(&analysis, &line, losses),
+            Write::Deliver(delivery) => self.deliver(delivery, outbox_max, losses),
             Write::Forget(analysis) => {
+                self.recordings.forget(&analysis);
                 if let Some(room) = self.rooms.remove(&analysis) {
-                    self.recordings_bytes -= room.recording_bytes();
                     self.order.remove(&(room.view.started_at, analysis));
                 }
             }
@@ -214,6 +195,7 @@ impl Kept {
     }
 
     fn replace_view(&mut self, view: AnalysisView) {
+        self.recordings.note(&view);
         let view = Arc::new(view);
         match self.rooms.get_mut(&view.id) {
             Some(room) => room.view = view,
@@ -223,27 +205,6 @@ impl Kept {
                 self.rooms.insert(id, Room::new(view));
             }
         }
-    }
-
-    /// Makes room: the oldest final analysis that has a recording loses it; where none is final,
-    /// the one that was just written to. Its id.
-    fn drop_recording(&mut self, last_written: &str) -> String {
-        let final_with_lines = |id: &&String| {
-            let room = self.rooms.get(*id);
-            room.is_some_and(|room| room.view.status == Status::Final && room.has_lines())
-        };
-        let oldest = self
-            .order
-            .keys()
-            .map(|(_, id)| id)
-            .find(final_with_lines)
-            .cloned();
-        let chosen = oldest.unwrap_or_else(|| last_written.to_string());
-        if let Some(room) = self.rooms.get_mut(&chosen) {
-            self.recordings_bytes -= room.recording_bytes();
-            room.drop_recording();
-        }
-        chosen
     }
 
     fn page(&self, filter: &Filter, cursor: Option<&Cursor>, limit: usize) -> Page {
@@ -286,8 +247,7 @@ impl Kept {
         }
         let room = self.outbox.entry(delivery.endpoint.clone()).or_default();
         if room.len() >= most {
-            let error = format!("{most} deliveries wait for this endpoint already");
-            let letter = dead_letter(&delivery, error, delivery.at);
+            let letter = delivery.refused(most);
             losses.refused.push(letter.clone());
             self.bury(letter);
             return;
@@ -336,7 +296,7 @@ impl Kept {
         let settled = room.and_then(|room| room.remove(&place));
         if let (Some(mut waiting), Settlement::Dead { error, at }) = (settled, settlement) {
             waiting.delivery.attempts += 1;
-            self.bury(dead_letter(&waiting.delivery, error, at));
+            self.bury(waiting.delivery.given_up(error, at));
         }
     }
 
@@ -359,18 +319,3 @@ fn admits(filter: &Filter, view: &AnalysisView) -> bool {
             .started_before
             .is_none_or(|before| view.started_at < before.millis())
 }
-
-fn dead_letter(delivery: &Delivery, error: String, at: Timestamp) -> DeadLetter {
-    DeadLetter {
-        id: delivery.id.clone(),
-        endpoint: delivery.endpoint.clone(),
-        analysis: delivery.analysis.clone(),
-        event_type: delivery.event_type,
-        attempts: delivery.attempts,
-        error,
-        at: at.millis(),
-    }
-}
-
-#[cfg(test)]
-mod tests;

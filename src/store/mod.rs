@@ -2,11 +2,14 @@
 //!
 //! Owns the shape of what is kept (readable analyses, their events, their recordings, the webhook
 //! outbox) and the traits behind which it is kept. It must not know where: [`memory`] keeps it in
-//! this process; a database keeps it behind the same traits. Everything one input caused is
-//! written by one [`Store::commit`], so that a verdict and its notifications exist together or
-//! not at all. Next: [`memory`], [`watch`].
+//! this process, [`sql`] in a database. Everything one input caused is written by one
+//! [`Store::commit`], so that a verdict and its notifications exist together or not at all. Next:
+//! [`memory`], [`sql`], [`watch`].
 
 pub mod memory;
+mod packed;
+mod recordings;
+pub mod sql;
 pub mod watch;
 
 use std::future::Future;
@@ -17,6 +20,7 @@ use serde::Serialize;
 
 use crate::engine::{AnalysisView, Event, EventKind};
 use crate::model::{Outcome, Timestamp};
+use crate::plan::Plan;
 
 /// Largest page of a list.
 pub const PAGE_MAX: usize = 200;
@@ -28,6 +32,18 @@ pub const EVENTS_KEPT_MAX: usize = 24;
 pub const EVENTS_KEPT_FINAL_MAX: usize = 16;
 /// Dead letters kept over all endpoints.
 pub const DEAD_LETTERS_MAX: usize = 1_000;
+
+/// Bounds of what is kept.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Bytes of one analysis' recording, as it is read.
+    pub recording_bytes_max: u64,
+    /// Bytes that all recordings take together, compressed as they are; past it the oldest final
+    /// analyses lose theirs.
+    pub recordings_bytes_max: u64,
+    /// Deliveries waiting for one endpoint: an endpoint that is down fills its own room only.
+    pub outbox_max: usize,
+}
 
 /// Something that may take a while and may fail.
 pub type Pending<'s, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 's>>;
@@ -52,6 +68,9 @@ pub struct Commit {
 pub enum Write {
     /// The readable state of an analysis: replaces the one before.
     View(Box<AnalysisView>),
+    /// The plan of an analysis that begins. A store that outlives its process keeps it by its hash
+    /// for as long as an analysis ran on it.
+    Plan(Arc<Plan>),
     /// An event of an analysis.
     Event(Event),
     /// A line of an analysis' recording, without its newline.
@@ -210,6 +229,29 @@ pub struct CutRecording {
     pub analysis: String,
     /// The limit: `recording_bytes` of one, or `recordings_bytes` of all.
     pub limit: &'static str,
+}
+
+// === impl Delivery ===
+
+impl Delivery {
+    /// The letter that is kept of it once it is given up.
+    fn given_up(&self, error: String, at: Timestamp) -> DeadLetter {
+        DeadLetter {
+            id: self.id.clone(),
+            endpoint: self.endpoint.clone(),
+            analysis: self.analysis.clone(),
+            event_type: self.event_type,
+            attempts: self.attempts,
+            error,
+            at: at.millis(),
+        }
+    }
+
+    /// The letter of one whose endpoint has so many waiting already.
+    fn refused(&self, outbox_max: usize) -> DeadLetter {
+        let error = format!("{outbox_max} deliveries wait for this endpoint already");
+        self.given_up(error, self.at)
+    }
 }
 
 /// What readers and the engine's loop ask of a store.

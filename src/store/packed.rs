@@ -1,7 +1,7 @@
 //! Text in less room: what is kept to be read, perhaps, later.
 //!
 //! Owns the compressed form of a text and of a recording's lines, and what both take. It must not
-//! know what the text says. Next: `room`, which keeps it.
+//! know what the text says. Next: `recordings`, which keeps lines.
 
 use std::cell::RefCell;
 use std::io;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use zstd::bulk::Compressor;
 
-use crate::store::{Pieces, StoreError};
+use super::{Pieces, StoreError};
 
 /// Bytes of lines that are compressed together. Numbers compress no better in larger blocks, and
 /// every analysis holds up to one block uncompressed.
@@ -36,7 +36,7 @@ fn compress(bytes: &[u8]) -> io::Result<Vec<u8>> {
 
 /// A compressed text.
 #[derive(Debug, Clone)]
-pub(super) struct Packed {
+pub(in crate::store) struct Packed {
     bytes: Arc<[u8]>,
     /// Bytes of the text; `None` where `bytes` is the text itself.
     text_bytes: Option<usize>,
@@ -44,7 +44,7 @@ pub(super) struct Packed {
 
 /// Lines, all but the newest of which are compressed.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(in crate::store) struct Lines {
     blocks: Vec<Packed>,
     open: String,
     text_bytes: u64,
