@@ -44,6 +44,7 @@ mod series_whole;
 mod shutdown;
 mod side;
 mod simulate;
+mod store;
 mod support;
 mod walkthrough;
 mod webhook;

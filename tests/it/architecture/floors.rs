@@ -19,6 +19,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("clock", 4),
     ("store", 4),
     ("store::memory", 5),
+    ("store::sql", 5),
     ("webhook", 5),
     ("pull", 5),
     ("telemetry", 5),
