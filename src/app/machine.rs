@@ -21,6 +21,7 @@ use crate::engine::{self, Effect, EventKind, Ingested, Input, State};
 use crate::http::link::{Answer, Desk, Knock, Perform};
 use crate::judge::verdict::Status;
 use crate::model::Timestamp;
+use crate::plan::Plan;
 use crate::store::watch::Watchers;
 use crate::store::{Commit, Losses, Store, StoreError, Write};
 use crate::telemetry::Metrics;
@@ -52,7 +53,16 @@ pub struct Machine {
     pub pulls: Option<tokio::sync::mpsc::Sender<Pull>>,
     /// Ids of analyses that are not final, for the metric.
     pub running: BTreeSet<String>,
+    /// The store failed: what is in memory is more than what is written, so nothing is answered.
+    pub is_broken: bool,
 }
+
+/// Something could not be written. The log says what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the store failed, and nothing may be answered that is not written; see the log for why, and start davy again once it is put right"
+)]
+pub struct StoreFailed;
 
 /// The engine's thread.
 pub struct Engine {
@@ -71,19 +81,26 @@ pub struct Engine {
 impl Engine {
     /// Runs until every sender of inputs is gone.
     ///
+    /// # Errors
+    /// [`StoreFailed`], as soon as something could not be written.
+    ///
     /// # Panics
     /// Where the machine has: nothing can be said of the analyses any more.
-    pub fn run(self) {
+    pub fn run(self) -> Result<(), StoreFailed> {
         let mut last_tick = self.clock.now();
         loop {
             match self.inputs.recv_timeout(TICK_EVERY) {
                 Ok(Knock { input, reply, room }) => {
                     self.metrics.engine_queue_depth.dec();
                     let answer = self.perform(input);
+                    let is_broken = matches!(answer, Answer::NotWritten);
                     drop(room);
                     if let Some(reply) = reply {
                         // Who asked may have gone; what was asked is done all the same.
                         let _ = reply.send(answer);
+                    }
+                    if is_broken {
+                        return Err(StoreFailed);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -95,10 +112,13 @@ impl Engine {
             let since = now.since(last_tick);
             if !(0..TICK_EVERY.as_millis() as i64).contains(&since) {
                 last_tick = now;
-                self.perform(Input::Tick);
+                if matches!(self.perform(Input::Tick), Answer::NotWritten) {
+                    return Err(StoreFailed);
+                }
             }
         }
         *self.desk.lock().expect("nobody panicked") = None;
+        Ok(())
     }
 
     fn perform(&self, input: Input) -> Answer {
@@ -116,8 +136,15 @@ impl Perform for Machine {
         reason = "times an input for its metric; decides nothing"
     )]
     fn perform(&mut self, input: Input) -> Answer {
+        if self.is_broken {
+            return Answer::NotWritten;
+        }
         let now = self.clock.now();
         let kind = kind_of(&input);
+        let plan = match &input {
+            Input::Start(start) => Some(start.plan.clone()),
+            _ => None,
+        };
         let begun = Instant::now();
         let effects = engine::apply(&mut self.state, input, now);
         let took = begun.elapsed().as_secs_f64();
@@ -125,7 +152,7 @@ impl Perform for Machine {
             .engine_input_duration
             .with_label_values(&[kind])
             .observe(took);
-        self.write(effects, now)
+        self.write(effects, plan, now)
     }
 }
 
@@ -134,8 +161,12 @@ impl Machine {
     /// to another input before this one is written.
     fn commit(&self, commit: Commit) -> Result<Losses, StoreError> {
         let mut writing = pin!(self.store.commit(commit));
-        if let Some(written) = writing.as_mut().now_or_never() {
-            return written;
+        {
+            // The engine's own thread is none of the runtime's.
+            let _runtime = self.runtime.enter();
+            if let Some(written) = writing.as_mut().now_or_never() {
+                return written;
+            }
         }
         match Handle::try_current() {
             Ok(runtime) => tokio::task::block_in_place(|| runtime.block_on(writing)),
@@ -148,7 +179,7 @@ impl Machine {
         clippy::disallowed_methods,
         reason = "times the store for its metric; decides nothing"
     )]
-    fn write(&mut self, effects: Vec<Effect>, now: Timestamp) -> Answer {
+    fn write(&mut self, effects: Vec<Effect>, plan: Option<Arc<Plan>>, now: Timestamp) -> Answer {
         let mut answer = Answer::Done;
         let mut commit = Commit::default();
         let mut touched = BTreeSet::new();
@@ -196,6 +227,15 @@ impl Machine {
                 }
             }
         }
+        if let (
+            Some(plan),
+            Answer::Started {
+                existing: false, ..
+            },
+        ) = (plan, &answer)
+        {
+            commit.writes.push(Write::Plan(plan));
+        }
         if commit.writes.is_empty() {
             return answer;
         }
@@ -207,9 +247,11 @@ impl Machine {
         self.metrics.analyses_running.set(self.running.len() as i64);
         match written {
             Ok(losses) => self.tell(losses),
-            // The memory store cannot fail. A durable one must stop the daemon here rather than
-            // answer what is not written; until there is one, this is loud.
-            Err(error) => tracing::error!(%error, at = now.millis(), "nothing was written"),
+            Err(error) => {
+                tracing::error!(%error, at = now.millis(), "nothing was written, so davy stops");
+                self.is_broken = true;
+                return Answer::NotWritten;
+            }
         }
         self.wake(&touched, &forgotten, &wake);
         answer
@@ -385,6 +427,7 @@ checks: [{compare: latency, tolerance: 10%}]
             runtime: runtime.handle().clone(),
             pulls: None,
             running: BTreeSet::new(),
+            is_broken: false,
         }
     }
 

@@ -2,10 +2,11 @@
 //!
 //! Owns the order of things. Nothing listens before everything that can be wrong was checked;
 //! `ready` is said once, when everything listens; the end comes with a deadline. What the parts do
-//! is theirs. Next: [`machine`], the engine's
-//! thread; `ending`, how long each part of the end may take.
+//! is theirs. Next: [`machine`], the engine's thread; `keeping`, where everything is written;
+//! `ending`, how long each part of the end may take.
 
 mod ending;
+mod keeping;
 pub mod machine;
 pub(crate) mod pulling;
 pub mod secrets;
@@ -35,20 +36,18 @@ use crate::http::observe::RequestIds;
 use crate::http::{Bounds, Shared, analyses, listen, openapi, router, start};
 use crate::model::Millis;
 use crate::plan::Plan;
-use crate::store::memory::{self, MemoryStore};
+use crate::store::Outbox;
 use crate::store::watch::Watchers;
-use crate::store::{Outbox, Store};
 use crate::telemetry::Metrics;
 use crate::webhook::endpoint::Endpoint;
 use crate::webhook::worker::{Policy, Worker, client};
 use ending::{Deadline, Drain};
-use machine::{Engine, Machine};
+use keeping::Keeping;
+use machine::{Engine, Machine, StoreFailed};
 use pulling::Pulling;
 
 /// How much longer each wait between webhook attempts is than the one before.
 const BACKOFF_FACTOR: f64 = 2.0;
-/// Bytes of all recordings together.
-const RECORDINGS_BYTES_MAX: u64 = 1 << 30;
 /// Bytes of samples in work, all requests together; more where one request needs more.
 const INGEST_BYTES_MAX: u64 = 256 << 20;
 
@@ -60,6 +59,7 @@ pub struct Daemon {
     workers: Vec<Worker>,
     pulling: Option<Pulling>,
     outbox: Arc<dyn Outbox>,
+    outbox_lasts: bool,
     socket: SocketBounds,
     shutdown_deadline: Duration,
 }
@@ -72,17 +72,15 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// Builds everything a configuration asks for and binds the socket.
 ///
 /// # Errors
-/// What is wrong with the configuration, the webhooks or the address; nothing listens then.
-pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Result<Daemon> {
+/// What is wrong with the configuration, the webhooks, the store or the address; nothing listens
+/// then.
+pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Result<Daemon> {
     let address = listen_address(&config.server)?;
     let endpoints = endpoints(&config.webhooks)?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = Arc::new(MemoryStore::new(memory::Bounds {
-        recording_bytes_max: config.limits.recording_bytes_max,
-        recordings_bytes_max: RECORDINGS_BYTES_MAX.max(config.limits.recording_bytes_max),
-        outbox_max: size(config.webhook.queue_max),
-    }));
+    let keeping = Keeping::open(config).await?;
+    let (store, outbox) = (keeping.store.clone(), keeping.outbox.clone());
     let watchers = Arc::new(Watchers::default());
     let (link, inputs) = EngineLink::new(metrics.clone());
     let bells: HashMap<String, Arc<Notify>> = endpoints
@@ -90,9 +88,9 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         .map(|endpoint| (endpoint.name.clone(), Arc::default()))
         .collect();
     let pulling = Pulling::build(config, &link, &clock, &metrics)?;
-    let workers = workers(config, &endpoints, &bells, &store, &clock, &metrics)?;
+    let workers = workers(config, &endpoints, &bells, &outbox, &clock, &metrics)?;
     let listener = listen(address)?;
-    let outbox = store.clone() as Arc<dyn Outbox>;
+    keeping.end_unfinished(&endpoints, clock.now()).await?;
     let shared = Arc::new(Shared {
         link,
         clock: clock.clone(),
@@ -120,7 +118,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
     let machine = Machine {
         state: State::new(engine_limits(&config.limits, pulling.is_some())),
         clock: clock.clone(),
-        store: store as Arc<dyn Store>,
+        store,
         watchers,
         metrics: metrics.clone(),
         endpoints,
@@ -128,6 +126,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         runtime: tokio::runtime::Handle::current(),
         pulls: pulling.as_ref().map(Pulling::door),
         running: BTreeSet::new(),
+        is_broken: false,
     };
     let desk = shared.link.desk();
     *desk.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(machine));
@@ -144,6 +143,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         workers,
         pulling,
         outbox,
+        outbox_lasts: keeping.lasts,
         socket: SocketBounds {
             connections_max: size(config.server.connections_max),
             header_read_timeout: Duration::from_secs(config.server.header_read_timeout_secs),
@@ -170,7 +170,7 @@ impl Daemon {
     /// engine's thread may outlive this: it ends with the process.
     ///
     /// # Errors
-    /// When the socket fails, the engine's thread cannot be started, or it panicked.
+    /// When the socket or the store fails, the engine's thread cannot be started, or it panicked.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let address = self.address()?;
         let Daemon {
@@ -180,6 +180,7 @@ impl Daemon {
             workers,
             pulling,
             outbox,
+            outbox_lasts,
             socket,
             shutdown_deadline,
         } = self;
@@ -226,6 +227,7 @@ impl Daemon {
             delivering,
             workers_stop,
             outbox,
+            outbox_lasts,
             metrics,
         }
         .until(&deadline)
@@ -236,7 +238,10 @@ impl Daemon {
 }
 
 /// Starts the engine's thread; what comes back tells when it ended.
-fn start_engine(engine: Engine, stop: CancellationToken) -> anyhow::Result<oneshot::Receiver<()>> {
+fn start_engine(
+    engine: Engine,
+    stop: CancellationToken,
+) -> anyhow::Result<oneshot::Receiver<Result<(), StoreFailed>>> {
     // Without its engine the daemon can only refuse: however the thread ends, so does all else.
     let engine_ends = stop.drop_guard();
     let (ended, engine_ended) = oneshot::channel();
@@ -244,9 +249,9 @@ fn start_engine(engine: Engine, stop: CancellationToken) -> anyhow::Result<onesh
         .name("davy-engine".into())
         .spawn(move || {
             let _stop_all = engine_ends;
-            engine.run();
+            let result = engine.run();
             // Nobody listens after the deadline.
-            let _ = ended.send(());
+            let _ = ended.send(result);
         })
         .context("cannot start the engine's thread")?;
     Ok(engine_ended)
@@ -296,7 +301,7 @@ fn workers(
     config: &Config,
     endpoints: &[Arc<Endpoint>],
     bells: &HashMap<String, Arc<Notify>>,
-    store: &Arc<MemoryStore>,
+    outbox: &Arc<dyn Outbox>,
     clock: &Arc<dyn Clock>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Vec<Worker>> {
@@ -318,7 +323,7 @@ fn workers(
     };
     let worker = |endpoint: &Arc<Endpoint>| Worker {
         endpoint: endpoint.clone(),
-        outbox: store.clone() as Arc<dyn Outbox>,
+        outbox: outbox.clone(),
         policy: policy.clone(),
         clock: clock.clone(),
         chance,

@@ -76,7 +76,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
         .build()?;
     let ended = runtime.block_on(async {
         let signals = Signals::watch()?;
-        let daemon = app::build(&config, loaded.plans)?;
+        let daemon = app::build(&config, loaded.plans).await?;
         let address = daemon.address()?;
         let _ready = match &args.ready_file {
             Some(path) => Some(ReadyFile::write(path, &format!("http://{address}\n"))?),

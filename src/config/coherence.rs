@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use super::daemon::{Config, Webhook};
 use super::layers::{Origins, problem_at};
@@ -62,6 +63,11 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
             "the folder has no name".to_owned(),
             "write config/plans",
         );
+    }
+    let has_no_name = |path: &PathBuf| path.as_os_str().is_empty();
+    if config.store.path.as_ref().is_some_and(has_no_name) {
+        let help = "write /var/lib/davy, or leave the key out to keep everything in memory";
+        tell("store.path", "the folder has no name".to_owned(), help);
     }
     if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&config.log.filter) {
         let help = "write info, or info,davy::webhook=debug";

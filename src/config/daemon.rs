@@ -21,6 +21,9 @@ pub struct Config {
     pub server: Server,
     /// Where plans are.
     pub plans: Plans,
+    /// Where everything is kept that must last.
+    #[serde(default)]
+    pub store: Store,
     /// What bounds the daemon's memory.
     pub limits: Limits,
     /// Endpoints told of events.
@@ -77,6 +80,16 @@ pub struct Server {
 pub struct Plans {
     /// Folder whose *.yaml, *.yml and *.json files are plans.
     pub directory: PathBuf,
+}
+
+/// Where everything is kept that must last.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    /// Folder of the database, made where it is missing. Without it everything is in memory, and
+    /// ends with the process.
+    #[serde(default)]
+    pub path: Option<PathBuf>,
 }
 
 /// What bounds the daemon's memory.

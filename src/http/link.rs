@@ -66,6 +66,8 @@ pub enum Answer {
     },
     /// The input was refused.
     Refused(Refusal),
+    /// The store failed: what the input caused is not written, and the daemon stops.
+    NotWritten,
 }
 
 /// Why an input did not reach the engine.
@@ -111,17 +113,22 @@ impl EngineLink {
     /// # Errors
     /// [`LinkError`]; after `Stopped` the input may or may not have been applied.
     pub async fn ask(&self, input: Input, room: Option<Reserved>) -> Result<Answer, LinkError> {
-        let input = match self.perform_here(input) {
-            Ok(answer) => return Ok(answer),
-            Err(input) => input,
+        let answer = match self.perform_here(input) {
+            Ok(answer) => answer,
+            Err(input) => {
+                let (reply, answer) = oneshot::channel();
+                self.push(Knock {
+                    input,
+                    reply: Some(reply),
+                    room,
+                })?;
+                answer.await.map_err(|_| LinkError::Stopped)?
+            }
         };
-        let (reply, answer) = oneshot::channel();
-        self.push(Knock {
-            input,
-            reply: Some(reply),
-            room,
-        })?;
-        answer.await.map_err(|_| LinkError::Stopped)
+        match answer {
+            Answer::NotWritten => Err(LinkError::Stopped),
+            answer => Ok(answer),
+        }
     }
 
     /// Takes a few samples at once, unless the engine is at work or others wait for it; gives the
