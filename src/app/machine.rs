@@ -175,10 +175,6 @@ impl Machine {
     }
 
     /// Writes everything, then wakes and answers.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "times the store for its metric; decides nothing"
-    )]
     fn write(&mut self, effects: Vec<Effect>, plan: Option<Arc<Plan>>, now: Timestamp) -> Answer {
         let mut answer = Answer::Done;
         let mut commit = Commit::default();
@@ -239,22 +235,31 @@ impl Machine {
         if commit.writes.is_empty() {
             return answer;
         }
+        self.keep(commit, now);
+        if self.is_broken {
+            return Answer::NotWritten;
+        }
+        self.wake(&touched, &forgotten, &wake);
+        answer
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "times the store for its metric; decides nothing"
+    )]
+    fn keep(&mut self, commit: Commit, now: Timestamp) {
         let begun = Instant::now();
         let written = self.commit(commit);
-        self.metrics
-            .commit_duration
-            .observe(begun.elapsed().as_secs_f64());
+        let took = begun.elapsed().as_secs_f64();
+        self.metrics.commit_duration.observe(took);
         self.metrics.analyses_running.set(self.running.len() as i64);
         match written {
             Ok(losses) => self.tell(losses),
             Err(error) => {
                 tracing::error!(%error, at = now.millis(), "nothing was written, so davy stops");
                 self.is_broken = true;
-                return Answer::NotWritten;
             }
         }
-        self.wake(&touched, &forgotten, &wake);
-        answer
     }
 
     /// Waits for room: who pulls takes each at once, and waits for nobody meanwhile.

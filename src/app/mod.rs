@@ -83,10 +83,8 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
     let (store, outbox) = (keeping.store.clone(), keeping.outbox.clone());
     let watchers = Arc::new(Watchers::default());
     let (link, inputs) = EngineLink::new(metrics.clone());
-    let bells: HashMap<String, Arc<Notify>> = endpoints
-        .iter()
-        .map(|endpoint| (endpoint.name.clone(), Arc::default()))
-        .collect();
+    let with_bell = |endpoint: &Arc<Endpoint>| (endpoint.name.clone(), Arc::default());
+    let bells: HashMap<String, Arc<Notify>> = endpoints.iter().map(with_bell).collect();
     let pulling = Pulling::build(config, &link, &clock, &metrics)?;
     let workers = workers(config, &endpoints, &bells, &outbox, &clock, &metrics)?;
     let listener = listen(address)?;
@@ -109,10 +107,7 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
         recordings: Arc::new(Semaphore::new(analyses::RECORDING_READS_MAX)),
         compiling: Arc::new(Semaphore::new(start::COMPILING_MAX)),
         stopping: CancellationToken::new(),
-        ingest: IngestBudget::new(INGEST_BYTES_MAX.max(budget::bytes_in_work(
-            config.server.request_body_bytes_max,
-            config.server.decoded_body_bytes_max,
-        ))),
+        ingest: ingest_budget(&config.server),
         openapi: serde_json::to_vec_pretty(&openapi::document())?.into(),
     });
     let machine = Machine {
@@ -144,11 +139,7 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
         pulling,
         outbox,
         outbox_lasts: keeping.lasts,
-        socket: SocketBounds {
-            connections_max: size(config.server.connections_max),
-            header_read_timeout: Duration::from_secs(config.server.header_read_timeout_secs),
-            write_timeout: Duration::from_secs(config.server.request_timeout_secs),
-        },
+        socket: socket_bounds(&config.server),
         shutdown_deadline: Duration::from_secs(config.server.shutdown_deadline_secs),
     })
 }
@@ -340,6 +331,20 @@ fn chance() -> f64 {
     const BITS: u32 = 53;
     let random = getrandom::u64().unwrap_or(1 << 63);
     (random >> (u64::BITS - BITS)) as f64 / (1_u64 << BITS) as f64
+}
+
+fn socket_bounds(server: &daemon::Server) -> SocketBounds {
+    SocketBounds {
+        connections_max: size(server.connections_max),
+        header_read_timeout: Duration::from_secs(server.header_read_timeout_secs),
+        write_timeout: Duration::from_secs(server.request_timeout_secs),
+    }
+}
+
+fn ingest_budget(server: &daemon::Server) -> IngestBudget {
+    let of_one =
+        budget::bytes_in_work(server.request_body_bytes_max, server.decoded_body_bytes_max);
+    IngestBudget::new(INGEST_BYTES_MAX.max(of_one))
 }
 
 fn bounds(config: &Config, address: SocketAddr) -> Bounds {

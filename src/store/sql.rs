@@ -84,8 +84,9 @@ impl SqlStore {
     ) -> Result<SqlStore, OpenError> {
         let (lock, path) = connect::take_folder(folder)?;
         let (writer, reader) = connect::open(&path).await?;
-        let running = read::live(&reader).await;
-        let running = running.map_err(|error| OpenError::unreadable(&path, &error.message))?;
+        let unreadable = |error: StoreError| OpenError::unreadable(&path, &error.message);
+        outbox::release(&writer).await.map_err(unreadable)?;
+        let running = read::live(&reader).await.map_err(unreadable)?;
         Ok(SqlStore {
             writer,
             reader,

@@ -37,6 +37,7 @@ mod replay;
 mod replay_csv;
 mod replay_increments;
 mod replay_told;
+mod restart;
 mod series;
 mod series_buckets;
 mod series_runs;

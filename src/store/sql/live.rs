@@ -22,7 +22,7 @@ pub(super) struct Live {
     remembered: HashMap<String, Arc<AnalysisView>>,
     /// Ids of what is remembered, the first to go first.
     order: VecDeque<String>,
-    /// Counts what was written: a view read before cannot be taken for a newer one.
+    /// Counts changes of what is read from the database: a view read before one is not remembered.
     generation: u64,
     recordings: Recordings,
 }
@@ -111,12 +111,12 @@ impl Live {
 
     /// Takes what was written, and what need not be.
     pub fn apply(&mut self, batch: Batch, losses: &mut Losses) {
-        self.generation += 1;
         for (id, view) in batch.views {
             self.recordings.note(&view);
             if is_live(&view) {
                 self.live.insert(id, view);
             } else {
+                self.generation += 1;
                 self.live.remove(&id);
                 self.put(view);
             }
@@ -134,6 +134,7 @@ impl Live {
     }
 
     pub fn forget(&mut self, analysis: &str) {
+        self.generation += 1;
         self.live.remove(analysis);
         self.recordings.forget(analysis);
         if self.remembered.remove(analysis).is_some() {

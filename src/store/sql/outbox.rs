@@ -141,6 +141,13 @@ pub(super) async fn claim(
     Ok(claimed.into_iter().map(|(_, delivery)| delivery).collect())
 }
 
+/// Ends every lease: nobody but the process that opens the folder can have one, and it has none yet.
+pub(super) async fn release(to: &AnyPool) -> Result<(), StoreError> {
+    let release = sqlx::query("UPDATE outbox SET leased_until = $1").bind(NEVER);
+    release.execute(to).await?;
+    Ok(())
+}
+
 pub(super) async fn settle(
     to: &AnyPool,
     id: &str,

@@ -33,7 +33,7 @@ metrics:
 checks:
   - {compare: latency, worse: higher, tolerance: 30%}
   - {compare: latency, at: p90, worse: higher, tolerance: 30%, gating: false}
-  - {threshold: latency, at: p90, limit: '< 8s', gating: false}
+  - {name: slow, threshold: latency, at: p90, limit: '< 8000ms', gating: false}
   - {compare: queue, worse: higher, tolerance: {relative: 50%, absolute: 1}, gating: false}
 ",
     );
