@@ -48,10 +48,10 @@ checks:
         weight: Some(0.1 + 0.2),
     });
     let mut stream = Stream::new(&[7; 32], 0);
-    for second in 0..45 {
+    for second in 0..30 {
         let at = f64::from(second) + 0.5;
         machine.silently(at);
-        let canary = if second < 30 { 100.0 } else { 300.0 };
+        let canary = if second < 10 { 100.0 } else { 300.0 };
         for (arm, median) in [(Arm::Baseline, 100.0), (Arm::Canary, canary)] {
             let mut latency = sample(
                 "an_1",
