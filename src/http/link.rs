@@ -6,7 +6,7 @@
 //! other end is in `app::machine`.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::oneshot;
 
@@ -111,10 +111,11 @@ impl EngineLink {
     /// # Errors
     /// [`LinkError`]; after `Stopped` the input may or may not have been applied.
     pub async fn ask(&self, input: Input, room: Option<Reserved>) -> Result<Answer, LinkError> {
-        let input = match self.perform_here(input) {
-            Ok(answer) => return Ok(answer),
-            Err(input) => input,
-        };
+        if let Some(mut desk) = self.idle_engine(&input)
+            && let Some(engine) = desk.as_mut()
+        {
+            return Ok(engine.perform(input));
+        }
         let (reply, answer) = oneshot::channel();
         self.push(Knock {
             input,
@@ -124,25 +125,18 @@ impl EngineLink {
         answer.await.map_err(|_| LinkError::Stopped)
     }
 
-    /// Takes a few samples at once, unless the engine is at work or others wait for it; gives the
-    /// input back where it does not.
-    fn perform_here(&self, input: Input) -> Result<Answer, Input> {
-        let points = match &input {
+    /// The engine, for a few samples, unless it is at work or others wait for it.
+    fn idle_engine(&self, input: &Input) -> Option<MutexGuard<'_, Option<Box<dyn Perform>>>> {
+        let points = match input {
             Input::Samples(samples) => samples.len(),
             Input::Series(batch) => batch.point_count(),
-            _ => return Err(input),
+            _ => return None,
         };
         if points > INLINE_POINTS_MAX || self.metrics.engine_queue_depth.get() > 0 {
-            return Err(input);
+            return None;
         }
-        match self.desk.try_lock() {
-            Ok(mut desk) => match desk.as_mut() {
-                Some(engine) => Ok(engine.perform(input)),
-                None => Err(input),
-            },
-            // An engine that panicked has stopped; its queue says so.
-            Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => Err(input),
-        }
+        // One that panicked has stopped; its queue says so.
+        self.desk.try_lock().ok()
     }
 
     /// Hands an input over whose answer nobody needs. One that finds no room is dropped.
