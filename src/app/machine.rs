@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -56,19 +56,27 @@ pub struct Machine {
 
 /// The engine's thread.
 pub struct Engine {
-    /// Where the machine is.
-    pub desk: Desk,
-    /// Where inputs come from.
-    pub inputs: Receiver<Knock>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
+    desk: Desk,
+    inputs: Receiver<Knock>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
 }
 
 // === impl Engine ===
 
 impl Engine {
+    /// Puts the machine on its desk. `inputs` is the end of the queue.
+    pub fn new(machine: Machine, desk: Desk, inputs: Receiver<Knock>) -> Engine {
+        let (clock, metrics) = (machine.clock.clone(), machine.metrics.clone());
+        *desk.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(machine));
+        Engine {
+            desk,
+            inputs,
+            clock,
+            metrics,
+        }
+    }
+
     /// Runs until every sender of inputs is gone.
     ///
     /// # Panics

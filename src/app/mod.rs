@@ -12,7 +12,7 @@ pub mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -119,24 +119,17 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
     });
     let machine = Machine {
         state: State::new(engine_limits(&config.limits, pulling.is_some())),
-        clock: clock.clone(),
+        clock,
         store: store as Arc<dyn Store>,
         watchers,
-        metrics: metrics.clone(),
+        metrics,
         endpoints,
         bells,
         runtime: tokio::runtime::Handle::current(),
         pulls: pulling.as_ref().map(Pulling::door),
         running: BTreeSet::new(),
     };
-    let desk = shared.link.desk();
-    *desk.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(machine));
-    let engine = Engine {
-        desk,
-        inputs,
-        clock,
-        metrics,
-    };
+    let engine = Engine::new(machine, shared.link.desk(), inputs);
     Ok(Daemon {
         listener,
         shared,
