@@ -86,7 +86,6 @@ impl Engine {
         loop {
             match self.inputs.recv_timeout(TICK_EVERY) {
                 Ok(Knock { input, reply, room }) => {
-                    self.metrics.engine_queue_depth.dec();
                     let answer = self.perform(input);
                     drop(room);
                     if let Some(reply) = reply {
@@ -103,6 +102,7 @@ impl Engine {
             let since = now.since(last_tick);
             if !(0..TICK_EVERY.as_millis() as i64).contains(&since) {
                 last_tick = now;
+                self.metrics.engine_queue_depth.inc();
                 self.perform(Input::Tick);
             }
         }
@@ -111,6 +111,8 @@ impl Engine {
 
     fn perform(&self, input: Input) -> Answer {
         let mut desk = self.desk.lock().expect("nobody panicked");
+        // It waited until now: others do not come between.
+        self.metrics.engine_queue_depth.dec();
         let machine = desk.as_mut().expect("it is taken away at the end only");
         machine.perform(input)
     }

@@ -193,7 +193,7 @@ impl<'b> Reader<'b, '_> {
         if let Some((head, behind)) = short::split(text)
             && let Some(Found { key, shape, name }) = self.heads.find(Form::Text, head.as_bytes())
             && name == self.name
-            && let Some(Meaning::Series(kind)) = self.meaning
+            && let Some(kind) = self.meaning.and_then(|meaning| kind_of(meaning, key))
             && self.start.is_none()
             && let Some((value, ts)) = short::numbers(behind, self.dialect)
         {
@@ -396,6 +396,19 @@ impl<'b> Reader<'b, '_> {
             }),
             _ => Ok(decoded),
         }
+    }
+}
+
+/// What a line of this meaning is, where it is fit to be one.
+fn kind_of(meaning: Meaning, key: SeriesKey<'_>) -> Option<SeriesKind> {
+    match meaning {
+        Meaning::Series(kind) => Some(kind),
+        Meaning::Bucket => {
+            let bound = key.pairs().find(|(name, _)| *name == "le")?.1;
+            let bound = super::lines::number(bound)?;
+            (!bound.is_nan()).then_some(SeriesKind::Histogram)
+        }
+        Meaning::Start | Meaning::Refused(..) => None,
     }
 }
 

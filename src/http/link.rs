@@ -13,12 +13,13 @@ use tokio::sync::oneshot;
 use super::budget::Reserved;
 use crate::engine::pull::PullProgress;
 use crate::engine::{Ingested, Input, Refusal};
+use crate::model::{Reading, Sample};
 use crate::telemetry::Metrics;
 
 /// Inputs that may wait for the engine. One holds at most one request's samples.
 pub const QUEUE_MAX: usize = 256;
 
-/// Points and samples up to which an input is taken on the thread that read it: about a millisecond.
+/// Values, points and cells of histograms up to which an input is taken on the thread that read it: about a millisecond.
 pub const INLINE_POINTS_MAX: usize = 4_096;
 
 /// Who applies inputs.
@@ -128,8 +129,8 @@ impl EngineLink {
     /// The engine, for a few samples, unless it is at work or others wait for it.
     fn idle_engine(&self, input: &Input) -> Option<MutexGuard<'_, Option<Box<dyn Perform>>>> {
         let points = match input {
-            Input::Samples(samples) => samples.len(),
-            Input::Series(batch) => batch.point_count(),
+            Input::Samples(samples) => samples.iter().map(values_of).sum(),
+            Input::Series(batch) => batch.point_count() + batch.cell_count(),
             _ => return None,
         };
         if points > INLINE_POINTS_MAX || self.metrics.engine_queue_depth.get() > 0 {
@@ -163,6 +164,15 @@ impl EngineLink {
                 TrySendError::Disconnected(_) => LinkError::Stopped,
             }
         })
+    }
+}
+
+/// Values of a sample; one at the least.
+fn values_of(sample: &Sample) -> usize {
+    match &sample.reading {
+        Reading::Values { values, .. } => values.len().max(1),
+        Reading::Buckets { counts, .. } | Reading::UpTo { counts, .. } => counts.len().max(1),
+        Reading::Ratio { .. } | Reading::Rate { .. } => 1,
     }
 }
 

@@ -1,8 +1,8 @@
 //! The points of a counter, taken all at once.
 //!
 //! Owns the short way of what nearly all series are: totals that go on from before, which one
-//! analysis asks for. It gives what [`add`](super::add) gives point by point; whatever is otherwise
-//! is left to that.
+//! analysis asks for. It gives what [`add`](super::add) gives point by point, but for the last bit of
+//! sums that are not whole; whatever is otherwise is left to that.
 
 use super::sums::Sums;
 use super::{Fate, Known, without_place};
