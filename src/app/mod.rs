@@ -111,10 +111,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         recordings: Arc::new(Semaphore::new(analyses::RECORDING_READS_MAX)),
         compiling: Arc::new(Semaphore::new(start::COMPILING_MAX)),
         stopping: CancellationToken::new(),
-        ingest: IngestBudget::new(INGEST_BYTES_MAX.max(budget::bytes_in_work(
-            config.server.request_body_bytes_max,
-            config.server.decoded_body_bytes_max,
-        ))),
+        ingest: ingest_budget(&config.server),
         openapi: serde_json::to_vec_pretty(&openapi::document())?.into(),
     });
     let machine = Machine {
@@ -243,6 +240,12 @@ fn start_engine(engine: Engine, stop: CancellationToken) -> anyhow::Result<onesh
         })
         .context("cannot start the engine's thread")?;
     Ok(engine_ended)
+}
+
+/// Room for samples in work: what one request may need, at the least.
+fn ingest_budget(server: &daemon::Server) -> IngestBudget {
+    let (on_wire, decoded) = (server.request_body_bytes_max, server.decoded_body_bytes_max);
+    IngestBudget::new(INGEST_BYTES_MAX.max(budget::bytes_in_work(on_wire, decoded)))
 }
 
 /// Only loopback without tokens: whoever reaches davy can make it say pass.
