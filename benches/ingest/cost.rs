@@ -28,6 +28,9 @@ pub const COUNTS: &str = "counts";
 pub const VALUES: &str = "values";
 /// As the first, with the ticks of a plan as people write it.
 const SLOW: &str = "slow";
+/// As the first, for work that takes longer than its samples' time.
+const PATIENT: &str = "patient";
+const PATIENCE: i64 = 40_000;
 
 /// One format, and what it is compared with.
 pub struct Mode {
@@ -111,6 +114,8 @@ pub struct Setting {
     pub analyses: usize,
     /// Analyses that ask for other series.
     pub others: usize,
+    /// Whether ticks are kept open for work that takes longer than its samples' time.
+    pub is_patient: bool,
 }
 
 impl Default for Setting {
@@ -118,11 +123,12 @@ impl Default for Setting {
         Setting {
             analyses: 1,
             others: 0,
+            is_patient: false,
         }
     }
 }
 
-/// Both plans, as files.
+/// All plans, as files.
 pub fn write_plans(folder: &std::path::Path) {
     let head = |name: &str| {
         format!(
@@ -158,11 +164,21 @@ checks:
   - {compare: latency, tolerance: 20%}
   - {compare: errors, tolerance: {relative: 50%, absolute: 1pp}}
 ";
-    for (name, rest) in [(COUNTS, counts), (VALUES, values), (SLOW, counts)] {
+    let all = [
+        (COUNTS, counts),
+        (VALUES, values),
+        (SLOW, counts),
+        (PATIENT, counts),
+    ];
+    for (name, rest) in all {
         let mut text = format!("{}{rest}", head(name));
         if name == SLOW {
             text = text.replace("horizon: 100s", "horizon: 1h");
             text = text.replace(&format!("tick: {TICK}ms"), "tick: 15s");
+        }
+        if name == PATIENT {
+            let lateness = |millis: i64| format!("lateness: {millis}ms");
+            text = text.replace(&lateness(LATENESS), &lateness(PATIENCE));
         }
         std::fs::write(folder.join(format!("{name}.yaml")), text).expect("written");
     }
@@ -194,7 +210,13 @@ pub fn run_davy(load: Load, setting: Setting) -> Figures {
     let (load, lanes) = make(load);
     let plan = match load.form {
         Form::Json | Form::Ndjson => VALUES,
+        _ if setting.is_patient => PATIENT,
         _ => COUNTS,
+    };
+    let lateness = if setting.is_patient {
+        PATIENCE
+    } else {
+        LATENESS
     };
     let davy = Server::start(Kind::Davy, folder.path());
     for number in 0..setting.others {
@@ -207,7 +229,7 @@ pub fn run_davy(load: Load, setting: Setting) -> Figures {
     let before = davy.cpu_secs();
     let wall = client::send(davy.port, Kind::Davy.door(load.form), &lanes);
     // Until the last tick has closed, by the clock.
-    sleep_until(load.last() + TICK + LATENESS + IDLE + 600);
+    sleep_until(load.last() + TICK + lateness + IDLE + 600);
     let used = davy.cpu_secs() - before;
     check_taken(&davy, &load, setting);
     let samples = load.samples() as f64 / 1e6;

@@ -55,6 +55,7 @@ pub fn unmatched(runs: usize, verdicts: &mut Verdicts) {
     let nobodys = Setting {
         analyses: 0,
         others: 1,
+        ..Setting::default()
     };
     let unmatched = repeated(runs, "unmatched", || run_davy(work, nobodys));
     let ratio = unmatched.cpu() / matched.cpu();
@@ -103,7 +104,8 @@ pub fn analyses(runs: usize, verdicts: &mut Verdicts) {
         let name = format!("{analyses} analyses");
         let setting = Setting {
             analyses,
-            others: 0,
+            is_patient: true,
+            ..Setting::default()
         };
         let runs = repeated(runs, &name, || run_davy(work, setting));
         runs.cpu() / analyses as f64
@@ -122,8 +124,8 @@ pub fn others(runs: usize, verdicts: &mut Verdicts) {
     let work = load(SERIES, 2_000);
     let alone = repeated(runs, "alone", || run_davy(work, Setting::default()));
     let beside = Setting {
-        analyses: 1,
         others: 999,
+        ..Setting::default()
     };
     let beside = repeated(runs, "beside 999", || run_davy(work, beside));
     let ratio = beside.cpu() / alone.cpu();

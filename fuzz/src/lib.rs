@@ -163,12 +163,10 @@ pub fn samples(body: &[u8]) {
 
 /// Samples by line; a body cut between two lines holds the same.
 pub fn samples_by_line(body: &[u8]) {
-    let decode = |body: &[u8]| {
-        with_known_labels(body, |body, heads, room| {
-            json::decode_within(body, json::Form::Lines, heads, &LIMITS, room)
-        })
+    let decode = |body: &[u8], heads: &mut Heads, room: &mut dyn FnMut(u64) -> bool| {
+        json::decode_within(body, json::Form::Lines, heads, &LIMITS, room)
     };
-    let Ok(whole) = decode(body) else {
+    let Ok(whole) = with_known_labels(body, decode) else {
         return;
     };
     check_samples(&whole, &LIMITS);
@@ -177,7 +175,7 @@ pub fn samples_by_line(body: &[u8]) {
         return;
     };
     let (first, second) = body.split_at(middle + feed + 1);
-    let parts = [first, second].map(decode);
+    let parts = [first, second].map(|part| decode(part, &mut Heads::new(0), &mut |_| true));
     // A part may be empty, or hold no object at all, which is a mistake of the whole request.
     if let [Ok(first), Ok(second)] = parts {
         let samples = [first.samples, second.samples].concat();

@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -66,19 +66,27 @@ pub struct StoreFailed;
 
 /// The engine's thread.
 pub struct Engine {
-    /// Where the machine is.
-    pub desk: Desk,
-    /// Where inputs come from.
-    pub inputs: Receiver<Knock>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
+    desk: Desk,
+    inputs: Receiver<Knock>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
 }
 
 // === impl Engine ===
 
 impl Engine {
+    /// Puts the machine on its desk. `inputs` is the end of the queue.
+    pub fn new(machine: Machine, desk: Desk, inputs: Receiver<Knock>) -> Engine {
+        let (clock, metrics) = (machine.clock.clone(), machine.metrics.clone());
+        *desk.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(machine));
+        Engine {
+            desk,
+            inputs,
+            clock,
+            metrics,
+        }
+    }
+
     /// Runs until every sender of inputs is gone.
     ///
     /// # Errors
@@ -91,7 +99,6 @@ impl Engine {
         loop {
             match self.inputs.recv_timeout(TICK_EVERY) {
                 Ok(Knock { input, reply, room }) => {
-                    self.metrics.engine_queue_depth.dec();
                     let answer = self.perform(input);
                     let is_broken = matches!(answer, Answer::NotWritten);
                     drop(room);
@@ -112,6 +119,7 @@ impl Engine {
             let since = now.since(last_tick);
             if !(0..TICK_EVERY.as_millis() as i64).contains(&since) {
                 last_tick = now;
+                self.metrics.engine_queue_depth.inc();
                 if matches!(self.perform(Input::Tick), Answer::NotWritten) {
                     return Err(StoreFailed);
                 }
@@ -123,6 +131,8 @@ impl Engine {
 
     fn perform(&self, input: Input) -> Answer {
         let mut desk = self.desk.lock().expect("nobody panicked");
+        // It waited until now: others do not come between.
+        self.metrics.engine_queue_depth.dec();
         let machine = desk.as_mut().expect("it is taken away at the end only");
         machine.perform(input)
     }

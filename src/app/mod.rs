@@ -13,7 +13,7 @@ pub mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -112,10 +112,10 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
     });
     let machine = Machine {
         state: State::new(engine_limits(&config.limits, pulling.is_some())),
-        clock: clock.clone(),
+        clock,
         store,
         watchers,
-        metrics: metrics.clone(),
+        metrics,
         endpoints,
         bells,
         runtime: tokio::runtime::Handle::current(),
@@ -123,14 +123,7 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
         running: BTreeSet::new(),
         is_broken: false,
     };
-    let desk = shared.link.desk();
-    *desk.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(machine));
-    let engine = Engine {
-        desk,
-        inputs,
-        clock,
-        metrics,
-    };
+    let engine = Engine::new(machine, shared.link.desk(), inputs);
     Ok(Daemon {
         listener,
         shared,
@@ -248,6 +241,12 @@ fn start_engine(
     Ok(engine_ended)
 }
 
+/// Room for samples in work: what one request may need, at the least.
+fn ingest_budget(server: &daemon::Server) -> IngestBudget {
+    let (on_wire, decoded) = (server.request_body_bytes_max, server.decoded_body_bytes_max);
+    IngestBudget::new(INGEST_BYTES_MAX.max(budget::bytes_in_work(on_wire, decoded)))
+}
+
 /// Only loopback without tokens: whoever reaches davy can make it say pass.
 fn listen_address(server: &daemon::Server) -> anyhow::Result<SocketAddr> {
     let text = &server.listen_address;
@@ -339,12 +338,6 @@ fn socket_bounds(server: &daemon::Server) -> SocketBounds {
         header_read_timeout: Duration::from_secs(server.header_read_timeout_secs),
         write_timeout: Duration::from_secs(server.request_timeout_secs),
     }
-}
-
-fn ingest_budget(server: &daemon::Server) -> IngestBudget {
-    let of_one =
-        budget::bytes_in_work(server.request_body_bytes_max, server.decoded_body_bytes_max);
-    IngestBudget::new(INGEST_BYTES_MAX.max(of_one))
 }
 
 fn bounds(config: &Config, address: SocketAddr) -> Bounds {

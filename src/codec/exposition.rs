@@ -17,6 +17,7 @@
 mod family;
 mod letters;
 mod line;
+mod short;
 mod tail;
 
 use family::{Family, Meaning};
@@ -189,12 +190,12 @@ impl<'b> Reader<'b, '_> {
     }
 
     fn sample(&mut self, text: &'b str, number: usize) -> Result<(), Unreadable> {
-        if let Some((head, behind)) = line::split(text)
+        if let Some((head, behind)) = short::split(text)
             && let Some(Found { key, shape, name }) = self.heads.find(Form::Text, head.as_bytes())
             && name == self.name
-            && let Some(Meaning::Series(kind)) = self.meaning
+            && let Some(kind) = self.meaning.and_then(|meaning| kind_of(meaning, key))
             && self.start.is_none()
-            && let Some((value, ts)) = line::numbers(behind, self.dialect)
+            && let Some((value, ts)) = short::numbers(behind, self.dialect)
         {
             let (index, line) = (self.index, Some(number));
             self.index += 1;
@@ -260,7 +261,7 @@ impl<'b> Reader<'b, '_> {
             Ok(key) => key,
             Err(fault) => return self.refuse_fault(text, number, fault),
         };
-        if let Some((head, _)) = line::split(text)
+        if let Some((head, _)) = short::split(text)
             && head.len() == sample.head_end
         {
             self.heads.keep(Form::Text, head.as_bytes(), key, shape);
@@ -395,6 +396,19 @@ impl<'b> Reader<'b, '_> {
             }),
             _ => Ok(decoded),
         }
+    }
+}
+
+/// What a line of this meaning is, where it is fit to be one.
+fn kind_of(meaning: Meaning, key: SeriesKey<'_>) -> Option<SeriesKind> {
+    match meaning {
+        Meaning::Series(kind) => Some(kind),
+        Meaning::Bucket => {
+            let bound = key.pairs().find(|(name, _)| *name == "le")?.1;
+            let bound = super::lines::number(bound)?;
+            (!bound.is_nan()).then_some(SeriesKind::Histogram)
+        }
+        Meaning::Start | Meaning::Refused(..) => None,
     }
 }
 

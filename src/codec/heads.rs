@@ -6,7 +6,7 @@
 //! memo but time. It must not know of any form; each marks its bytes with its own [`Form`].
 
 use std::hash::BuildHasher;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -15,10 +15,15 @@ use super::series::KeyShape;
 use crate::model::Labels;
 use crate::model::series::SeriesKey;
 
-/// Bytes that one memo keeps, of heads and of keys; past that it begins anew.
+/// Bytes that one memo takes; past that it begins anew.
 pub const HEADS_BYTES_MAX: usize = 8 << 20;
-/// Memos that wait to be used again: as many as requests are decoded at once, as a rule.
+/// Memos there are: as many as requests are decoded at once, as a rule. Others do without.
 pub const HEADS_POOL_MAX: usize = 4;
+/// Bytes of a head, and of a key, that are remembered: what is longer is no usual series, and is read
+/// as if there were no memo.
+const HEAD_BYTES_MAX: usize = 4_096;
+/// Bytes that a head takes beside its own and its key's: its entry, and its place in the table.
+const ENTRY_BYTES: usize = 2 * size_of::<Head>();
 /// Requests for which a memo is left alone that was of no use: its series are too many.
 const REST_REQUESTS: u32 = 64;
 
@@ -51,6 +56,8 @@ pub struct Heads {
     /// Heads and their keys, one after another.
     bytes: Vec<u8>,
     bytes_max: usize,
+    /// There was no room for one more.
+    is_full: bool,
     found: u64,
     missed: u64,
     resting: u32,
@@ -80,7 +87,20 @@ pub(super) struct Found<'h> {
 #[derive(Debug)]
 pub struct HeadsPool {
     seed: u64,
-    idle: Mutex<Vec<Heads>>,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    heads: Vec<Heads>,
+    /// Memos that are here or lent.
+    made: usize,
+}
+
+/// A memo that is lent; it goes back whatever happens.
+struct Lent<'p> {
+    pool: &'p HeadsPool,
+    heads: Heads,
 }
 
 // === impl Heads ===
@@ -95,9 +115,18 @@ impl Heads {
             next: 0,
             bytes: Vec::new(),
             bytes_max: HEADS_BYTES_MAX,
+            is_full: false,
             found: 0,
             missed: 0,
             resting: 0,
+        }
+    }
+
+    /// One that remembers nothing.
+    fn none(seed: u64) -> Heads {
+        Heads {
+            resting: u32::MAX,
+            ..Heads::new(seed)
         }
     }
 
@@ -106,15 +135,23 @@ impl Heads {
     pub fn begin(&mut self) {
         if self.resting > 0 {
             self.resting -= 1;
-        } else if self.bytes.len() >= self.bytes_max {
-            if self.found < self.missed {
-                self.resting = REST_REQUESTS;
-            }
-            (self.found, self.missed) = (0, 0);
-            self.heads.clear();
-            self.table.clear();
-            self.bytes.clear();
+        } else if self.is_full {
+            let resting = if self.found < self.missed {
+                REST_REQUESTS
+            } else {
+                0
+            };
+            *self = Heads {
+                hasher: self.hasher.clone(),
+                bytes_max: self.bytes_max,
+                resting,
+                ..Heads::new(0)
+            };
         }
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.bytes.len() + ENTRY_BYTES * self.heads.len()
     }
 
     #[inline]
@@ -142,7 +179,7 @@ impl Heads {
 
     #[inline]
     fn find_key(&mut self, form: Form, head: &[u8]) -> Option<Head> {
-        if self.resting > 0 {
+        if self.resting > 0 || head.len() > HEAD_BYTES_MAX {
             return None;
         }
         let known = self.look_up(form, head);
@@ -177,7 +214,18 @@ impl Heads {
     }
 
     fn put(&mut self, form: Form, head: &[u8], key: &[u8], name_at: usize, shape: KeyShape) {
-        if self.resting > 0 || self.bytes.len() >= self.bytes_max {
+        if self.resting > 0 || head.len().max(key.len()) > HEAD_BYTES_MAX {
+            return;
+        }
+        let next = self.next;
+        if self.look_up(form, head).is_some() {
+            // It was known, and its finder had another reason to read it the long way.
+            return;
+        }
+        self.next = next;
+        let needed = head.len() + key.len() + ENTRY_BYTES;
+        self.is_full |= self.held_bytes() + needed > self.bytes_max;
+        if self.is_full {
             return;
         }
         let from = self.bytes.len();
@@ -222,10 +270,7 @@ impl Heads {
     /// A number for bytes that stand above many heads: the same for the same bytes, until the next
     /// request. `None` where there is no room for another.
     pub(super) fn context(&mut self, bytes: &[u8]) -> Option<u32> {
-        if self.resting > 0 {
-            return None;
-        }
-        if let Some(known) = self.look_up(Form::OtlpContext, bytes) {
+        if let Some(known) = self.find_key(Form::OtlpContext, bytes) {
             return Some(known.from);
         }
         let from = u32::try_from(self.bytes.len()).ok()?;
@@ -247,16 +292,44 @@ impl HeadsPool {
 
     /// Lends a memo to who decodes a request.
     pub fn with<T>(&self, decode: impl FnOnce(&mut Heads) -> T) -> T {
-        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = idle().pop();
-        let mut heads = taken.unwrap_or_else(|| Heads::new(self.seed));
-        heads.begin();
-        let decoded = decode(&mut heads);
-        let mut idle = idle();
-        if idle.len() < HEADS_POOL_MAX {
-            idle.push(heads);
+        match self.lend() {
+            Some(mut lent) => {
+                lent.heads.begin();
+                decode(&mut lent.heads)
+            }
+            None => decode(&mut Heads::none(self.seed)),
         }
-        decoded
+    }
+
+    fn lend(&self) -> Option<Lent<'_>> {
+        let mut idle = self.lock();
+        let heads = match idle.heads.pop() {
+            Some(heads) => heads,
+            None if idle.made < HEADS_POOL_MAX => {
+                idle.made += 1;
+                Heads::new(self.seed)
+            }
+            None => return None,
+        };
+        Some(Lent { pool: self, heads })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Idle> {
+        // Every change to it leaves it whole.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let heads = std::mem::replace(&mut self.heads, Heads::none(0));
+        let mut idle = self.pool.lock();
+        if std::thread::panicking() {
+            // It may have been left half-way through a change.
+            idle.made -= 1;
+        } else {
+            idle.heads.push(heads);
+        }
     }
 }
 
@@ -300,12 +373,12 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded_and_what_is_of_no_use_rests() {
         let mut heads = Heads::new(7);
-        heads.bytes_max = 1_000;
+        heads.bytes_max = 5_000;
         let head = |number: usize| format!("head {number}").into_bytes();
         for number in 0..1_000 {
             let key = key(&number.to_string());
             heads.keep(Form::Text, &head(number), SeriesKey::of_sorted(&key), SHAPE);
-            assert!(heads.bytes.len() <= heads.bytes_max + 100);
+            assert!(heads.held_bytes() <= heads.bytes_max);
         }
         assert!(heads.find(Form::Text, &head(0)).is_some(), "it is in use");
         heads.begin();
@@ -314,7 +387,13 @@ mod tests {
             for number in 0..1_000 {
                 let key = key(&number.to_string());
                 assert!(heads.find(Form::Text, &head(number + round)).is_none());
-                heads.keep(Form::Text, &[], SeriesKey::of_sorted(&key), SHAPE);
+                let head = format!("other {number}");
+                heads.keep(
+                    Form::Text,
+                    head.as_bytes(),
+                    SeriesKey::of_sorted(&key),
+                    SHAPE,
+                );
             }
             heads.begin();
             assert_eq!(heads.resting, REST_REQUESTS - round as u32);
@@ -323,9 +402,25 @@ mod tests {
     }
 
     #[test]
+    fn a_head_is_kept_once_and_only_where_it_is_short() {
+        let mut heads = Heads::new(7);
+        let key = key("1");
+        for _ in 0..3 {
+            heads.keep(Form::Text, b"m", SeriesKey::of_sorted(&key), SHAPE);
+        }
+        assert_eq!((heads.heads.len(), heads.table.len()), (1, 1));
+        for (length, is_kept) in [(HEAD_BYTES_MAX, true), (HEAD_BYTES_MAX + 1, false)] {
+            let head = vec![b'x'; length];
+            heads.keep(Form::Text, &head, SeriesKey::of_sorted(&key), SHAPE);
+            assert_eq!(heads.find(Form::Text, &head).is_some(), is_kept);
+            assert_eq!(heads.context(&head).is_some(), is_kept);
+        }
+    }
+
+    #[test]
     fn a_memo_is_lent_to_one_request_at_a_time() {
         let pool = HeadsPool::new(7);
-        let count = || pool.idle.lock().expect("nobody panicked").len();
+        let count = || pool.lock().heads.len();
         pool.with(|first| {
             first.context(b"a");
             pool.with(|second| assert!(second.table.is_empty()));
@@ -333,5 +428,15 @@ mod tests {
         });
         assert_eq!(count(), 2);
         pool.with(|last| assert_eq!(last.table.len(), 1, "the last one given back"));
+        let lent: Vec<_> = (0..HEADS_POOL_MAX).map(|_| pool.lend()).collect();
+        assert!(lent.iter().all(Option::is_some));
+        pool.with(|none| assert_eq!(none.context(b"a"), None, "all are lent"));
+        drop(lent);
+        let panicked = std::panic::catch_unwind(|| pool.with(|_| panic!("half-way")));
+        assert!(panicked.is_err());
+        assert_eq!(
+            (count(), pool.lock().made),
+            (HEADS_POOL_MAX - 1, HEADS_POOL_MAX - 1)
+        );
     }
 }

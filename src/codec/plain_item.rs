@@ -184,7 +184,9 @@ impl<'b> Reader<'b> {
             return Some(known);
         }
         let labels = self.any_labels(limits)?;
-        heads.keep_labels(&self.text.as_bytes()[from..self.at], &labels);
+        if self.at == from + brace + 1 {
+            heads.keep_labels(&self.text.as_bytes()[from..self.at], &labels);
+        }
         Some(labels)
     }
 

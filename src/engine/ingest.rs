@@ -102,7 +102,7 @@ fn matched(
             Match::Places(places) => {
                 for place in places.iter().filter(|_| is_first) {
                     let sources = &mut analysis.counters[place.metric].sources;
-                    sources.note(place.arm, &met.text, sample.ts, taking.now);
+                    sources.note(place.arm, met.named(), sample.ts, taking.now);
                 }
                 let fate = placed(analysis, sample, places, taking, lines);
                 best = Some(match best {

@@ -9,7 +9,6 @@ use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
 use super::matching::{Form, Match};
-use super::sources::Named;
 use super::unplaced;
 use crate::model::Labels;
 
@@ -39,8 +38,8 @@ pub(super) struct Met {
     pub found: Vec<(String, Match)>,
     /// Whether somebody asks for what came on top of a total, not for the sample itself.
     pub is_total: bool,
-    /// Name and labels for people.
-    pub text: Named,
+    /// What tells it apart from others that are shown.
+    id: u64,
     batch: u64,
 }
 
@@ -101,7 +100,7 @@ impl MetSeries {
             self.forget();
         }
         let number = self.met.len();
-        self.met.push(Met::new(name, labels, find()));
+        self.met.push(Met::new(hash, name, labels, find()));
         let (hasher, met) = (&self.hasher, &self.met);
         self.table.insert_unique(hash, number as u32, |number| {
             let met = &met[*number as usize];
@@ -114,7 +113,12 @@ impl MetSeries {
 // === impl Met ===
 
 impl Met {
-    fn new(name: &str, labels: &Labels, found: Vec<(String, Match)>) -> Met {
+    /// What tells it apart, and how it is put into words.
+    pub fn named(&self) -> (u64, impl Fn() -> String) {
+        (self.id, || unplaced::series(&self.name, &self.labels))
+    }
+
+    fn new(id: u64, name: &str, labels: &Labels, found: Vec<(String, Match)>) -> Met {
         let places = found.iter().filter_map(|(_, found)| match found {
             Match::Places(places) => Some(places),
             Match::Ambiguous | Match::None => None,
@@ -123,7 +127,7 @@ impl Met {
         Met {
             name: name.into(),
             labels: labels.clone(),
-            text: Named::new(unplaced::series(name, labels)),
+            id,
             found,
             is_total,
             batch: 0,
@@ -148,7 +152,10 @@ mod tests {
                     found += 1;
                     vec![("one".to_owned(), Match::Ambiguous)]
                 });
-                assert_eq!((&*met.text, met.is_total), ("m{pod=\"a\"}", false));
+                assert_eq!(
+                    (met.named().1(), met.is_total),
+                    ("m{pod=\"a\"}".to_owned(), false)
+                );
                 firsts.push(is_first);
             }
             if forgets {

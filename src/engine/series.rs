@@ -28,7 +28,6 @@ use super::ingest;
 use super::matching::{BUCKET_LABEL, Form, Match, Place, Role};
 use super::messages::*;
 use super::placing::{self, Lines, Refused, Taking};
-use super::sources::Named;
 use super::unplaced;
 use crate::model::series::{Series, SeriesBatch, SeriesKey};
 
@@ -118,7 +117,7 @@ fn take_all(
         fates.clear();
         fates.resize_with(seen.len(), Fates::default);
         for site in known.sites.iter() {
-            let adding = (index, &known.text, taking);
+            let adding = (index, &*known, taking);
             add(state, site, adding, &seen, &mut fates, &mut sums);
         }
         for fates in &mut fates {
@@ -258,7 +257,7 @@ fn histogram_of(key: SeriesKey<'_>) -> u64 {
 fn add(
     state: &mut State,
     site: &Site,
-    (index, text, taking): (usize, &Named, Taking),
+    (index, known, taking): (usize, &Known, Taking),
     seen: &[Seen],
     fates: &mut [Fates],
     sums: &mut Sums,
@@ -300,7 +299,9 @@ fn add(
         counters.late += late;
         counters.has_bad |= matches!(place.role, Role::Bad | Role::Reading | Role::Good);
         if let Some(newest) = seen.iter().map(|seen| seen.point.ts).max() {
-            counters.sources.note(place.arm, text, newest, taking.now);
+            counters
+                .sources
+                .note(place.arm, known.named(), newest, taking.now);
         }
     }
 }

@@ -4,10 +4,7 @@
 //! Owns a short list by metric and arm, and what their times tell of their senders' clocks. It decides
 //! nothing and is no part of a recording.
 
-use std::hash::BuildHasher;
 use std::sync::Arc;
-
-use foldhash::fast::FixedState;
 
 use super::messages::{AHEAD_MIN, SourceView};
 use crate::model::{Arm, Millis, Timestamp};
@@ -27,53 +24,32 @@ pub(super) struct Sources {
 
 #[derive(Debug, Clone)]
 struct Source {
-    series: Named,
+    id: u64,
+    /// Name and labels, for people.
+    series: Arc<str>,
     newest: Timestamp,
     /// From the newest sample's time to its arrival.
     lag: Millis,
 }
 
-/// A series in words for people. It is asked with every point whether it is one of those that are
-/// shown, so it is told apart by a number; the words decide only where that is the same.
-#[derive(Debug, Clone)]
-pub(super) struct Named {
-    text: Arc<str>,
-    hash: u64,
-}
-
-// === impl Named ===
-
-impl Named {
-    pub fn new(text: impl Into<Arc<str>>) -> Named {
-        let text = text.into();
-        let hash = FixedState::default().hash_one(&*text);
-        Named { text, hash }
-    }
-
-    fn is(&self, other: &Named) -> bool {
-        let is_one = Arc::ptr_eq(&self.text, &other.text);
-        is_one || (self.hash == other.hash && self.text == other.text)
-    }
-}
-
-impl std::ops::Deref for Named {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.text
-    }
-}
-
 // === impl Sources ===
 
 impl Sources {
-    /// A point of a series came for an arm. A series is always given as the same text.
-    pub fn note(&mut self, arm: Arm, series: &Named, ts: Timestamp, now: Timestamp) {
+    /// A point of a series came for an arm. It is asked with every point whether the series is one of
+    /// those that are shown, so it is told apart by a number, `id`, and put into words only then.
+    pub fn note(
+        &mut self,
+        arm: Arm,
+        (id, text): (u64, impl Fn() -> String),
+        ts: Timestamp,
+        now: Timestamp,
+    ) {
         let seen = &mut self.seen[arm.index()];
         let lag = now.since(ts);
-        let known = seen.iter_mut().find(|known| known.series.is(series));
+        let known = seen.iter_mut().find(|known| known.id == id);
         let source = || Source {
-            series: series.clone(),
+            id,
+            series: text().into(),
             newest: ts,
             lag,
         };
@@ -125,7 +101,7 @@ impl Sources {
         let of_arm = |arm: Arm| {
             self.seen[arm.index()].iter().map(move |source| SourceView {
                 arm,
-                series: source.series.text.clone(),
+                series: source.series.clone(),
                 newest: source.newest.millis(),
                 lag_secs: source.lag as f64 / 1000.0,
             })
@@ -141,33 +117,35 @@ mod tests {
     #[test]
     fn the_first_series_are_named_until_they_are_gone() {
         let mut sources = Sources::default();
-        let series: Vec<Named> = (0..=SOURCES_SHOWN_MAX)
-            .map(|number| Named::new(format!("m{{pod=\"{number}\"}}")))
-            .collect();
-        for series in &series {
-            sources.note(Arm::Canary, series, Timestamp(1_000), Timestamp(1_500));
+        let series = |number: u64| (number, move || format!("m{{pod=\"{number}\"}}"));
+        let most = SOURCES_SHOWN_MAX as u64;
+        for number in 0..=most {
+            let (ts, now) = (Timestamp(1_000), Timestamp(1_500));
+            sources.note(Arm::Canary, series(number), ts, now);
         }
         assert_eq!(sources.view().len(), SOURCES_SHOWN_MAX);
         let now = Timestamp(1_500 + GONE_AFTER);
-        for series in &series[1..] {
-            sources.note(Arm::Canary, series, Timestamp(1_000 + GONE_AFTER), now);
+        for number in 1..=most {
+            let ts = Timestamp(1_000 + GONE_AFTER);
+            sources.note(Arm::Canary, series(number), ts, now);
         }
-        let last = &series[SOURCES_SHOWN_MAX];
-        assert!(sources.view().iter().all(|seen| *seen.series != **last));
-        sources.note(Arm::Canary, last, Timestamp(1_001 + GONE_AFTER), now);
+        let [first, last] = [0, most].map(|number| series(number).1());
+        assert!(sources.view().iter().all(|seen| *seen.series != *last));
+        let ts = Timestamp(1_001 + GONE_AFTER);
+        sources.note(Arm::Canary, series(most), ts, now);
         let view = sources.view();
-        assert!(view.iter().any(|seen| *seen.series == **last));
-        assert!(view.iter().all(|seen| *seen.series != *series[0]));
+        assert!(view.iter().any(|seen| *seen.series == *last));
+        assert!(view.iter().all(|seen| *seen.series != *first));
         assert!(view.iter().all(|seen| seen.arm == Arm::Canary));
     }
 
     #[test]
     fn clocks_and_lags_that_matter_are_told() {
         let mut sources = Sources::default();
-        let series = |name: &str| Named::new(name);
+        let series = |name: &'static str| (name.len() as u64, move || name.to_owned());
         sources.note(
             Arm::Canary,
-            &series("fine"),
+            series("fine"),
             Timestamp(9_000),
             Timestamp(10_000),
         );
@@ -178,12 +156,12 @@ mod tests {
             "{hint}"
         );
         for number in 0..SOURCES_SHOWN_MAX {
-            let series = series(&format!("fine {number}"));
-            sources.note(Arm::Canary, &series, Timestamp(9_000), Timestamp(10_000));
+            let series = (100 + number as u64, || format!("fine {number}"));
+            sources.note(Arm::Canary, series, Timestamp(9_000), Timestamp(10_000));
         }
         sources.note(
             Arm::Canary,
-            &series("fast"),
+            (7, || "fast".to_owned()),
             Timestamp(13_500),
             Timestamp(10_000),
         );

@@ -6,19 +6,20 @@
 //! other end is in `app::machine`.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::oneshot;
 
 use super::budget::Reserved;
 use crate::engine::pull::PullProgress;
 use crate::engine::{Ingested, Input, Refusal};
+use crate::model::{Reading, Sample};
 use crate::telemetry::Metrics;
 
 /// Inputs that may wait for the engine. One holds at most one request's samples.
 pub const QUEUE_MAX: usize = 256;
 
-/// Points and samples up to which an input is taken on the thread that read it: about a millisecond.
+/// Values, points and cells of histograms up to which an input is taken on the thread that read it: about a millisecond.
 pub const INLINE_POINTS_MAX: usize = 4_096;
 
 /// Who applies inputs.
@@ -113,17 +114,18 @@ impl EngineLink {
     /// # Errors
     /// [`LinkError`]; after `Stopped` the input may or may not have been applied.
     pub async fn ask(&self, input: Input, room: Option<Reserved>) -> Result<Answer, LinkError> {
-        let answer = match self.perform_here(input) {
-            Ok(answer) => answer,
-            Err(input) => {
-                let (reply, answer) = oneshot::channel();
-                self.push(Knock {
-                    input,
-                    reply: Some(reply),
-                    room,
-                })?;
-                answer.await.map_err(|_| LinkError::Stopped)?
-            }
+        let answer = if let Some(mut desk) = self.idle_engine(&input)
+            && let Some(engine) = desk.as_mut()
+        {
+            engine.perform(input)
+        } else {
+            let (reply, answer) = oneshot::channel();
+            self.push(Knock {
+                input,
+                reply: Some(reply),
+                room,
+            })?;
+            answer.await.map_err(|_| LinkError::Stopped)?
         };
         match answer {
             Answer::NotWritten => Err(LinkError::Stopped),
@@ -131,25 +133,18 @@ impl EngineLink {
         }
     }
 
-    /// Takes a few samples at once, unless the engine is at work or others wait for it; gives the
-    /// input back where it does not.
-    fn perform_here(&self, input: Input) -> Result<Answer, Input> {
-        let points = match &input {
-            Input::Samples(samples) => samples.len(),
-            Input::Series(batch) => batch.point_count(),
-            _ => return Err(input),
+    /// The engine, for a few samples, unless it is at work or others wait for it.
+    fn idle_engine(&self, input: &Input) -> Option<MutexGuard<'_, Option<Box<dyn Perform>>>> {
+        let points = match input {
+            Input::Samples(samples) => samples.iter().map(values_of).sum(),
+            Input::Series(batch) => batch.point_count() + batch.cell_count(),
+            _ => return None,
         };
         if points > INLINE_POINTS_MAX || self.metrics.engine_queue_depth.get() > 0 {
-            return Err(input);
+            return None;
         }
-        match self.desk.try_lock() {
-            Ok(mut desk) => match desk.as_mut() {
-                Some(engine) => Ok(engine.perform(input)),
-                None => Err(input),
-            },
-            // An engine that panicked has stopped; its queue says so.
-            Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => Err(input),
-        }
+        // One that panicked has stopped; its queue says so.
+        self.desk.try_lock().ok()
     }
 
     /// Hands an input over whose answer nobody needs. One that finds no room is dropped.
@@ -176,6 +171,15 @@ impl EngineLink {
                 TrySendError::Disconnected(_) => LinkError::Stopped,
             }
         })
+    }
+}
+
+/// Values of a sample; one at the least.
+fn values_of(sample: &Sample) -> usize {
+    match &sample.reading {
+        Reading::Values { values, .. } => values.len().max(1),
+        Reading::Buckets { counts, .. } | Reading::UpTo { counts, .. } => counts.len().max(1),
+        Reading::Ratio { .. } | Reading::Rate { .. } => 1,
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Route {
     pub answers: &'static [(u16, &'static str, MakeSchema)],
     /// Codes of problems it may answer beside those of its like; all are in [`Route::codes`].
     pub problems: &'static [&'static str],
-    /// Whether [`super::observe::time_limit`] applies.
+    /// Whether a request that takes too long is ended; see `observe`.
     pub timed: bool,
     /// What answers.
     pub handler: MethodRouter<Arc<Shared>>,

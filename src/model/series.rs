@@ -184,6 +184,15 @@ impl SeriesBatch {
         self.points.len()
     }
 
+    /// Number of cells of all histograms.
+    pub fn cell_count(&self) -> usize {
+        let cells = self
+            .histograms
+            .iter()
+            .map(|histogram| histogram.cells.len());
+        cells.sum()
+    }
+
     /// The series, in the order they stood.
     pub fn iter(&self) -> impl Iterator<Item = Series<'_>> {
         let (mut key_from, mut points_from) = (0, 0);

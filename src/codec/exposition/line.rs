@@ -104,30 +104,6 @@ fn put(key: &mut Vec<u8>, text: &str) {
     key.push(KEY_END);
 }
 
-/// Cuts a line behind its last brace: what stands before is its name and its labels, unless there
-/// is an exemplar.
-#[inline]
-pub(super) fn split(line: &str) -> Option<(&str, &str)> {
-    let brace = memchr::memrchr(b'}', line.as_bytes())?;
-    Some(line.split_at(brace + 1))
-}
-
-/// The value and the time that stand behind a name and its labels; `None` where there is more than
-/// those, or less.
-#[inline]
-pub(super) fn numbers(behind: &str, dialect: Dialect) -> Option<(f64, Option<Timestamp>)> {
-    let bytes = behind.as_bytes();
-    let at = skip_blanks(bytes, 0);
-    let end = find(bytes, at, BLANK);
-    let value = lines::number(&behind[at..end])?;
-    let at = skip_blanks(bytes, end);
-    let ts = match bytes.get(at) {
-        None => None,
-        Some(_) => read_tail(behind, at, dialect).ok()?,
-    };
-    Some((value, ts))
-}
-
 // === impl Span ===
 
 impl Span {

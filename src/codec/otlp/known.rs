@@ -8,12 +8,16 @@ use super::super::heads::{Form, Found, Heads};
 use super::super::protobuf::{Fields, Value};
 use super::gather::{Data, Shape};
 
-/// Where the parts of what stands above points end.
+/// What stands above points.
 #[derive(Debug, Default)]
 pub(super) struct Above {
+    /// Resource and scope, until there is a number for them.
     bytes: Vec<u8>,
     resource_end: usize,
-    scope_end: usize,
+    /// The number that stands for resource and scope; asked for once, however many metrics there are.
+    scope: Option<Option<u32>>,
+    /// That and a metric.
+    metric: Vec<u8>,
     /// The number that stands for all of it, where its points can be known.
     number: Option<u32>,
     /// The number and a point's attributes.
@@ -55,11 +59,7 @@ impl Above {
         self.bytes.truncate(self.resource_end);
         // As the lengths do.
         self.bytes.extend_from_slice(&[0xff; size_of::<usize>()]);
-    }
-
-    /// The scope is read.
-    pub fn end_scope(&mut self) {
-        self.scope_end = self.bytes.len();
+        self.scope = None;
     }
 
     /// A metric begins whose points can be taken.
@@ -68,16 +68,23 @@ impl Above {
         if !matches!(shape.data, Data::Gauge | Data::Sum) {
             return;
         }
-        self.bytes.truncate(self.scope_end);
-        self.add(name.as_bytes());
-        self.add(unit.as_bytes());
+        let scope = *self.scope.get_or_insert_with(|| heads.context(&self.bytes));
+        let Some(scope) = scope else {
+            return;
+        };
         let is_sum = shape.data == Data::Sum;
-        self.bytes.extend_from_slice(&[
+        self.metric.clear();
+        self.metric.extend_from_slice(&scope.to_le_bytes());
+        self.metric.extend_from_slice(&[
             u8::from(is_sum),
             shape.temporality as u8,
             u8::from(shape.is_monotonic),
         ]);
-        self.number = heads.context(&self.bytes);
+        for text in [name, unit] {
+            self.metric.extend_from_slice(&text.len().to_le_bytes());
+            self.metric.extend_from_slice(text.as_bytes());
+        }
+        self.number = heads.context(&self.metric);
     }
 
     /// The labels of a point that is known.

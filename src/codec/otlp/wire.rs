@@ -104,7 +104,6 @@ impl<'l> Reader<'l> {
             spoil(level, read);
         }
         self.to.end_scope();
-        self.above.end_scope();
         self.each(message, 2, "ScopeMetrics", Reader::metric)
     }
 

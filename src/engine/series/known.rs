@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use super::track::Track;
 use crate::engine::matching::Place;
-use crate::engine::sources::Named;
 use crate::engine::unplaced;
 use crate::model::series::SeriesKey;
 
@@ -45,8 +44,8 @@ pub(in crate::engine) struct KnownSeries {
 pub(super) struct Known {
     key: Box<[u8]>,
     generation: u64,
-    /// Name and labels for people.
-    pub text: Named,
+    /// What tells it apart from others that are shown.
+    pub id: u64,
     /// Who asks for it.
     pub sites: Arc<[Site]>,
     /// What came before.
@@ -77,6 +76,18 @@ pub(super) enum Met<'k> {
     },
     /// These ask for it, but there is no room for another series.
     Full(Vec<Site>),
+}
+
+// === impl Known ===
+
+impl Known {
+    /// What tells it apart, and how it is put into words.
+    pub fn named(&self) -> (u64, impl Fn() -> String) {
+        (self.id, || {
+            let key = SeriesKey::of_sorted(&self.key);
+            unplaced::series(key.name(), &key.labels())
+        })
+    }
 }
 
 // === impl KnownSeries ===
@@ -157,7 +168,7 @@ impl KnownSeries {
         let known = Known {
             key: bytes.into(),
             generation: self.generation,
-            text: Named::new(unplaced::series(key.name(), &key.labels())),
+            id: hash,
             sites: KnownSeries::share(&mut self.shared, sites),
             track: Track::default(),
         };

@@ -22,7 +22,6 @@ use crate::engine::matching::{ArmSelectors, Form, Place, Role, bound_of_bucket, 
 use crate::engine::messages::*;
 use crate::engine::placing::{self, Lines, Taking};
 use crate::engine::pull::*;
-use crate::engine::sources::Named;
 use crate::engine::unplaced;
 use crate::model::series::{Point, PointValue, Series, SeriesKind};
 use crate::model::{Arm, Reading, Timestamp};
@@ -48,7 +47,8 @@ struct Followed(usize, Arm, Part, Box<[u8]>);
 /// One series.
 #[derive(Debug)]
 struct Known {
-    text: Named,
+    /// What tells it apart from others that are shown.
+    id: u64,
     unit: Option<Arc<str>>,
     /// Number of the histogram whose bucket it is.
     histogram: Option<u64>,
@@ -290,7 +290,9 @@ fn add_all(
                 counters.late += u64::from(matches!(fate, Fate::Late));
                 counters.has_bad |= matches!(role, Role::Bad | Role::Reading | Role::Good);
                 let now = into.taking.now;
-                counters.sources.note(part.arm, &known.text, point.ts, now);
+                let text = || unplaced::series(series.key.name(), &series.key.labels());
+                let named = (known.id, text);
+                counters.sources.note(part.arm, named, point.ts, now);
                 let mut fates = Fates::default();
                 fates.add(fate);
                 into.answer.count_point(index, fates);
@@ -336,7 +338,7 @@ fn follow(
             let labels = series.key.labels();
             let unit = by.and_then(|cluster| labels.get(&cluster.by));
             let known = Known {
-                text: Named::new(unplaced::series(series.key.name(), &labels)),
+                id: placing::digest(series.key.as_bytes()) as u64,
                 unit: unit.map(Arc::from),
                 histogram: (part.part == Part::Buckets).then(|| histogram_of(series.key)),
                 track: Track::default(),

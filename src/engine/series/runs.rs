@@ -1,8 +1,8 @@
 //! The points of a counter, taken all at once.
 //!
 //! Owns the short way of what nearly all series are: totals that go on from before, which one
-//! analysis asks for. It gives what [`add`](super::add) gives point by point; whatever is otherwise
-//! is left to that.
+//! analysis asks for. It gives what [`add`](super::add) gives point by point, but for the last bit of
+//! sums that are not whole; whatever is otherwise is left to that.
 
 use super::sums::Sums;
 use super::{Fate, Known, without_place};
@@ -11,7 +11,6 @@ use crate::engine::matching::{Form, Role};
 use crate::engine::messages::Ingested;
 use crate::engine::placing::Taking;
 use crate::engine::series::known::Site;
-use crate::engine::sources::Named;
 use crate::model::series::{Series, SeriesKind};
 use crate::model::{Millis, Timestamp};
 
@@ -60,7 +59,7 @@ pub(super) fn take(
         .filter(|increment| increment.ts > taking.ahead_from)
         .count() as u64;
     add(analysis, site, (index, taking), increments, sums, answer);
-    note(analysis, site, &known.text, increments, taking);
+    note(analysis, site, known, increments, taking);
     true
 }
 
@@ -130,7 +129,7 @@ fn pour(run: &Run, site: &Site, index: usize, sums: &mut Sums, answer: &mut Inge
 fn note(
     analysis: &mut Analysis,
     site: &Site,
-    text: &Named,
+    known: &Known,
     increments: &[Increment],
     taking: Taking,
 ) {
@@ -139,7 +138,7 @@ fn note(
         counters.has_bad |= matches!(place.role, Role::Bad | Role::Reading | Role::Good);
         if let Some(newest) = increments.last() {
             let sources = &mut counters.sources;
-            sources.note(place.arm, text, newest.ts, taking.now);
+            sources.note(place.arm, known.named(), newest.ts, taking.now);
         }
     }
 }
