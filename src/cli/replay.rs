@@ -306,6 +306,7 @@ fn replayed_change() -> Change {
         id: text(),
         revision: text(),
         owner: text(),
+        namespace: text(),
         service: text(),
         environment: text(),
         region: text(),

@@ -30,15 +30,21 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
                 "write 127.0.0.1, ::1, 0.0.0.0 or ::",
             );
         }
+        Ok(_) if config.auth.tokens_file.is_some() => {}
         Ok(address) if !address.is_loopback() && !server.allow_unauthenticated => {
             let message = format!(
                 "{address} can be reached from outside, and nobody has to show who they are"
             );
-            let help = "listen on 127.0.0.1, or set server.allow_unauthenticated = true behind \
-                        a proxy that authenticates";
+            let help = "listen on 127.0.0.1, name a file of tokens (auth.tokens_file), or set \
+                        server.allow_unauthenticated = true behind a proxy that authenticates";
             tell("server.listen_address", message, help);
         }
         Ok(_) => {}
+    }
+    if config.auth.tokens_file.is_some() && server.allow_unauthenticated {
+        let message = "it lets everybody in, and auth.tokens_file asks everybody for a token";
+        let help = "keep one of the two";
+        tell("server.allow_unauthenticated", message.to_owned(), help);
     }
     if server.decoded_body_bytes_max < server.request_body_bytes_max {
         let message = "a body could be longer as sent than after decompression".to_owned();

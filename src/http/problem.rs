@@ -45,6 +45,8 @@ pub struct Problem {
     pub problems: Box<[PlacedProblem]>,
     #[serde(skip)]
     retry_after_secs: Option<NonZeroU32>,
+    #[serde(skip)]
+    limit: Option<LimitReached>,
 }
 
 /// The limit that turned a request away, as an extension of the answer:
@@ -92,7 +94,7 @@ pub struct PlacedProblem {
 }
 
 /// Every code with its status and title: the one table.
-pub const CODES: [(&str, u16, &str); 37] = [
+pub const CODES: [(&str, u16, &str); 39] = [
     ("malformed_json", 400, "the body is not JSON"),
     (
         "malformed_text",
@@ -112,6 +114,8 @@ pub const CODES: [(&str, u16, &str); 37] = [
         "the body is not what its content-encoding says",
     ),
     ("incomplete_body", 400, "the body ended early"),
+    ("unauthenticated", 401, "who asks is not known"),
+    ("forbidden", 403, "the token does not allow this"),
     ("cross_site", 403, "a page of another site asked"),
     (
         "unknown_host",
@@ -204,6 +208,11 @@ const LIMITS: [(&str, LimitReached); 3] = [
     ("too_many_samples", LimitReached("samples_per_request")),
 ];
 
+fn known_limit(code: &str) -> Option<LimitReached> {
+    let known = LIMITS.iter().find(|(known, _)| *known == code);
+    known.map(|(_, limit)| *limit)
+}
+
 // === impl Problem ===
 
 impl Problem {
@@ -220,6 +229,7 @@ impl Problem {
             help: None,
             problems: Box::default(),
             retry_after_secs: None,
+            limit: known_limit(code),
         }
     }
 
@@ -239,6 +249,14 @@ impl Problem {
         }
     }
 
+    /// The same, turned away by a limit that nobody has counted.
+    pub fn limit(self, limit: LimitReached) -> Problem {
+        Problem {
+            limit: Some(limit),
+            ..self
+        }
+    }
+
     /// As a sender of remote-write needs it. Prometheus gives a request up upon 429, unless
     /// `retry_on_http_429` is set, and repeats it upon any 5xx: with 429 its samples would be lost.
     pub fn to_remote_writer(self) -> Problem {
@@ -246,6 +264,7 @@ impl Problem {
             "busy" => Problem {
                 help: self.help,
                 retry_after_secs: self.retry_after_secs,
+                limit: self.limit,
                 ..Problem::new("write_busy", self.detail)
             },
             _ => self,
@@ -267,7 +286,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry_after_secs = self.retry_after_secs;
-        let limit = LIMITS.iter().find(|(code, _)| *code == self.code);
+        let limit = self.limit;
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         let problem_json = HeaderValue::from_static("application/problem+json");
@@ -275,8 +294,15 @@ impl IntoResponse for Problem {
         if let Some(secs) = retry_after_secs {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(secs.get()));
         }
-        if let Some((_, limit)) = limit {
-            response.extensions_mut().insert(*limit);
+        if status == StatusCode::UNAUTHORIZED {
+            // Two headers: there are clients that read only the first challenge of one.
+            for challenge in ["Bearer realm=\"davy\"", "Basic realm=\"davy\""] {
+                let challenge = HeaderValue::from_static(challenge);
+                headers.append(header::WWW_AUTHENTICATE, challenge);
+            }
+        }
+        if let Some(limit) = limit {
+            response.extensions_mut().insert(limit);
         }
         response
     }
