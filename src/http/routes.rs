@@ -390,8 +390,16 @@ fn list_unmatched() -> Route {
     }
 }
 
-fn service_routes() -> Vec<Route> {
-    let get_json = |path, operation, asks, summary, answers, handler| Route {
+/// A route that answers GET and takes no parameters.
+fn plain(
+    path: &'static str,
+    operation: &'static str,
+    asks: Asks,
+    summary: &'static str,
+    answers: &'static [(u16, &'static str, MakeSchema)],
+    handler: MethodRouter<Arc<Shared>>,
+) -> Route {
+    Route {
         path,
         method: "get",
         operation,
@@ -404,9 +412,12 @@ fn service_routes() -> Vec<Route> {
         problems: &[],
         timed: true,
         handler,
-    };
+    }
+}
+
+fn service_routes() -> Vec<Route> {
     vec![
-        get_json(
+        plain(
             "/v1/plans",
             "listPlans",
             Asks::Within(Scope::Read),
@@ -416,7 +427,7 @@ fn service_routes() -> Vec<Route> {
         ),
         Route {
             problems: &["plan_not_found"],
-            ..get_json(
+            ..plain(
                 "/v1/plans/{name}",
                 "readPlan",
                 Asks::Within(Scope::Read),
@@ -425,7 +436,7 @@ fn service_routes() -> Vec<Route> {
                 get(service::plan),
             )
         },
-        get_json(
+        plain(
             "/v1/openapi.json",
             "readOpenapi",
             Asks::Nothing,
@@ -433,7 +444,7 @@ fn service_routes() -> Vec<Route> {
             &[(200, JSON, object)],
             get(service::openapi),
         ),
-        get_json(
+        plain(
             "/metrics",
             "readMetrics",
             Asks::Metrics,
@@ -441,7 +452,7 @@ fn service_routes() -> Vec<Route> {
             &[(200, "text/plain", text)],
             get(service::metrics),
         ),
-        get_json(
+        plain(
             "/healthz",
             "readHealth",
             Asks::Nothing,
@@ -451,7 +462,7 @@ fn service_routes() -> Vec<Route> {
         ),
         Route {
             problems: &["stopping"],
-            ..get_json(
+            ..plain(
                 "/readyz",
                 "readReadiness",
                 Asks::Nothing,
