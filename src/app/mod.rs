@@ -81,17 +81,11 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
     let endpoints = endpoints(&config.webhooks)?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = Arc::new(MemoryStore::new(memory::Bounds {
-        recording_bytes_max: config.limits.recording_bytes_max,
-        recordings_bytes_max: RECORDINGS_BYTES_MAX.max(config.limits.recording_bytes_max),
-        outbox_max: size(config.webhook.queue_max),
-    }));
+    let store = Arc::new(MemoryStore::new(store_bounds(config)));
     let watchers = Arc::new(Watchers::default());
     let (link, inputs) = EngineLink::new(metrics.clone());
-    let bells: HashMap<String, Arc<Notify>> = endpoints
-        .iter()
-        .map(|endpoint| (endpoint.name.clone(), Arc::default()))
-        .collect();
+    let names = endpoints.iter().map(|endpoint| endpoint.name.clone());
+    let bells: HashMap<String, Arc<Notify>> = names.map(|name| (name, Arc::default())).collect();
     let (door, doorkeeper) = doorkeeping::build(&config.auth, &metrics)?;
     let pulling = Pulling::build(config, &link, &clock, &metrics)?;
     let workers = workers(config, &endpoints, &bells, &store, &clock, &metrics)?;
@@ -116,10 +110,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         recordings: Arc::new(Semaphore::new(analyses::RECORDING_READS_MAX)),
         compiling: Arc::new(Semaphore::new(start::COMPILING_MAX)),
         stopping: CancellationToken::new(),
-        ingest: IngestBudget::new(INGEST_BYTES_MAX.max(budget::bytes_in_work(
-            config.server.request_body_bytes_max,
-            config.server.decoded_body_bytes_max,
-        ))),
+        ingest: ingest_budget(&config.server),
         openapi: serde_json::to_vec_pretty(&openapi::document())?.into(),
     });
     let machine = Machine {
@@ -150,11 +141,7 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         pulling,
         doorkeeper,
         outbox,
-        socket: SocketBounds {
-            connections_max: size(config.server.connections_max),
-            header_read_timeout: Duration::from_secs(config.server.header_read_timeout_secs),
-            write_timeout: Duration::from_secs(config.server.request_timeout_secs),
-        },
+        socket: socket_bounds(&config.server),
         shutdown_deadline: Duration::from_secs(config.server.shutdown_deadline_secs),
     })
 }
@@ -358,6 +345,28 @@ fn chance() -> f64 {
     const BITS: u32 = 53;
     let random = getrandom::u64().unwrap_or(1 << 63);
     (random >> (u64::BITS - BITS)) as f64 / (1_u64 << BITS) as f64
+}
+
+fn store_bounds(config: &Config) -> memory::Bounds {
+    let recording_bytes_max = config.limits.recording_bytes_max;
+    memory::Bounds {
+        recording_bytes_max,
+        recordings_bytes_max: RECORDINGS_BYTES_MAX.max(recording_bytes_max),
+        outbox_max: size(config.webhook.queue_max),
+    }
+}
+
+fn ingest_budget(server: &daemon::Server) -> IngestBudget {
+    let (wire, decoded) = (server.request_body_bytes_max, server.decoded_body_bytes_max);
+    IngestBudget::new(INGEST_BYTES_MAX.max(budget::bytes_in_work(wire, decoded)))
+}
+
+fn socket_bounds(server: &daemon::Server) -> SocketBounds {
+    SocketBounds {
+        connections_max: size(server.connections_max),
+        header_read_timeout: Duration::from_secs(server.header_read_timeout_secs),
+        write_timeout: Duration::from_secs(server.request_timeout_secs),
+    }
 }
 
 fn bounds(config: &Config, address: SocketAddr) -> Bounds {

@@ -225,7 +225,7 @@ pub fn replay_rows(
         idempotency_key: None,
         request_digest: String::new(),
     };
-    let effects = engine::apply(&mut state, Input::Start(start), origin);
+    let effects = engine::apply(&mut state, Input::Start(Box::new(start)), origin);
     if let Some(Effect::Refused(refusal)) = effects.first() {
         bail!(
             "the plan cannot be started on this recording: {}",

@@ -137,7 +137,7 @@ impl State {
 pub fn apply(state: &mut State, input: Input, now: Timestamp) -> Vec<Effect> {
     let mut effects = Vec::new();
     match input {
-        Input::Start(start) => begin(state, start, now, &mut effects),
+        Input::Start(start) => begin(state, *start, now, &mut effects),
         Input::Samples(samples) => ingest::take(state, samples, now, &mut effects),
         Input::Series(batch) => series::take(state, &batch, now, &mut effects),
         Input::Pulled(pulled) => series::take_pulled(state, &pulled, now, &mut effects),

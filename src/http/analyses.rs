@@ -103,7 +103,7 @@ pub async fn create(
     body: Body,
 ) -> Result<Response, Problem> {
     let request = start::read(&shared, &caller, &headers, body).await?;
-    let (id, existing, superseded) = match shared.ask(Input::Start(request)).await? {
+    let (id, existing, superseded) = match shared.ask(Input::Start(Box::new(request))).await? {
         Answer::Started {
             analysis,
             existing,

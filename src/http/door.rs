@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::problem::{BUSY_RETRY_SECS, LimitReached, Problem};
+use super::problem::{BUSY_RETRY_SECS, Problem};
 use crate::model::Timestamp;
 use crate::telemetry::Metrics;
 use crate::tokens::{Digest, Scope, Token, TokenState, id_in};
@@ -255,6 +255,9 @@ impl Refusal {
         let reason = self.reason();
         let refused = &metrics.door.refused;
         refused.with_label_values(&[reason]).inc();
+        if let Refusal::TooFast(..) = self {
+            metrics.limit("requests_per_second");
+        }
         match self.token() {
             Some(token) => tracing::info!(token, reason, route, "not let in"),
             None => tracing::debug!(reason, route, "not let in"),
@@ -291,7 +294,6 @@ impl From<Refusal> for Problem {
                 Problem::new("busy", detail)
                     .help("send it again after the stated time, or raise auth.requests_per_second_max")
                     .retry_after(BUSY_RETRY_SECS)
-                    .limit(LimitReached("requests_per_second"))
             }
         }
     }

@@ -45,8 +45,6 @@ pub struct Problem {
     pub problems: Box<[PlacedProblem]>,
     #[serde(skip)]
     retry_after_secs: Option<NonZeroU32>,
-    #[serde(skip)]
-    limit: Option<LimitReached>,
 }
 
 /// The limit that turned a request away, as an extension of the answer:
@@ -208,11 +206,6 @@ const LIMITS: [(&str, LimitReached); 3] = [
     ("too_many_samples", LimitReached("samples_per_request")),
 ];
 
-fn known_limit(code: &str) -> Option<LimitReached> {
-    let known = LIMITS.iter().find(|(known, _)| *known == code);
-    known.map(|(_, limit)| *limit)
-}
-
 // === impl Problem ===
 
 impl Problem {
@@ -229,7 +222,6 @@ impl Problem {
             help: None,
             problems: Box::default(),
             retry_after_secs: None,
-            limit: known_limit(code),
         }
     }
 
@@ -249,14 +241,6 @@ impl Problem {
         }
     }
 
-    /// The same, turned away by a limit that nobody has counted.
-    pub fn limit(self, limit: LimitReached) -> Problem {
-        Problem {
-            limit: Some(limit),
-            ..self
-        }
-    }
-
     /// As a sender of remote-write needs it. Prometheus gives a request up upon 429, unless
     /// `retry_on_http_429` is set, and repeats it upon any 5xx: with 429 its samples would be lost.
     pub fn to_remote_writer(self) -> Problem {
@@ -264,7 +248,6 @@ impl Problem {
             "busy" => Problem {
                 help: self.help,
                 retry_after_secs: self.retry_after_secs,
-                limit: self.limit,
                 ..Problem::new("write_busy", self.detail)
             },
             _ => self,
@@ -286,7 +269,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry_after_secs = self.retry_after_secs;
-        let limit = self.limit;
+        let limit = LIMITS.iter().find(|(code, _)| *code == self.code);
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         let problem_json = HeaderValue::from_static("application/problem+json");
@@ -301,8 +284,8 @@ impl IntoResponse for Problem {
                 headers.append(header::WWW_AUTHENTICATE, challenge);
             }
         }
-        if let Some(limit) = limit {
-            response.extensions_mut().insert(limit);
+        if let Some((_, limit)) = limit {
+            response.extensions_mut().insert(*limit);
         }
         response
     }

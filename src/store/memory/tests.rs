@@ -32,7 +32,7 @@ fn begun(id: &str, at: i64) -> Vec<Write> {
         idempotency_key: None,
         request_digest: String::new(),
     };
-    let effects = apply(&mut state, Input::Start(start), Timestamp(at));
+    let effects = apply(&mut state, Input::Start(Box::new(start)), Timestamp(at));
     effects
         .into_iter()
         .filter_map(|effect| match effect {
