@@ -184,7 +184,7 @@ fn main() -> std::process::ExitCode {
             idempotency_key: None,
             request_digest: String::new(),
         };
-        let effects = apply(&mut state, Input::Start(start), start_of(i));
+        let effects = apply(&mut state, Input::Start(Box::new(start)), start_of(i));
         commit(&store, &runtime, effects);
     }
     println!("{state_name}: {count} analyses x 10 checks, {ticks} ticks of 15 s");

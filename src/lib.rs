@@ -7,7 +7,7 @@
 //! 2. **Judging** (pure): [`plan`], [`window`], [`judge`].
 //! 3. **The machine and the codecs** (pure): [`engine`], [`codec`], [`backoff`].
 //! 4. **Configuration and ports**: [`config`], [`clock`], [`store`].
-//! 5. **Adapters**: [`webhook`], [`pull`], [`telemetry`].
+//! 5. **Adapters**: [`webhook`], [`pull`], [`telemetry`], [`tokens`].
 //! 6. **Surfaces**: [`http`].
 //! 7. **Composition**: [`app`], [`cli`], `main`.
 //!
@@ -35,6 +35,7 @@ pub mod store;
 // Floor 5: adapters.
 pub mod pull;
 pub mod telemetry;
+pub mod tokens;
 pub mod webhook;
 // Floor 6: surfaces.
 pub mod http;

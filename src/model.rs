@@ -385,7 +385,11 @@ pub struct Change {
     /// Who answers for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// Service name; with environment and region it says which analyses supersede each other.
+    /// Whose it is, where several share a davy: tokens may be limited to some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Service name; with namespace, environment and region it says which analyses supersede each
+    /// other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
     /// Environment, such as `production`.

@@ -48,6 +48,8 @@ pub struct Metrics {
     pub http_duration: HistogramVec,
     /// `davy_webhook_attempts_total{endpoint,outcome}`: delivered, retried, dead.
     pub webhook_attempts: IntCounterVec,
+    /// Of the door.
+    pub door: DoorMetrics,
     /// Of pulling.
     pub pull: PullMetrics,
     /// `davy_outbox_depth`
@@ -62,6 +64,19 @@ pub struct Metrics {
     pub limit_reached: IntCounterVec,
     /// `davy_sse_clients`
     pub sse_clients: IntGauge,
+}
+
+/// Metrics of tokens and those who come without.
+#[derive(Debug)]
+pub struct DoorMetrics {
+    /// `davy_auth_refused_total{reason}`: missing, malformed, unknown, expired, revoked, scope,
+    /// namespace, too_fast.
+    pub refused: IntCounterVec,
+    /// `davy_auth_reload_failures_total`: how often the file of tokens had changed and could not be
+    /// used; the tokens before stay.
+    pub reload_failures: IntCounter,
+    /// `davy_auth_tokens`: tokens in use, expired and revoked ones included.
+    pub tokens: IntGauge,
 }
 
 /// Metrics of pulling.
@@ -139,6 +154,7 @@ impl Metrics {
                 "attempts to deliver",
                 &["endpoint", "outcome"],
             )?,
+            door: make.about_the_door()?,
             pull: make.about_pulling()?,
             outbox_depth: make.gauge("davy_outbox_depth", "deliveries waiting")?,
             engine_queue_depth: make.gauge("davy_engine_queue_depth", "inputs waiting")?,
@@ -218,6 +234,24 @@ impl Maker<'_> {
             decoded_bytes: self.counter(
                 "davy_ingest_decoded_bytes_total",
                 "bytes of sample requests, decompressed",
+            )?,
+        })
+    }
+
+    fn about_the_door(&self) -> Result<DoorMetrics, prometheus::Error> {
+        Ok(DoorMetrics {
+            refused: self.counters(
+                "davy_auth_refused_total",
+                "requests that were not let in",
+                &["reason"],
+            )?,
+            reload_failures: self.counter(
+                "davy_auth_reload_failures_total",
+                "how often the file of tokens had changed and could not be used",
+            )?,
+            tokens: self.gauge(
+                "davy_auth_tokens",
+                "tokens in use, expired and revoked ones included",
             )?,
         })
     }

@@ -462,7 +462,7 @@ checks: [{compare: latency, tolerance: 10%}]
             idempotency_key: None,
             request_digest: String::new(),
         };
-        machine.perform(Input::Start(start));
+        machine.perform(Input::Start(Box::new(start)));
         // The first tick ends after 1 s; lateness and the idle wait are 1 s each.
         clock.advance(3_000);
         machine.perform(Input::Tick);

@@ -3,8 +3,9 @@
 //! Owns the order of things. Nothing listens before everything that can be wrong was checked;
 //! `ready` is said once, when everything listens; the end comes with a deadline. What the parts do
 //! is theirs. Next: [`machine`], the engine's thread; `keeping`, where everything is written;
-//! `ending`, how long each part of the end may take.
+//! `doorkeeping`, whose tokens are good; `ending`, how long each part of the end may take.
 
+mod doorkeeping;
 mod ending;
 mod keeping;
 pub mod machine;
@@ -41,6 +42,7 @@ use crate::store::watch::Watchers;
 use crate::telemetry::Metrics;
 use crate::webhook::endpoint::Endpoint;
 use crate::webhook::worker::{Policy, Worker, client};
+use doorkeeping::Doorkeeper;
 use ending::{Deadline, Drain};
 use keeping::Keeping;
 use machine::{Engine, Machine, StoreFailed};
@@ -58,6 +60,7 @@ pub struct Daemon {
     engine: Engine,
     workers: Vec<Worker>,
     pulling: Option<Pulling>,
+    doorkeeper: Option<Doorkeeper>,
     outbox: Arc<dyn Outbox>,
     outbox_lasts: bool,
     socket: SocketBounds,
@@ -75,7 +78,7 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// What is wrong with the configuration, the webhooks, the store or the address; nothing listens
 /// then.
 pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Result<Daemon> {
-    let address = listen_address(&config.server)?;
+    let address = listen_address(&config.server, &config.auth)?;
     let endpoints = endpoints(&config.webhooks)?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -85,6 +88,7 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
     let (link, inputs) = EngineLink::new(metrics.clone());
     let with_bell = |endpoint: &Arc<Endpoint>| (endpoint.name.clone(), Arc::default());
     let bells: HashMap<String, Arc<Notify>> = endpoints.iter().map(with_bell).collect();
+    let (door, doorkeeper) = doorkeeping::build(&config.auth, &metrics)?;
     let pulling = Pulling::build(config, &link, &clock, &metrics)?;
     let workers = workers(config, &endpoints, &bells, &outbox, &clock, &metrics)?;
     let listener = listen(address)?;
@@ -95,6 +99,7 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
         outbox: outbox.clone(),
         store: store.clone(),
         watchers: watchers.clone(),
+        door,
         metrics: metrics.clone(),
         interest: Interest::new(Duration::from_secs(config.limits.abandoned_after_secs)),
         unmatched: Default::default(),
@@ -130,6 +135,7 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
         engine,
         workers,
         pulling,
+        doorkeeper,
         outbox,
         outbox_lasts: keeping.lasts,
         socket: socket_bounds(&config.server),
@@ -148,6 +154,11 @@ impl Daemon {
         self.listener.local_addr()
     }
 
+    /// Makes it read the file of tokens again; `None` where it has none.
+    pub fn rereads(&self) -> Option<Arc<Notify>> {
+        self.doorkeeper.as_ref().map(Doorkeeper::bell)
+    }
+
     /// Serves until `stop`, then drains: no new connections, streams and long polls end, requests
     /// under way finish, the engine takes what is queued, notifications that are due are tried once
     /// more. One deadline holds for all of it; what is not done by then is logged and lost. The
@@ -163,11 +174,13 @@ impl Daemon {
             engine,
             workers,
             pulling,
+            doorkeeper,
             outbox,
             outbox_lasts,
             socket,
             shutdown_deadline,
         } = self;
+        let doorkeeping = doorkeeper.map(|doorkeeper| tokio::spawn(doorkeeper.run()));
         let engine = start_engine(engine, stop.clone())?;
         let delivering = TaskTracker::new();
         let workers_stop = CancellationToken::new();
@@ -205,6 +218,9 @@ impl Daemon {
         if let Some(pulls) = pulls {
             // What it was asking is asked by nobody any more; it holds the engine's door open.
             pulls.abort();
+        }
+        if let Some(doorkeeping) = doorkeeping {
+            doorkeeping.abort();
         }
         let ended = Drain {
             engine,
@@ -248,20 +264,27 @@ fn ingest_budget(server: &daemon::Server) -> IngestBudget {
 }
 
 /// Only loopback without tokens: whoever reaches davy can make it say pass.
-fn listen_address(server: &daemon::Server) -> anyhow::Result<SocketAddr> {
+fn listen_address(server: &daemon::Server, auth: &daemon::Auth) -> anyhow::Result<SocketAddr> {
     let text = &server.listen_address;
     let ip: IpAddr = text.parse().with_context(|| {
         format!("server.listen_address {text:?} is no IP address; give 127.0.0.1, ::1 or 0.0.0.0")
     })?;
-    if !ip.is_loopback() {
-        if !server.allow_unauthenticated {
-            bail!(
-                "server.listen_address {ip} can be reached from other machines, and this version \
-                 of davy does not ask who calls; listen on 127.0.0.1 behind something that does, \
-                 or set server.allow_unauthenticated = true"
-            );
+    match (ip.is_loopback(), auth.tokens_file.is_some()) {
+        (true, true) => {}
+        (true, false) => {
+            tracing::info!(%ip, "nobody is asked for a token, so davy listens on loopback only");
         }
-        tracing::warn!(%ip, "whoever reaches this address can start, feed and cancel analyses");
+        (false, true) => {
+            tracing::warn!(%ip, "tokens travel as they are: put something with TLS in front");
+        }
+        (false, false) if server.allow_unauthenticated => {
+            tracing::warn!(%ip, "whoever reaches this address can start, feed and cancel analyses");
+        }
+        (false, false) => bail!(
+            "server.listen_address {ip} can be reached from other machines, and nobody is asked \
+             who they are; listen on 127.0.0.1, name a file of tokens (auth.tokens_file), or set \
+             server.allow_unauthenticated = true behind something that asks"
+        ),
     }
     Ok(SocketAddr::new(ip, server.port))
 }

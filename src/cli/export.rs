@@ -3,6 +3,7 @@
 //! Owns the request and what becomes of its answer. `davy replay` reads what it writes.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -27,7 +28,14 @@ pub struct ExportArgs {
         default_value = "http://127.0.0.1:8088"
     )]
     pub server: String,
+    /// File that holds the token for the daemon, where it asks for one; the variable DAVY_TOKEN
+    /// unless given
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 }
+
+/// Variable that holds the token: an argument could be read by everybody on the machine.
+const TOKEN_VARIABLE: &str = "DAVY_TOKEN";
 
 /// Runs the command: the recording goes to standard output.
 ///
@@ -49,6 +57,19 @@ fn address(server: &str) -> anyhow::Result<reqwest::Url> {
     }
 }
 
+/// The token, where one is given.
+fn token(args: &ExportArgs) -> anyhow::Result<Option<String>> {
+    let text = match &args.token_file {
+        Some(path) => std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?,
+        None => match std::env::var(TOKEN_VARIABLE) {
+            Ok(text) => text,
+            Err(_) => return Ok(None),
+        },
+    };
+    Ok(Some(text.trim().to_owned()))
+}
+
 async fn fetch(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let mut url = address(&args.server)?;
     match url.path_segments_mut() {
@@ -62,7 +83,10 @@ async fn fetch(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     if matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost")) {
         builder = builder.no_proxy();
     }
-    let request = builder.build()?.get(url.clone());
+    let mut request = builder.build()?.get(url.clone());
+    if let Some(token) = token(args)? {
+        request = request.bearer_auth(token);
+    }
     let mut response = request
         .send()
         .await

@@ -16,6 +16,7 @@ pub mod replay;
 pub mod schema;
 pub mod serve;
 pub mod simulate;
+pub mod token;
 
 use std::io::Write;
 
@@ -63,6 +64,8 @@ pub enum Command {
     Simulate(Box<simulate::SimulateArgs>),
     /// Fetch the recording of an analysis from a daemon
     Export(export::ExportArgs),
+    /// Make, list and revoke the tokens that davy lets in
+    Token(token::TokenArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
 }
@@ -94,6 +97,7 @@ pub fn run(command: Command, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Calibrate(args) => calibrate::run(&args, out),
         Command::Simulate(args) => simulate::run(&args, out),
         Command::Export(args) => export::run(&args, out),
+        Command::Token(args) => token::run(&args, out),
         Command::Completions(args) => completions::run(&args, out),
     }
 }

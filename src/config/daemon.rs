@@ -19,6 +19,8 @@ use super::sources::PullSources;
 pub struct Config {
     /// Listening, timeouts and sizes of requests.
     pub server: Server,
+    /// Who is let in.
+    pub auth: Auth,
     /// Where plans are.
     pub plans: Plans,
     /// Where everything is kept that must last.
@@ -46,7 +48,8 @@ pub struct Server {
     pub listen_address: String,
     /// Port to listen on; 0 takes any free one.
     pub port: u16,
-    /// Listen beyond loopback although nobody has to show who they are.
+    /// Listen beyond loopback although nobody has to show who they are; for where there is no
+    /// auth.tokens_file.
     pub allow_unauthenticated: bool,
     /// Names under which davy may be called on loopback, besides addresses and localhost: those
     /// that a proxy in front passes on.
@@ -72,6 +75,20 @@ pub struct Server {
     /// How long open requests have to finish at shutdown, in seconds.
     #[schemars(range(min = 0, max = 3600))]
     pub shutdown_deadline_secs: u64,
+}
+
+/// Who is let in.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    /// File of tokens, as davy token writes it. Without it nobody is asked who they are.
+    #[serde(default)]
+    pub tokens_file: Option<PathBuf>,
+    /// Whether /metrics asks for no token.
+    pub metrics_open: bool,
+    /// Requests in a second with one token; 0 for any number.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub requests_per_second_max: u32,
 }
 
 /// Where plans are.
@@ -263,7 +280,7 @@ pub enum LogFormat {
 /// source.
 pub fn json_schema() -> serde_json::Value {
     let mut schema = schemars::schema_for!(Config).to_value();
-    let optional = ["Server", "Plans", "Limits", "Delivery", "Log"];
+    let optional = ["Server", "Auth", "Plans", "Limits", "Delivery", "Log"];
     if let Some(root) = schema.as_object_mut() {
         root.remove("required");
         root.insert("title".to_owned(), "davy configuration".into());

@@ -19,7 +19,7 @@ use crate::plan::Plan;
 #[derive(Debug, Clone)]
 pub enum Input {
     /// Somebody asks for a new analysis.
-    Start(Start),
+    Start(Box<Start>),
     /// Decoded samples arrived, in one request.
     Samples(Vec<Sample>),
     /// Decoded series arrived, in one request.

@@ -137,7 +137,7 @@ impl State {
 pub fn apply(state: &mut State, input: Input, now: Timestamp) -> Vec<Effect> {
     let mut effects = Vec::new();
     match input {
-        Input::Start(start) => begin(state, start, now, &mut effects),
+        Input::Start(start) => begin(state, *start, now, &mut effects),
         Input::Samples(samples) => ingest::take(state, samples, now, &mut effects),
         Input::Series(batch) => series::take(state, &batch, now, &mut effects),
         Input::Pulled(pulled) => series::take_pulled(state, &pulled, now, &mut effects),
@@ -230,14 +230,16 @@ fn begin(state: &mut State, start: Start, now: Timestamp, effects: &mut Vec<Effe
     series.match_anew(|id| analyses.get(id).is_some_and(Analysis::takes_samples));
 }
 
-/// Running analyses of the same service, environment and region that judge another revision.
+/// Running analyses of the same namespace, service, environment and region that judge another
+/// revision.
 fn superseded_by(state: &State, newer: &Change) -> Vec<String> {
     if newer.service.is_none() {
         return Vec::new();
     }
     let is_older = |analysis: &Analysis| {
         let old = analysis.change();
-        let same_place = old.service == newer.service
+        let same_place = old.namespace == newer.namespace
+            && old.service == newer.service
             && old.environment == newer.environment
             && old.region == newer.region;
         same_place && old.revision != newer.revision

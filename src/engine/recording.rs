@@ -241,7 +241,7 @@ pub fn play<'l>(
         idempotency_key: None,
         request_digest: String::new(),
     };
-    let effects = apply(&mut state, Input::Start(start), header.started_at);
+    let effects = apply(&mut state, Input::Start(Box::new(start)), header.started_at);
     if let Some(refusal) = refused(&effects) {
         return Err(PlayError::NotStarted(refusal));
     }

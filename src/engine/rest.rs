@@ -122,7 +122,7 @@ checks: [{compare: latency, tolerance: 20%, min_samples: 5}]
             idempotency_key: None,
             request_digest: String::new(),
         };
-        apply(&mut state, Input::Start(start), Timestamp(0));
+        apply(&mut state, Input::Start(Box::new(start)), Timestamp(0));
         for tick in 0..ticks {
             apply(
                 &mut state,

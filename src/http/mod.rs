@@ -8,6 +8,7 @@ pub mod analyses;
 pub mod body;
 pub mod budget;
 pub mod dead_letters;
+pub mod door;
 pub mod events;
 pub mod interest;
 pub mod json;
@@ -83,6 +84,8 @@ pub struct Shared {
     pub outbox: Arc<dyn Outbox>,
     /// Who waits for what.
     pub watchers: Arc<Watchers>,
+    /// Who is let in.
+    pub door: Arc<door::Door>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// When the engine was told that somebody asks.

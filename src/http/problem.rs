@@ -92,7 +92,7 @@ pub struct PlacedProblem {
 }
 
 /// Every code with its status and title: the one table.
-pub const CODES: [(&str, u16, &str); 37] = [
+pub const CODES: [(&str, u16, &str); 39] = [
     ("malformed_json", 400, "the body is not JSON"),
     (
         "malformed_text",
@@ -112,6 +112,8 @@ pub const CODES: [(&str, u16, &str); 37] = [
         "the body is not what its content-encoding says",
     ),
     ("incomplete_body", 400, "the body ended early"),
+    ("unauthenticated", 401, "who asks is not known"),
+    ("forbidden", 403, "the token does not allow this"),
     ("cross_site", 403, "a page of another site asked"),
     (
         "unknown_host",
@@ -274,6 +276,13 @@ impl IntoResponse for Problem {
         headers.insert(header::CONTENT_TYPE, problem_json);
         if let Some(secs) = retry_after_secs {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(secs.get()));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            // Two headers: there are clients that read only the first challenge of one.
+            for challenge in ["Bearer realm=\"davy\"", "Basic realm=\"davy\""] {
+                let challenge = HeaderValue::from_static(challenge);
+                headers.append(header::WWW_AUTHENTICATE, challenge);
+            }
         }
         if let Some((_, limit)) = limit {
             response.extensions_mut().insert(*limit);

@@ -140,6 +140,7 @@ pub enum ChangeField {
     Id,
     Revision,
     Owner,
+    Namespace,
     Service,
     Environment,
     Region,

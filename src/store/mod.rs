@@ -91,6 +91,8 @@ pub enum Write {
 pub struct Filter {
     /// `change.service`.
     pub service: Option<String>,
+    /// One of these is `change.namespace`.
+    pub namespaces: Option<Arc<[String]>>,
     /// Name of the plan.
     pub plan: Option<String>,
     /// Verdict.

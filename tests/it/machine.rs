@@ -62,7 +62,7 @@ impl Machine {
 
     /// Id of the analysis, and whether it had existed.
     pub fn start(&mut self, start: Start) -> Result<(String, bool), Refusal> {
-        match self.apply(Input::Start(start)).remove(0) {
+        match self.apply(Input::Start(Box::new(start))).remove(0) {
             Effect::Started {
                 analysis, existing, ..
             } => Ok((analysis, existing)),

@@ -12,6 +12,7 @@ mod config;
 mod config_webhooks;
 mod daemon;
 mod demo;
+mod door;
 mod engine_life;
 mod engine_reference;
 mod events;

@@ -35,7 +35,7 @@ fn started() -> Event {
     let mut state = State::new(Limits::default());
     let effects = apply(
         &mut state,
-        Input::Start(start),
+        Input::Start(Box::new(start)),
         Timestamp(1_764_000_000_000),
     );
     let event = effects.into_iter().find_map(|effect| match effect {
