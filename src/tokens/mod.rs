@@ -2,7 +2,7 @@
 //!
 //! Owns their text form, their scopes, and when one is good. A token is 256 bits of chance, so davy
 //! keeps its SHA-256 and no slow hash: what makes slow hashes needed is that people choose passwords
-//! that can be guessed. It must not know of requests; the file of tokens is [`file`]'s, and what a
+//! that can be guessed. It must not know of requests; the file of tokens is [`mod@file`]'s, and what a
 //! refusal looks like is `http::door`'s.
 
 pub mod file;
