@@ -22,6 +22,12 @@ CREATE INDEX analyses_by_service ON analyses (service, started_at, id);
 CREATE INDEX analyses_by_plan_hash ON analyses (plan_hash);
 CREATE INDEX analyses_by_end ON analyses (live, ended_at, id);
 
+-- Number in the sample log of the last input whose consequences are in these tables; one row.
+CREATE TABLE log_position (
+    position BIGINT NOT NULL
+);
+INSERT INTO log_position (position) VALUES (0);
+
 -- Plans that analyses ran on, as JSON with every default filled in.
 CREATE TABLE plans (
     hash TEXT NOT NULL PRIMARY KEY,

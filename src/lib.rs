@@ -6,7 +6,7 @@
 //! 1. **Words and numbers** (pure): [`model`], [`stats`].
 //! 2. **Judging** (pure): [`plan`], [`window`], [`judge`].
 //! 3. **The machine and the codecs** (pure): [`engine`], [`codec`], [`backoff`].
-//! 4. **Configuration and ports**: [`config`], [`clock`], [`store`].
+//! 4. **Configuration and ports**: [`config`], [`clock`], [`log`], [`store`].
 //! 5. **Adapters**: [`webhook`], [`pull`], [`telemetry`], [`tokens`].
 //! 6. **Surfaces**: [`http`].
 //! 7. **Composition**: [`app`], [`cli`], `main`.
@@ -31,6 +31,7 @@ pub mod engine;
 // Floor 4: configuration and ports.
 pub mod clock;
 pub mod config;
+pub mod log;
 pub mod store;
 // Floor 5: adapters.
 pub mod pull;

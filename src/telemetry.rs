@@ -50,6 +50,8 @@ pub struct Metrics {
     pub webhook_attempts: IntCounterVec,
     /// Of the door.
     pub door: DoorMetrics,
+    /// Of the sample log.
+    pub log: LogMetrics,
     /// Of pulling.
     pub pull: PullMetrics,
     /// `davy_outbox_depth`
@@ -77,6 +79,18 @@ pub struct DoorMetrics {
     pub reload_failures: IntCounter,
     /// `davy_auth_tokens`: tokens in use, expired and revoked ones included.
     pub tokens: IntGauge,
+}
+
+/// Metrics of the sample log.
+#[derive(Debug)]
+pub struct LogMetrics {
+    /// `davy_sample_log_synced_bytes_total`: bytes that are on the disk.
+    pub synced_bytes: IntCounter,
+    /// `davy_sample_log_sync_duration_seconds`: to write and sync what waited.
+    pub sync_duration: Histogram,
+    /// `davy_sample_log_stuck`: 1 while the disk does not take what it is given; no samples are
+    /// taken then.
+    pub stuck: IntGauge,
 }
 
 /// Metrics of pulling.
@@ -155,6 +169,7 @@ impl Metrics {
                 &["endpoint", "outcome"],
             )?,
             door: make.about_the_door()?,
+            log: make.about_the_log()?,
             pull: make.about_pulling()?,
             outbox_depth: make.gauge("davy_outbox_depth", "deliveries waiting")?,
             engine_queue_depth: make.gauge("davy_engine_queue_depth", "inputs waiting")?,
@@ -252,6 +267,23 @@ impl Maker<'_> {
             tokens: self.gauge(
                 "davy_auth_tokens",
                 "tokens in use, expired and revoked ones included",
+            )?,
+        })
+    }
+
+    fn about_the_log(&self) -> Result<LogMetrics, prometheus::Error> {
+        Ok(LogMetrics {
+            synced_bytes: self.counter(
+                "davy_sample_log_synced_bytes_total",
+                "bytes of the sample log that are on the disk",
+            )?,
+            sync_duration: self.histogram(
+                "davy_sample_log_sync_duration_seconds",
+                "to write and sync what waited",
+            )?,
+            stuck: self.gauge(
+                "davy_sample_log_stuck",
+                "1 while the disk does not take the sample log",
             )?,
         })
     }

@@ -68,6 +68,8 @@ pub struct Window {
     timed: Vec<bool>,
     open: BTreeMap<usize, Vec<[Cell; 2]>>,
     tick_values_max: usize,
+    /// When davy was last back from being away.
+    resumed_at: Option<Timestamp>,
 }
 
 /// Histograms of an arm whose number of bounds is remembered.
@@ -124,6 +126,7 @@ impl Window {
             timed: plan.metrics.iter().map(|m| m.source.is_timed()).collect(),
             open: BTreeMap::new(),
             tick_values_max,
+            resumed_at: None,
         }
     }
 
@@ -252,7 +255,16 @@ impl Window {
     /// Clock time at which the oldest open tick closes even without its watermark.
     pub fn due(&self) -> Timestamp {
         let settled = self.end_of(self.next).plus(self.lateness);
+        let settled = self.resumed_at.map_or(settled, |at| {
+            // Senders repeat what they could not send while nobody listened.
+            settled.max(at.plus(self.lateness))
+        });
         settled.plus(self.idle_after())
+    }
+
+    /// davy was away until now: no tick closes by the clock before senders had their time.
+    pub fn resume(&mut self, now: Timestamp) {
+        self.resumed_at = Some(now);
     }
 
     /// Clock time at which the tick of the newest sample closes, whatever its watermark; `None`

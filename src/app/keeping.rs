@@ -28,7 +28,7 @@ pub(super) struct Keeping {
     pub(super) outbox: Arc<dyn Outbox>,
     /// Whether it outlives the process.
     pub(super) lasts: bool,
-    unfinished: Vec<Arc<AnalysisView>>,
+    sql: Option<Arc<SqlStore>>,
 }
 
 // === impl Keeping ===
@@ -51,7 +51,7 @@ impl Keeping {
                 store: store.clone(),
                 outbox: store,
                 lasts: false,
-                unfinished: Vec::new(),
+                sql: None,
             });
         };
         let store = SqlStore::open(path, &bounds, limits.retained_analyses_max).await?;
@@ -61,25 +61,28 @@ impl Keeping {
             store: store.clone(),
             outbox: store.clone(),
             lasts: true,
-            unfinished: store.live_analyses(),
+            sql: Some(store),
         })
     }
 
-    /// Ends what an earlier process could not, and tells whoever is told.
+    /// Ends what an earlier process could not and this one cannot go on with, and tells whoever is
+    /// told.
     pub(super) async fn end_unfinished(
         &self,
         endpoints: &[Arc<Endpoint>],
+        goes_on: impl Fn(&str) -> bool,
         now: Timestamp,
     ) -> anyhow::Result<()> {
         let mut commit = Commit::default();
-        for view in &self.unfinished {
+        let unfinished = self.sql.iter().flat_map(|store| store.live_analyses());
+        for view in unfinished.filter(|view| !goes_on(&view.id)) {
             let events = self.store.events_after(&view.id, 0).await?;
             let last = events.and_then(|found| Some(found.events.last()?.sequence));
             let kind = match view.status {
                 Status::Final => EventKind::WatchEnded,
                 Status::Pending | Status::Running => EventKind::VerdictFinal,
             };
-            let view = ended(view, now);
+            let view = ended(&view, now);
             let event = Event {
                 analysis: view.id.clone(),
                 sequence: last.unwrap_or(0) + 1,

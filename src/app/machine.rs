@@ -16,10 +16,13 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::engine::journal::Logged;
 use crate::engine::pull::Pull;
 use crate::engine::{self, Effect, EventKind, Ingested, Input, State};
-use crate::http::link::{Answer, Desk, Knock, Perform};
+use crate::http::link::{Answer, Desk, Knock, Perform, Performed};
 use crate::judge::verdict::Status;
+use crate::log::Ticket;
+use crate::log::local::LocalLog;
 use crate::model::Timestamp;
 use crate::plan::Plan;
 use crate::store::watch::Watchers;
@@ -51,8 +54,12 @@ pub struct Machine {
     pub runtime: Handle,
     /// Who is told of analyses whose metrics are pulled, where there is a source.
     pub pulls: Option<tokio::sync::mpsc::Sender<Pull>>,
+    /// What an earlier process asked its source, until somebody pulls.
+    pub pulls_waiting: Vec<Pull>,
     /// Ids of analyses that are not final, for the metric.
     pub running: BTreeSet<String>,
+    /// Where inputs are written before they are answered; `None` where nothing lasts.
+    pub log: Option<LocalLog>,
     /// The store failed: what is in memory is more than what is written, so nothing is answered.
     pub is_broken: bool,
 }
@@ -96,15 +103,16 @@ impl Engine {
     /// Where the machine has: nothing can be said of the analyses any more.
     pub fn run(self) -> Result<(), StoreFailed> {
         let mut last_tick = self.clock.now();
+        self.begin();
         loop {
             match self.inputs.recv_timeout(TICK_EVERY) {
                 Ok(Knock { input, reply, room }) => {
-                    let answer = self.perform(input);
-                    let is_broken = matches!(answer, Answer::NotWritten);
+                    let performed = self.perform(input);
+                    let is_broken = matches!(performed.answer, Answer::NotWritten);
                     drop(room);
                     if let Some(reply) = reply {
                         // Who asked may have gone; what was asked is done all the same.
-                        let _ = reply.send(answer);
+                        let _ = reply.send(performed);
                     }
                     if is_broken {
                         return Err(StoreFailed);
@@ -120,7 +128,7 @@ impl Engine {
             if !(0..TICK_EVERY.as_millis() as i64).contains(&since) {
                 last_tick = now;
                 self.metrics.engine_queue_depth.inc();
-                if matches!(self.perform(Input::Tick), Answer::NotWritten) {
+                if matches!(self.perform(Input::Tick).answer, Answer::NotWritten) {
                     return Err(StoreFailed);
                 }
             }
@@ -129,7 +137,12 @@ impl Engine {
         Ok(())
     }
 
-    fn perform(&self, input: Input) -> Answer {
+    fn begin(&self) {
+        let mut desk = self.desk.lock().expect("nobody panicked");
+        desk.as_mut().expect("it is there until the end").begin();
+    }
+
+    fn perform(&self, input: Input) -> Performed {
         let mut desk = self.desk.lock().expect("nobody panicked");
         // It waited until now: others do not come between.
         self.metrics.engine_queue_depth.dec();
@@ -141,20 +154,25 @@ impl Engine {
 // === impl Machine ===
 
 impl Perform for Machine {
+    fn begin(&mut self) {
+        self.pull_again();
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "times an input for its metric; decides nothing"
     )]
-    fn perform(&mut self, input: Input) -> Answer {
+    fn perform(&mut self, input: Input) -> Performed {
         if self.is_broken {
-            return Answer::NotWritten;
+            return Performed::at_once(Answer::NotWritten);
+        }
+        if takes_room(&input) && self.log.as_ref().is_some_and(|log| !log.has_room()) {
+            self.metrics.limit("sample_log");
+            return Performed::at_once(Answer::NotTaken);
         }
         let now = self.clock.now();
         let kind = kind_of(&input);
-        let plan = match &input {
-            Input::Start(start) => Some(start.plan.clone()),
-            _ => None,
-        };
+        let plan = plan_of(&input);
         let begun = Instant::now();
         let effects = engine::apply(&mut self.state, input, now);
         let took = begun.elapsed().as_secs_f64();
@@ -162,11 +180,72 @@ impl Perform for Machine {
             .engine_input_duration
             .with_label_values(&[kind])
             .observe(took);
-        self.write(effects, plan, now)
+        let ticket = self.log_input();
+        let caused = Caused {
+            position: ticket.as_ref().map_or(0, Ticket::number),
+            after: ticket.clone(),
+            is_new: true,
+        };
+        let answer = self.write(effects, plan, caused, now);
+        self.turn_segment();
+        let is_waited_for = self.log.as_ref().is_some_and(LocalLog::is_waited_for);
+        Performed {
+            answer,
+            ticket: ticket.filter(|_| is_waited_for),
+        }
+    }
+}
+
+/// Where the effects come from.
+struct Caused {
+    /// Number of the input in the sample log; 0 where there is none.
+    position: u64,
+    /// What must be safe before they may be.
+    after: Option<Ticket>,
+    /// Whether they are not written yet.
+    is_new: bool,
+}
+
+/// Whether an input is turned away where the disk does not take it.
+fn takes_room(input: &Input) -> bool {
+    match input {
+        Input::Start(_) | Input::Samples(_) | Input::Series(_) | Input::Pulled(_) => true,
+        // Few and short, and they must not be lost.
+        Input::Step { .. } | Input::Cancel { .. } | Input::Asked { .. } => false,
+        Input::Tick | Input::Resumed => false,
     }
 }
 
 impl Machine {
+    /// Appends the last input to the sample log, where it changed something.
+    fn log_input(&mut self) -> Option<Ticket> {
+        let frame = self.state.frame();
+        let log = self.log.as_mut().filter(|_| !frame.is_empty())?;
+        Some(log.append(frame))
+    }
+
+    /// Begins a segment of the sample log once one is full.
+    fn turn_segment(&mut self) {
+        if let Some(log) = self.log.as_mut().filter(|log| log.is_full()) {
+            self.state.begin_chapter();
+            log.turn();
+        }
+    }
+
+    /// Takes an input again that an earlier process took. Up to `written` its consequences are in
+    /// the store.
+    pub(super) fn take_again(&mut self, logged: Logged, position: u64, written: u64) {
+        let now = logged.at;
+        let plan = plan_of(&logged.input);
+        let effects = engine::apply_logged(&mut self.state, logged);
+        let caused = Caused {
+            position,
+            after: None,
+            is_new: position > written,
+        };
+        self.write(effects, plan, caused, now);
+    }
+
     /// Whoever calls this waits for the store, be it a thread of the runtime's: it must not go on
     /// to another input before this one is written.
     fn commit(&self, commit: Commit) -> Result<Losses, StoreError> {
@@ -185,9 +264,19 @@ impl Machine {
     }
 
     /// Writes everything, then wakes and answers.
-    fn write(&mut self, effects: Vec<Effect>, plan: Option<Arc<Plan>>, now: Timestamp) -> Answer {
+    fn write(
+        &mut self,
+        effects: Vec<Effect>,
+        plan: Option<Arc<Plan>>,
+        caused: Caused,
+        now: Timestamp,
+    ) -> Answer {
         let mut answer = Answer::Done;
-        let mut commit = Commit::default();
+        let mut commit = Commit {
+            writes: Vec::new(),
+            position: caused.position,
+            after: caused.after,
+        };
         let mut touched = BTreeSet::new();
         let mut forgotten = Vec::new();
         let mut wake = BTreeSet::new();
@@ -205,7 +294,9 @@ impl Machine {
                     commit.writes.push(Write::View(view));
                 }
                 Effect::Event(event) => {
-                    self.count(&event);
+                    if caused.is_new {
+                        self.count(&event);
+                    }
                     touched.insert(event.analysis.clone());
                     for delivery in deliveries(&self.endpoints, &event) {
                         wake.insert(delivery.endpoint.clone());
@@ -216,7 +307,7 @@ impl Machine {
                 Effect::Record { analysis, line } => {
                     commit.writes.push(Write::Record { analysis, line });
                 }
-                Effect::Pull(pull) => self.begin_to_pull(*pull),
+                Effect::Pull(pull) => self.begin_to_pull(*pull, caused.is_new),
                 Effect::Pulled(progress) => {
                     let ingested = match answer {
                         Answer::Ingested(ingested) => ingested,
@@ -243,6 +334,11 @@ impl Machine {
             commit.writes.push(Write::Plan(plan));
         }
         if commit.writes.is_empty() {
+            return answer;
+        }
+        if !caused.is_new {
+            let losses = self.store.recall(commit);
+            self.tell(losses);
             return answer;
         }
         self.keep(commit, now);
@@ -273,10 +369,21 @@ impl Machine {
     }
 
     /// Waits for room: who pulls takes each at once, and waits for nobody meanwhile.
-    fn begin_to_pull(&self, pull: Pull) {
-        if let Some(pulls) = &self.pulls {
+    fn begin_to_pull(&mut self, pull: Pull, is_new: bool) {
+        if !is_new {
+            self.pulls_waiting.push(pull);
+        } else if let Some(pulls) = &self.pulls {
             // At the end nobody pulls any more.
             let _ = pulls.blocking_send(pull);
+        }
+    }
+
+    /// Has asked what an earlier process asked, as far as it still means something.
+    fn pull_again(&mut self) {
+        for pull in std::mem::take(&mut self.pulls_waiting) {
+            if self.running.contains(&pull.analysis) {
+                self.begin_to_pull(pull, true);
+            }
         }
     }
 
@@ -373,6 +480,13 @@ fn answer_of_start(effect: Effect) -> Answer {
     }
 }
 
+fn plan_of(input: &Input) -> Option<Arc<Plan>> {
+    match input {
+        Input::Start(start) => Some(start.plan.clone()),
+        _ => None,
+    }
+}
+
 fn kind_of(input: &Input) -> &'static str {
     match input {
         Input::Start(_) => "start",
@@ -381,6 +495,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Step { .. } => "step",
         Input::Cancel { .. } => "cancel",
         Input::Asked { .. } => "asked",
+        Input::Resumed => "resumed",
     }
 }
 
@@ -441,7 +556,9 @@ checks: [{compare: latency, tolerance: 10%}]
             bells: HashMap::new(),
             runtime: runtime.handle().clone(),
             pulls: None,
+            pulls_waiting: Vec::new(),
             running: BTreeSet::new(),
+            log: None,
             is_broken: false,
         }
     }

@@ -107,6 +107,29 @@ pub struct Store {
     /// ends with the process.
     #[serde(default)]
     pub path: Option<PathBuf>,
+    /// When samples are acknowledged: once they are on the disk (`acknowledged`), or at once
+    /// (`periodic`); a crash then loses what came in the last `sync_interval_ms`.
+    #[serde(default)]
+    pub durability: Durability,
+    /// How long samples may wait for the disk with `durability = "periodic"`, in milliseconds.
+    #[serde(default = "sync_interval_ms")]
+    #[schemars(range(min = 10, max = 60_000))]
+    pub sync_interval_ms: u64,
+}
+
+fn sync_interval_ms() -> u64 {
+    1_000
+}
+
+/// When samples are acknowledged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// Once they are on the disk.
+    #[default]
+    Acknowledged,
+    /// At once; they are on the disk a little later.
+    Periodic,
 }
 
 /// What bounds the daemon's memory.

@@ -151,16 +151,29 @@ impl Analysis {
         self.last_activity = self.last_activity.max(now);
     }
 
-    /// Samples came that no running analysis asks for: of interest to one that waits for its first.
-    pub(super) fn see_unmatched(&mut self, samples: u64) {
+    /// Samples came that no running analysis asks for: of interest to one that waits for its first,
+    /// as is told.
+    pub(super) fn see_unmatched(&mut self, samples: u64) -> bool {
         let got_any = |counters: &Counters| counters.samples != [0, 0];
-        if self.selectors.is_some() && !self.counters.iter().any(got_any) {
+        let waits = self.selectors.is_some() && !self.counters.iter().any(got_any);
+        if waits {
             self.unmatched = self.unmatched.saturating_add(samples);
         }
+        waits
     }
 
     pub(super) fn idle_for(&self, now: Timestamp) -> Millis {
         now.since(self.last_activity)
+    }
+
+    /// davy was away: what waited for the clock waits anew.
+    pub(super) fn resume(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.touch(now);
+        self.window.resume(now);
+        effects.push(Effect::Record {
+            analysis: self.id.clone(),
+            line: recording::resumed(now),
+        });
     }
 
     /// First event and first line of the recording.

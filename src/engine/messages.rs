@@ -51,6 +51,8 @@ pub enum Input {
         /// Id of the analysis.
         analysis: String,
     },
+    /// davy was away and is back: nobody could send meanwhile, so nobody was idle.
+    Resumed,
 }
 
 /// A request for a new analysis. Id and digest come from the shell: chance is an argument.

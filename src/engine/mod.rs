@@ -14,6 +14,7 @@ mod analysis;
 mod change;
 mod dedupe;
 mod ingest;
+pub mod journal;
 mod matching;
 mod met;
 mod placing;
@@ -30,8 +31,10 @@ use std::collections::BTreeMap;
 
 pub use analysis::Analysis;
 pub use messages::*;
+use serde::{Deserialize, Serialize};
 
 use crate::judge::check::Detail;
+use journal::{Journal, Logged};
 use met::MetSeries;
 use series::KnownSeries;
 
@@ -40,7 +43,7 @@ use crate::model::{Change, Millis, Reason, Timestamp};
 use crate::window::OPEN_TICKS_MAX;
 
 /// Bounds of the machine. Every one has a name in the daemon's configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// Analyses that are not final.
     pub analyses_max: usize,
@@ -99,6 +102,8 @@ pub struct State {
     series: KnownSeries,
     /// Which running analyses ask for the series of samples.
     met: MetSeries,
+    /// Where inputs are written that must not be lost; `None` where nobody keeps them.
+    journal: Option<Journal>,
     scratch: Scratch,
 }
 
@@ -115,7 +120,31 @@ impl State {
             analyses: BTreeMap::new(),
             keys: BTreeMap::new(),
             finished: Default::default(),
+            journal: None,
             scratch: Scratch::default(),
+        }
+    }
+
+    /// Other bounds hold from now on; what was begun under others goes on under them.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// From now on every input that changes something is written to [`State::frame`].
+    pub fn keep_journal(&mut self) {
+        self.journal = Some(Journal::new());
+    }
+
+    /// The last input as a frame of a journal; empty where it changed nothing, or where no journal
+    /// is kept.
+    pub fn frame(&self) -> &[u8] {
+        self.journal.as_ref().map_or(&[], Journal::frame)
+    }
+
+    /// Begins a chapter of the journal, which can be read without those before.
+    pub fn begin_chapter(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            journal.turn_over();
         }
     }
 
@@ -136,6 +165,10 @@ impl State {
 /// Applies one input at clock time `now` and says what is to be done.
 pub fn apply(state: &mut State, input: Input, now: Timestamp) -> Vec<Effect> {
     let mut effects = Vec::new();
+    if let Some(journal) = &mut state.journal {
+        journal.begin(&input, now);
+    }
+    let is_tick = matches!(input, Input::Tick);
     match input {
         Input::Start(start) => begin(state, *start, now, &mut effects),
         Input::Samples(samples) => ingest::take(state, samples, now, &mut effects),
@@ -175,8 +208,31 @@ pub fn apply(state: &mut State, input: Input, now: Timestamp) -> Vec<Effect> {
                 analysis.touch(now);
             }
         }
+        Input::Resumed => {
+            let all = state.analyses.values_mut();
+            for analysis in all.filter(|analysis| analysis.takes_samples()) {
+                analysis.resume(now, &mut effects);
+            }
+        }
     }
     retire(state, &mut effects);
+    if let Some(journal) = &mut state.journal {
+        let is_refused = effects.iter().any(|effect| {
+            let existing = matches!(effect, Effect::Started { existing: true, .. });
+            existing || matches!(effect, Effect::Refused(_))
+        });
+        // A tick at which nothing is due changes nothing.
+        if is_refused || is_tick && effects.is_empty() {
+            journal.drop_frame();
+        }
+    }
+    effects
+}
+
+/// Applies what was read from a journal.
+pub fn apply_logged(state: &mut State, logged: Logged) -> Vec<Effect> {
+    let effects = apply(state, logged.input, logged.at);
+    placing::see_unmatched(state, logged.unmatched);
     effects
 }
 

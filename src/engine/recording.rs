@@ -46,6 +46,9 @@ enum Entry {
     Clock {
         at: Timestamp,
     },
+    Resumed {
+        at: Timestamp,
+    },
     Step {
         at: Timestamp,
         name: String,
@@ -153,6 +156,10 @@ pub(super) fn header(
 
 pub(super) fn clock(at: Timestamp) -> String {
     to_line(&Entry::Clock { at })
+}
+
+pub(super) fn resumed(at: Timestamp) -> String {
+    to_line(&Entry::Resumed { at })
 }
 
 pub(super) fn step(at: Timestamp, name: &str, weight: Option<f64>) -> String {
@@ -307,6 +314,7 @@ impl Entry {
         match self {
             Entry::Samples { at, .. }
             | Entry::Clock { at }
+            | Entry::Resumed { at }
             | Entry::Step { at, .. }
             | Entry::End { at, .. } => *at,
         }
@@ -364,6 +372,7 @@ impl State {
                 apply(self, Input::Samples(addressed.collect()), at)
             }
             Entry::Clock { at } => apply(self, Input::Tick, at),
+            Entry::Resumed { at } => apply(self, Input::Resumed, at),
             Entry::Step { at, name, weight } => {
                 let analysis = id.to_owned();
                 let step = Input::Step {

@@ -92,7 +92,7 @@ pub struct PlacedProblem {
 }
 
 /// Every code with its status and title: the one table.
-pub const CODES: [(&str, u16, &str); 39] = [
+pub const CODES: [(&str, u16, &str); 40] = [
     ("malformed_json", 400, "the body is not JSON"),
     (
         "malformed_text",
@@ -151,6 +151,7 @@ pub const CODES: [(&str, u16, &str); 39] = [
         415,
         "the content encoding is not accepted",
     ),
+    ("store_unavailable", 503, "what must last cannot be written"),
     (
         "invalid_request",
         422,
@@ -339,6 +340,14 @@ impl From<LinkError> for Problem {
             LinkError::Full => Problem::new("busy", "the queue of inputs is full")
                 .help("send the same request again after the stated time")
                 .retry_after(BUSY_RETRY_SECS),
+            LinkError::NotWritable => Problem::new(
+                "store_unavailable",
+                "what must last cannot be written, so nothing is taken",
+            )
+            .help(
+                "send the same request again after the stated time; GET /readyz says what is wrong",
+            )
+            .retry_after(LIMIT_RETRY_SECS),
             LinkError::Stopped => Problem::new("stopping", "davy takes no more inputs")
                 .help("send the same request to the next instance")
                 .retry_after(LIMIT_RETRY_SECS),

@@ -132,6 +132,23 @@ impl<'b> SeriesKey<'b> {
         key
     }
 
+    /// The key laid out in bytes of unknown origin; `None` where they are no key.
+    pub(crate) fn checked(bytes: &'b [u8]) -> Option<SeriesKey<'b>> {
+        let key = SeriesKey(bytes);
+        std::str::from_utf8(
+            &bytes
+                .iter()
+                .map(|&b| if b == KEY_END { 0 } else { b })
+                .collect::<Vec<u8>>(),
+        )
+        .ok()?;
+        let ends = bytes.iter().filter(|&&byte| byte == KEY_END).count();
+        let is_whole = bytes.last() == Some(&KEY_END) && ends % 2 == 0;
+        let is_sorted = key.pairs().is_sorted_by(|a, b| a.0 < b.0);
+        let is_full = key.pairs().all(|(_, value)| !value.is_empty());
+        (is_whole && is_sorted && is_full && !key.name().is_empty()).then_some(key)
+    }
+
     /// The bytes: what to look a series up by.
     pub fn as_bytes(self) -> &'b [u8] {
         self.0

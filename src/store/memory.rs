@@ -91,6 +91,15 @@ impl Store for MemoryStore {
         ready(losses)
     }
 
+    fn recall(&self, _: Commit) -> Losses {
+        // No earlier process has committed anything here.
+        Losses::default()
+    }
+
+    fn position(&self) -> Pending<'_, u64> {
+        ready(0)
+    }
+
     fn analysis<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Arc<AnalysisView>>> {
         ready(self.lock().rooms.get(id).map(|room| room.view.clone()))
     }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::engine::{AnalysisView, Event, EventKind};
+use crate::log::Ticket;
 use crate::model::{Outcome, Timestamp};
 use crate::plan::Plan;
 
@@ -57,14 +58,19 @@ pub struct StoreError {
 }
 
 /// Everything that one or several inputs caused, in the order it happened.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Commit {
     /// What to write.
     pub writes: Vec<Write>,
+    /// Number in the sample log of the input that caused it; 0 where there is none. A store that
+    /// outlives its process keeps it with what it writes: what came before need not come again.
+    pub position: u64,
+    /// What must be safe before this may be.
+    pub after: Option<Ticket>,
 }
 
 /// One thing to write.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Write {
     /// The readable state of an analysis: replaces the one before.
     View(Box<AnalysisView>),
@@ -261,6 +267,10 @@ pub trait Store: Send + Sync {
     /// Writes everything, or nothing; events and lines may stand before the view of a new
     /// analysis. Returns what found no room.
     fn commit(&self, commit: Commit) -> Pending<'_, Losses>;
+    /// Takes again what an earlier process has committed: only what is in memory learns of it.
+    fn recall(&self, commit: Commit) -> Losses;
+    /// Number in the sample log of the last input whose commit is written; 0 where none is.
+    fn position(&self) -> Pending<'_, u64>;
     /// One analysis.
     fn analysis<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Arc<AnalysisView>>>;
     /// Analyses, newest first, after `cursor`, at most `limit` (to [`PAGE_MAX`]).

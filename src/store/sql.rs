@@ -33,6 +33,7 @@ use super::{
 };
 use crate::engine::AnalysisView;
 use crate::judge::verdict::Status;
+use crate::log::Ticket;
 use crate::model::Timestamp;
 use crate::plan::Plan;
 
@@ -57,6 +58,9 @@ struct Batch {
     views: HashMap<String, Arc<AnalysisView>>,
     /// Events, lines, deliveries and what is forgotten, in order.
     others: Vec<Write>,
+    /// As in the commit.
+    position: u64,
+    after: Option<Ticket>,
 }
 
 /// Whether samples still change the analysis: it is not final, or watched after its pass.
@@ -113,6 +117,13 @@ impl SqlStore {
     async fn write(&self, batch: Batch) -> Result<Losses, StoreError> {
         let mut losses = Losses::default();
         let lasting = self.live().lasting(&batch);
+        if let Some(ticket) = batch.after.clone() {
+            // Nothing may follow from what could still be lost.
+            let safe = ticket.safe().await;
+            safe.map_err(|failed| StoreError {
+                message: failed.to_string(),
+            })?;
+        }
         let mut writer = self.writer.acquire().await?;
         let mut changes = writer.begin_with(connect::BEGIN).await?;
         for plan in &batch.plans {
@@ -137,6 +148,9 @@ impl SqlStore {
         } else {
             Vec::new()
         };
+        if batch.position > 0 {
+            write::position(&mut changes, batch.position).await?;
+        }
         changes.commit().await?;
         let mut live = self.live();
         live.apply(batch, &mut losses);
@@ -176,7 +190,11 @@ impl From<sqlx::Error> for StoreError {
 
 impl Batch {
     fn of(commit: Commit) -> Batch {
-        let mut batch = Batch::default();
+        let mut batch = Batch {
+            position: commit.position,
+            after: commit.after,
+            ..Batch::default()
+        };
         for write in commit.writes {
             match write {
                 Write::View(view) => {
@@ -202,6 +220,16 @@ impl Store for SqlStore {
             }
         }
         Box::pin(self.write(batch))
+    }
+
+    fn recall(&self, commit: Commit) -> Losses {
+        let mut losses = Losses::default();
+        self.live().recall(Batch::of(commit), &mut losses);
+        losses
+    }
+
+    fn position(&self) -> Pending<'_, u64> {
+        Box::pin(read::position(&self.reader))
     }
 
     fn analysis<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Arc<AnalysisView>>> {

@@ -138,13 +138,23 @@ pub fn writes(effects: Vec<Effect>) -> Vec<Write> {
 
 /// Deliveries that found no room.
 pub async fn commit(store: &(impl Store + ?Sized), writes: Vec<Write>) -> Vec<DeadLetter> {
-    let losses = store.commit(Commit { writes }).await;
+    let losses = store
+        .commit(Commit {
+            writes,
+            ..Commit::default()
+        })
+        .await;
     losses.expect("written").refused
 }
 
 /// Analyses whose recordings a commit cuts, and by which limit.
 pub async fn cut(store: &(impl Store + ?Sized), writes: Vec<Write>) -> Vec<(String, &'static str)> {
-    let losses = store.commit(Commit { writes }).await;
+    let losses = store
+        .commit(Commit {
+            writes,
+            ..Commit::default()
+        })
+        .await;
     let cut = losses.expect("written").cut;
     cut.into_iter()
         .map(|cut| (cut.analysis, cut.limit))

@@ -11,6 +11,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use super::track::Track;
+use crate::engine::journal::Spelled;
 use crate::engine::matching::Place;
 use crate::engine::unplaced;
 use crate::model::series::SeriesKey;
@@ -48,6 +49,8 @@ pub(super) struct Known {
     pub id: u64,
     /// Who asks for it.
     pub sites: Arc<[Site]>,
+    /// Where its key stands in the journal.
+    pub spelled: Spelled,
     /// What came before.
     pub track: Track,
 }
@@ -170,6 +173,7 @@ impl KnownSeries {
             generation: self.generation,
             id: hash,
             sites: KnownSeries::share(&mut self.shared, sites),
+            spelled: Spelled::default(),
             track: Track::default(),
         };
         let (hasher, matched) = (&self.hasher, &self.matched);

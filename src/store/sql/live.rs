@@ -111,6 +111,15 @@ impl Live {
 
     /// Takes what was written, and what need not be.
     pub fn apply(&mut self, batch: Batch, losses: &mut Losses) {
+        for view in batch.views.values().filter(|view| !is_live(view)) {
+            self.put(view.clone());
+        }
+        self.recall(batch, losses);
+    }
+
+    /// Takes what an earlier process has written: of an analysis that took no samples at its end the
+    /// database may know more, even that it was forgotten.
+    pub fn recall(&mut self, batch: Batch, losses: &mut Losses) {
         for (id, view) in batch.views {
             self.recordings.note(&view);
             if is_live(&view) {
@@ -118,7 +127,6 @@ impl Live {
             } else {
                 self.generation += 1;
                 self.live.remove(&id);
-                self.put(view);
             }
         }
         for write in batch.others {

@@ -75,6 +75,14 @@ pub(super) async fn live(from: &AnyPool) -> Result<Vec<AnalysisView>, StoreError
     views.collect()
 }
 
+/// Number of the last input of the sample log whose consequences are written.
+pub(super) async fn position(from: &AnyPool) -> Result<u64, StoreError> {
+    let position: i64 = sqlx::query_scalar("SELECT MAX(position) FROM log_position")
+        .fetch_one(from)
+        .await?;
+    Ok(position.unsigned_abs())
+}
+
 /// Places of the list, newest first.
 pub(super) async fn places(
     from: &AnyPool,

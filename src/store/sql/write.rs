@@ -34,6 +34,14 @@ const RETIRE: &str = "DELETE FROM analyses WHERE id IN
     (SELECT id FROM analyses WHERE live = 0 ORDER BY ended_at, id LIMIT $1)
     RETURNING id, plan_hash";
 
+/// Everything up to this input of the sample log is written with this transaction.
+pub(super) async fn position(to: &mut AnyConnection, position: u64) -> Result<(), StoreError> {
+    let position = i64::try_from(position).unwrap_or(i64::MAX);
+    let reached = sqlx::query("UPDATE log_position SET position = $1").bind(position);
+    reached.execute(to).await?;
+    Ok(())
+}
+
 pub(super) async fn plan(to: &mut AnyConnection, plan: &Plan) -> Result<(), StoreError> {
     let text = serde_json::to_string(plan).expect("a plan is plain data");
     sqlx::query(PUT_PLAN)

@@ -17,6 +17,8 @@ const FLOORS: &[(&str, u8)] = &[
     ("backoff", 3),
     ("config", 4),
     ("clock", 4),
+    ("log", 4),
+    ("log::local", 5),
     ("store", 4),
     ("store::memory", 5),
     ("store::sql", 5),

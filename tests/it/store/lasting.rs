@@ -146,7 +146,10 @@ async fn what_only_samples_changed_is_not_written() {
     view.status = Status::Running;
     let writes = vec![Write::View(Box::new(view))];
     let refused = store
-        .commit(Commit { writes })
+        .commit(Commit {
+            writes,
+            ..Commit::default()
+        })
         .await
         .expect_err("it must be written");
     assert!(refused.message.contains("no"), "{refused}");
@@ -167,7 +170,10 @@ async fn a_commit_that_fails_half_way_leaves_nothing() {
     writes.push(Write::Forget("an_0".into()));
     writes.push(Write::Deliver(delivery("1", "an_1", "e")));
     store
-        .commit(Commit { writes })
+        .commit(Commit {
+            writes,
+            ..Commit::default()
+        })
         .await
         .expect_err("the last part fails");
     assert!(store.analysis("an_1").await.expect("works").is_none());
