@@ -60,6 +60,8 @@ pub struct Metrics {
     pub engine_queue_depth: IntGauge,
     /// `davy_engine_input_duration_seconds{input}`
     pub engine_input_duration: HistogramVec,
+    /// `davy_store_stuck`: 1 while the store cannot be written; nothing is taken then.
+    pub store_stuck: IntGauge,
     /// `davy_commit_duration_seconds`
     pub commit_duration: Histogram,
     /// `davy_limit_reached_total{limit}`: how often a named limit turned something away.
@@ -122,6 +124,11 @@ pub struct IngestMetrics {
 // === impl Metrics ===
 
 impl Metrics {
+    /// Whether what must last cannot be written now, so that nothing is taken.
+    pub fn is_stuck(&self) -> bool {
+        self.store_stuck.get() > 0 || self.log.stuck.get() > 0
+    }
+
     /// A registry of its own with every metric in it.
     ///
     /// # Errors
@@ -178,6 +185,7 @@ impl Metrics {
                 "time to apply an input; those of `tick` and `samples` close ticks",
                 &["input"],
             )?,
+            store_stuck: make.gauge("davy_store_stuck", "1 while the store cannot be written")?,
             commit_duration: make.histogram(
                 "davy_commit_duration_seconds",
                 "time to write what an input caused",

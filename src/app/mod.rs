@@ -13,7 +13,7 @@ pub(crate) mod pulling;
 mod restoring;
 pub mod secrets;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,6 @@ use crate::http::link::EngineLink;
 use crate::http::listen::SocketBounds;
 use crate::http::observe::RequestIds;
 use crate::http::{Bounds, Shared, analyses, listen, openapi, router, start};
-use crate::log::local::Sync;
 use crate::model::Millis;
 use crate::plan::Plan;
 use crate::store::Outbox;
@@ -97,20 +96,12 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
     let limits = engine_limits(&config.limits, pulling.is_some());
     let machine = Machine {
         state: State::new(limits.clone()),
-        clock: clock.clone(),
-        store: store.clone(),
-        watchers: watchers.clone(),
-        metrics: metrics.clone(),
         endpoints: endpoints.clone(),
         bells,
-        runtime: tokio::runtime::Handle::current(),
         pulls: pulling.as_ref().map(Pulling::door),
-        pulls_waiting: Vec::new(),
-        running: BTreeSet::new(),
-        log: None,
-        is_broken: false,
+        ..Machine::idle(&clock, &store, &watchers, &metrics)
     };
-    let machine = restored(machine, config, limits).await?;
+    let machine = restoring::restored(machine, &config.store, limits).await?;
     let goes_on =
         |id: &str| machine.running.contains(id) || machine.state.running().any(|own| own == id);
     keeping
@@ -245,37 +236,6 @@ impl Daemon {
         served.context("serving failed")?;
         ended
     }
-}
-
-/// The machine as an earlier process left it, where it has a folder. Playing its inputs again may
-/// take a while, so it has a thread of its own.
-async fn restored(
-    mut machine: Machine,
-    config: &Config,
-    limits: engine::Limits,
-) -> anyhow::Result<Machine> {
-    let Some(folder) = config.store.path.clone() else {
-        return Ok(machine);
-    };
-    let sync = match config.store.durability {
-        daemon::Durability::Acknowledged => Sync::Acknowledged,
-        daemon::Durability::Periodic => {
-            Sync::Periodic(Duration::from_millis(config.store.sync_interval_ms))
-        }
-    };
-    let written = machine.store.position().await?;
-    let (done, restored) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("davy-restore".into())
-        .spawn(move || {
-            let result = restoring::restore(&mut machine, &folder, written, &limits, sync);
-            // Nobody waits any more where the start was given up.
-            let _ = done.send(result.map(|()| machine));
-        })
-        .context("cannot start a thread")?;
-    restored
-        .await
-        .context("the sample log could not be taken again")?
 }
 
 /// Starts the engine's thread; what comes back tells when it ended.

@@ -8,11 +8,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use super::machine::Machine;
+use crate::config::daemon;
 use crate::engine::journal::{Chapter, FORM, UnreadableFrame};
 use crate::engine::{Input, Limits, State};
 use crate::http::link::Perform as _;
@@ -41,9 +44,40 @@ enum Unreadable {
     Frame(UnreadableFrame, u64),
 }
 
+/// The machine as an earlier process left it, where it has a folder. Playing its inputs again may
+/// take a while, so it has a thread of its own.
+pub(super) async fn restored(
+    mut machine: Machine,
+    store: &daemon::Store,
+    limits: Limits,
+) -> anyhow::Result<Machine> {
+    let Some(folder) = store.path.clone() else {
+        return Ok(machine);
+    };
+    let sync = match store.durability {
+        daemon::Durability::Acknowledged => Sync::Acknowledged,
+        daemon::Durability::Periodic => {
+            Sync::Periodic(Duration::from_millis(store.sync_interval_ms))
+        }
+    };
+    let written = machine.store.position().await?;
+    let (done, restored) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("davy-restore".into())
+        .spawn(move || {
+            let result = restore(&mut machine, &folder, written, &limits, sync);
+            // Nobody waits any more where the start was given up.
+            let _ = done.send(result.map(|()| machine));
+        })
+        .context("cannot start a thread")?;
+    restored
+        .await
+        .context("the sample log could not be taken again")?
+}
+
 /// Gives a machine what the log of a folder holds, and opens the log for what comes next. `written`
 /// is the number of the last input whose consequences the store has.
-pub(super) fn restore(
+fn restore(
     machine: &mut Machine,
     folder: &Path,
     written: u64,

@@ -141,6 +141,9 @@ impl EngineLink {
     /// # Errors
     /// [`LinkError`]; after `Stopped` the input may or may not have been applied.
     pub async fn ask(&self, input: Input, room: Option<Reserved>) -> Result<Answer, LinkError> {
+        if self.metrics.is_stuck() {
+            return Err(LinkError::NotWritable);
+        }
         let performed = if let Some(mut desk) = self.idle_engine(&input)
             && let Some(engine) = desk.as_mut()
         {

@@ -61,6 +61,17 @@ pub async fn readyz(State(shared): State<Arc<Shared>>) -> Result<Json<HealthAnsw
     if shared.stopping.is_cancelled() {
         return Err(Problem::new("stopping", "davy is stopping"));
     }
+    if shared.metrics.is_stuck() {
+        let what = match shared.metrics.store_stuck.get() {
+            0 => "sample log",
+            _ => "database",
+        };
+        let why = format!(
+            "the {what} below store.path cannot be written; verdicts are answered, nothing is taken"
+        );
+        let help = "see that the disk has room and is writable; davy tries again by itself, and its log says what the system said";
+        return Err(Problem::new("store_unavailable", why).help(help));
+    }
     Ok(Json(HealthAnswer {
         status: "ready",
         version: env!("CARGO_PKG_VERSION"),

@@ -164,6 +164,11 @@ impl LocalLog {
         !waiting.is_stuck && waiting.bytes.len() < WAITING_BYTES_MAX
     }
 
+    /// Whether a sync failed, so that nobody can tell what is on the disk.
+    pub fn has_failed(&self) -> bool {
+        *self.progress.borrow() == Progress::Failed
+    }
+
     /// Whether the segment is as long as one may be.
     pub fn is_full(&self) -> bool {
         self.bytes >= SEGMENT_BYTES

@@ -10,6 +10,7 @@ mod clients;
 mod compare;
 mod config;
 mod config_webhooks;
+mod crash;
 mod daemon;
 mod demo;
 mod door;

@@ -35,9 +35,9 @@ async fn receive(State(receiver): State<Receiver>, headers: HeaderMap) -> Status
 }
 
 /// A davy in a process of its own, killed with this.
-struct Davy {
-    child: Child,
-    url: String,
+pub struct Davy {
+    pub child: Child,
+    pub url: String,
 }
 
 impl Drop for Davy {
@@ -48,7 +48,7 @@ impl Drop for Davy {
 }
 
 impl Davy {
-    fn start(folder: &Path) -> Davy {
+    pub fn start(folder: &Path) -> Davy {
         let child = Command::new(env!("CARGO_BIN_EXE_davy"))
             .args(["serve", "--config", "davy.toml"])
             .current_dir(folder)
@@ -70,7 +70,7 @@ impl Davy {
         Davy { child, url }
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub async fn get(&self, path: &str) -> Value {
         let (status, body) = answer(client().get(format!("{}{path}", self.url))).await;
         assert_eq!(status, 200, "{path}: {body}");
         body
@@ -78,6 +78,16 @@ impl Davy {
 
     async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         answer(client().post(format!("{}{path}", self.url)).json(body)).await
+    }
+
+    async fn until_ready_is(&self, expected: u16) {
+        let ready = async {
+            while answer(client().get(format!("{}/readyz", self.url))).await.0 != expected {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let ready = tokio::time::timeout(PATIENCE, ready).await;
+        ready.expect("in time");
     }
 
     async fn begin(&self) -> String {
@@ -129,8 +139,9 @@ async fn what_was_told_is_still_so_after_a_kill_and_what_waited_arrives() {
     let running = davy.begin().await;
     let told = davy.get(&format!("/v1/analyses/{ended}/verdict")).await;
     let shown = davy.get(&format!("/v1/analyses/{ended}")).await;
-    // Not a signal that it could answer.
+    // Not a signal that it could answer; and what it had been sent is lost.
     drop(davy);
+    std::fs::remove_dir_all(folder.path().join("data/log")).expect("it was there");
 
     receiver_answers.store(204, Ordering::SeqCst);
     let davy = Davy::start(folder.path());
@@ -179,9 +190,9 @@ async fn what_was_told_is_still_so_after_a_kill_and_what_waited_arrives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_davy_that_cannot_write_answers_nothing_and_stops() {
+async fn a_davy_that_cannot_write_takes_nothing_until_it_can() {
     let (folder, _, _arrivals) = folder_with_webhook().await;
-    let mut davy = Davy::start(folder.path());
+    let davy = Davy::start(folder.path());
     let id = davy.begin().await;
     sqlx::any::install_default_drivers();
     let address = format!("sqlite:{}/data/davy.db", folder.path().display());
@@ -192,19 +203,26 @@ async fn a_davy_that_cannot_write_answers_nothing_and_stops() {
     let full =
         "CREATE TRIGGER disk_full BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'full'); END";
     sqlx::raw_sql(full).execute(&pool).await.expect("runs");
-    let (status, body) = davy
-        .post(&format!("/v1/analyses/{id}/cancel"), &json!({}))
-        .await;
-    assert_eq!((status, &body["code"]), (503, &json!("stopping")), "{body}");
-    let exit = tokio::task::spawn_blocking(move || davy.child.wait().expect("it ends").code());
-    let exit = tokio::time::timeout(PATIENCE, exit).await.expect("in time");
-    assert_eq!(exit.expect("no panic"), Some(3));
+    let cancel = client().post(format!("{}/v1/analyses/{id}/cancel", davy.url));
+    let cancelling = tokio::spawn(answer(cancel.json(&json!({}))));
+    davy.until_ready_is(503).await;
+    let (status, body) = answer(client().get(format!("{}/readyz", davy.url))).await;
+    assert_eq!((status, &body["code"]), (503, &json!("store_unavailable")));
+    assert!(body["detail"].as_str().expect("text").contains("database"));
+    let (status, body) = davy.post("/v1/analyses", &json!({"plan": "walk"})).await;
+    assert_eq!((status, &body["code"]), (503, &json!("store_unavailable")));
+    // What was written is still answered.
+    let verdict = davy.get(&format!("/v1/analyses/{id}/verdict")).await;
+    assert_eq!(verdict["status"], "pending");
     sqlx::raw_sql("DROP TRIGGER disk_full")
         .execute(&pool)
         .await
         .expect("runs");
     pool.close().await;
-    let davy = Davy::start(folder.path());
+    let (status, body) = cancelling.await.expect("no panic");
+    assert_eq!(status, 200, "{body}");
+    davy.until_ready_is(200).await;
     let verdict = davy.get(&format!("/v1/analyses/{id}/verdict")).await;
-    assert_eq!(verdict["reason"], "abandoned", "it was not cancelled");
+    assert_eq!(verdict["reason"], "cancelled");
+    davy.begin().await;
 }
