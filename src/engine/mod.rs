@@ -6,6 +6,7 @@
 //! `analysis`, the life of one analysis; `matching`, which samples are whose; `recording`, the
 //! inputs of one analysis as lines of text.
 
+pub mod checkpoint;
 pub mod messages;
 pub mod pull;
 pub mod recording;
@@ -30,6 +31,8 @@ use std::collections::BTreeMap;
 
 pub use analysis::Analysis;
 pub use messages::*;
+
+use serde::{Deserialize, Serialize};
 
 use crate::judge::check::Detail;
 use met::MetSeries;
@@ -86,8 +89,10 @@ impl Default for Limits {
 }
 
 /// Everything the machine knows.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct State {
+    /// The configuration's.
+    #[serde(skip)]
     limits: Limits,
     detail: Detail,
     analyses: BTreeMap<String, Analysis>,
@@ -97,8 +102,11 @@ pub struct State {
     finished: std::collections::VecDeque<String>,
     /// Series that running analyses ask for, and what is remembered of them.
     series: KnownSeries,
-    /// Which running analyses ask for the series of samples.
+    /// Which running analyses ask for the series of samples: found again with each that comes.
+    #[serde(skip)]
     met: MetSeries,
+    /// Drawn again by whoever needs it, from the same seeds.
+    #[serde(skip)]
     scratch: Scratch,
 }
 
@@ -117,6 +125,12 @@ impl State {
             finished: Default::default(),
             scratch: Scratch::default(),
         }
+    }
+
+    /// Takes the seed that its series were found by so far.
+    fn reseed(&mut self) {
+        self.limits.series_seed = self.series.seed();
+        self.met = MetSeries::new(self.limits.series_seed);
     }
 
     /// The analysis of this id, running or retained.

@@ -6,17 +6,20 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize, Serializer};
+
 use crate::stats::law::Law;
 use crate::stats::recipe::Recipe;
 
-/// One law a tick.
-#[derive(Debug)]
+/// One law a tick. Saved as what is kept: the newest follows from it.
+#[derive(Debug, Deserialize)]
+#[serde(from = "Vec<Kept>")]
 pub struct Laws {
     kept: Vec<Kept>,
     newest: Law,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 enum Kept {
     Empty,
     Gaussian { variance: f64 },
@@ -68,11 +71,33 @@ impl Laws {
         if tick + 1 == self.kept.len() {
             return Cow::Borrowed(&self.newest);
         }
-        Cow::Owned(match &self.kept[tick] {
+        Cow::Owned(self.kept[tick].law())
+    }
+}
+
+impl Serialize for Laws {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Laws { kept, newest: _ } = self;
+        kept.serialize(serializer)
+    }
+}
+
+impl From<Vec<Kept>> for Laws {
+    fn from(kept: Vec<Kept>) -> Laws {
+        let newest = kept.last().map_or(Law::Empty, Kept::law);
+        Laws { kept, newest }
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    fn law(&self) -> Law {
+        match self {
             Kept::Empty => Law::Empty,
             Kept::Gaussian { variance } => Law::gaussian(*variance),
             Kept::Count(recipe) => Law::lattice(recipe.lattice()),
-        })
+        }
     }
 }
 

@@ -196,6 +196,11 @@ impl Selector {
     pub fn canonical(&self) -> &str {
         &self.canonical
     }
+
+    /// Lets it be shown as it was once written.
+    pub(super) fn show_as(&mut self, written: String) {
+        self.source = written;
+    }
 }
 
 // === impl SelectorTemplate ===
