@@ -118,7 +118,11 @@ pub fn start(id: &str) -> Start {
 /// What the engine says when an analysis begins at `at`.
 pub fn begun(id: &str, at: i64) -> Vec<Write> {
     let mut state = State::new(Limits::default());
-    writes(apply(&mut state, Input::Start(start(id)), Timestamp(at)))
+    writes(apply(
+        &mut state,
+        Input::Start(Box::new(start(id))),
+        Timestamp(at),
+    ))
 }
 
 /// What the daemon would write.

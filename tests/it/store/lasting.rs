@@ -37,7 +37,7 @@ async fn count(folder: &Path, sql: &'static str) -> i64 {
 /// An analysis from its start to its end.
 fn cancelled(id: &str, at: i64) -> Vec<Write> {
     let mut state = State::new(Limits::default());
-    let mut effects = apply(&mut state, Input::Start(start(id)), Timestamp(at));
+    let mut effects = apply(&mut state, Input::Start(Box::new(start(id))), Timestamp(at));
     let cancel = Input::Cancel {
         analysis: id.into(),
         actor: None,
