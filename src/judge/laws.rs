@@ -8,12 +8,13 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::stats::count_law::CountLaw;
 use crate::stats::law::Law;
 use crate::stats::recipe::Recipe;
 
 /// One law a tick. Saved as what is kept: the newest follows from it.
 #[derive(Debug, Deserialize)]
-#[serde(from = "Vec<Kept>")]
+#[serde(try_from = "Vec<Kept>")]
 pub struct Laws {
     kept: Vec<Kept>,
     newest: Law,
@@ -82,10 +83,20 @@ impl Serialize for Laws {
     }
 }
 
-impl From<Vec<Kept>> for Laws {
-    fn from(kept: Vec<Kept>) -> Laws {
-        let newest = kept.last().map_or(Law::Empty, Kept::law);
-        Laws { kept, newest }
+impl TryFrom<Vec<Kept>> for Laws {
+    type Error = &'static str;
+
+    fn try_from(kept: Vec<Kept>) -> Result<Laws, &'static str> {
+        let newest = match kept.last() {
+            None => Law::Empty,
+            // From bytes anything may come, also what no machine could enumerate.
+            Some(Kept::Count(recipe)) => match CountLaw::again(recipe) {
+                Some(CountLaw::Exact { lattice, .. }) => Law::lattice(lattice),
+                Some(CountLaw::Wide { .. }) | None => return Err("a law that is none"),
+            },
+            Some(other) => other.law(),
+        };
+        Ok(Laws { kept, newest })
     }
 }
 

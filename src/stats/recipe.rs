@@ -59,6 +59,11 @@ impl Recipe {
         }
     }
 
+    /// Its family, and whether its number is negated.
+    pub(super) fn parts(&self) -> (Family, bool) {
+        (self.family, self.negated)
+    }
+
     /// The law.
     pub fn lattice(&self) -> Lattice {
         let lattice = match self.family {

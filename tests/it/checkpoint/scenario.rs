@@ -13,7 +13,7 @@ use davy::model::{Address, Arm, Labels, Reading, Sample, Timestamp};
 use davy::plan::{Plan, Source};
 use davy::stats::sampler::{Stream, seed_from};
 
-use crate::machine::{START, plan, start};
+use crate::machine::{START, at, durations, plan, sample, start, values};
 
 /// Metrics, each with checks.
 const BLOCKS: [(&str, &[&str]); 14] = [
@@ -81,7 +81,7 @@ const BLOCKS: [(&str, &[&str]); 14] = [
         &["compare: asked, tolerance: {relative: 20%, absolute: 1pp}"],
     ),
     (
-        "level: {kind: gauge, prometheus: 'level{ {{arm}}, zone=\"{{zone}}\" }'}",
+        "level: {kind: gauge, prometheus: 'level{ {{arm}}, zone=\"{{canary}}\" }'}",
         &["compare: level, tolerance: 20%"],
     ),
     (
@@ -135,17 +135,46 @@ pub fn scenario(seed: u64) -> Scenario {
         dedupe_ids_max: [5, 100_000][making.below(2) as usize],
         series_max: [25, 100_000, 100_000][making.below(3) as usize],
         pulls: true,
-        steps_max: 2,
+        steps_max: 1,
         abandoned_after: [6_000, 60_000][making.below(2) as usize],
         ..Limits::default()
     };
     let quiet_from = 20 + i64::from(making.below(30));
+    let turns_bad_at = 14 + i64::from(making.below(40));
     for second in 0..SECONDS {
+        if second == turns_bad_at {
+            making.factor *= 2.0;
+        }
         making.second(second, second >= quiet_from);
     }
     Scenario {
         limits,
         inputs: making.inputs,
+    }
+}
+
+/// A pass after which the canary turns bad.
+pub fn watched() -> Scenario {
+    let plan = plan(
+        "horizon: 10m\ntick: 10s\nlateness: 0s\nmin_duration: 1m\n\
+         watch: {for: 5m, false_alarms_every: 30d}\nmetrics: {took: {kind: latency}}\n\
+         checks: [{compare: took, worse: higher, tolerance: 20%, min_samples: 50}]\n",
+    );
+    let mut stream = Stream::new(&seed_from("checkpoint", "watched"), 0);
+    let mut inputs = vec![(START, Input::Start(Box::new(start("x", &plan))))];
+    for tick in 0..50 {
+        let secs = f64::from(tick) * 10.0;
+        let worse = if tick < 25 { 1.0 } else { 1.5 };
+        let batch = [(Arm::Baseline, 1.0), (Arm::Canary, worse)].map(|(arm, factor)| {
+            let values = values(durations(&mut stream, 600, 100.0 * factor));
+            sample("x", "took", arm, secs + 4.0, values)
+        });
+        inputs.push((at(secs + 6.0), Input::Samples(batch.to_vec())));
+        inputs.push((at(secs + 20.0), Input::Tick));
+    }
+    Scenario {
+        limits: Limits::default(),
+        inputs,
     }
 }
 
@@ -195,9 +224,7 @@ impl Making {
         let id = format!("a{number}");
         let mut start: Start = start(&id, &plan);
         let canary = if self.one_in(3) { "newer" } else { "new" };
-        let variables = [("canary", canary), ("zone", "z")];
-        let owned = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        start.arms = BTreeMap::from(owned);
+        start.arms = BTreeMap::from([("canary".to_owned(), canary.to_owned())]);
         start.request_digest = format!("{}", self.below(2));
         if self.one_in(2) {
             start.idempotency_key = Some(format!("key-{}", self.below(6)));
@@ -213,11 +240,13 @@ impl Making {
 
     fn plan(&mut self) -> Arc<Plan> {
         let (mut metrics, mut checks) = (String::new(), String::new());
+        let mut is_watched = false;
         let first = self.below(BLOCKS.len() as u32) as usize;
         for step in 0..1 + self.below(3) as usize {
             // Coprime to their number, so none comes twice.
             let (metric, all) = BLOCKS[(first + 3 * step) % BLOCKS.len()];
             metrics.push_str(&format!("  {metric}\n"));
+            is_watched |= !metric.contains("gauge");
             for (number, check) in all.iter().enumerate() {
                 checks.push_str(&format!(
                     "  - {{name: c{step}-{number}, {check}, min_samples: 5}}\n"
@@ -226,7 +255,7 @@ impl Making {
         }
         let horizon = [8, 15, 30][self.below(3) as usize];
         let more = match self.below(4) {
-            0 => "watch: {for: 8s, false_alarms_every: 30d}\n",
+            0 if is_watched => "watch: {for: 8s, false_alarms_every: 1h}\n",
             1 => "extend: 10s\n",
             2 => "stop_on_pass: false\n",
             _ => "",
@@ -466,7 +495,7 @@ impl Making {
     fn meddle(&mut self) {
         let analysis = format!("a{}", self.below(8));
         match self.below(9) {
-            0 => {
+            0..=2 => {
                 let weight = self.one_in(2).then_some(12.5);
                 let name = format!("{}%", self.below(100));
                 self.push(Input::Step {
@@ -475,12 +504,12 @@ impl Making {
                     weight,
                 });
             }
-            1 if self.one_in(3) => self.push(Input::Cancel {
+            3 if self.one_in(3) => self.push(Input::Cancel {
                 analysis,
                 actor: Some("me".to_owned()),
                 reason: None,
             }),
-            2 | 3 => self.push(Input::Asked { analysis }),
+            4 | 5 => self.push(Input::Asked { analysis }),
             _ => {}
         }
     }
