@@ -6,6 +6,8 @@
 //!
 //! Each part of the state says beside its fields what is not saved and why.
 
+pub(super) mod as_json;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -162,27 +164,5 @@ impl PlansOnce {
         let mut plans: Vec<_> = self.by_text.into_iter().collect();
         plans.sort_by_key(|(_, number)| *number);
         plans.into_iter().map(|(plan, _)| plan).collect()
-    }
-}
-
-/// For serde's `with`: what leaves out fields that are absent goes as text, since a form that does
-/// not describe itself could not tell.
-pub(super) mod as_json {
-    use serde::de::{DeserializeOwned, Error as _};
-    use serde::ser::Error as _;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub fn serialize<T: Serialize, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
-        let text = serde_json::to_string(value).map_err(S::Error::custom)?;
-        to.serialize_str(&text)
-    }
-
-    pub fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
-    where
-        T: DeserializeOwned,
-        D: Deserializer<'de>,
-    {
-        let text = String::deserialize(from)?;
-        serde_json::from_str(&text).map_err(D::Error::custom)
     }
 }

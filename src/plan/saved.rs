@@ -61,7 +61,7 @@ impl SavedPlan {
         let sources = plan.metrics.iter_mut().map(|metric| &mut metric.source);
         let selectors = sources.flat_map(|source| source.selectors_mut());
         for (selector, written) in selectors.zip(self.written) {
-            selector.show_as(written);
+            selector.source = written;
         }
         Ok(plan)
     }

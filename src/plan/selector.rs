@@ -39,7 +39,7 @@ const NAME_LABEL: &str = "__name__";
 /// sorted, quoting and blanks normalised.
 #[derive(Clone)]
 pub struct Selector {
-    source: String,
+    pub(super) source: String,
     canonical: String,
     matchers: Vec<Matcher>,
     regex_bytes: usize,
@@ -195,11 +195,6 @@ impl Selector {
     /// The form two selectors of the same matchers share.
     pub fn canonical(&self) -> &str {
         &self.canonical
-    }
-
-    /// Lets it be shown as it was once written.
-    pub(super) fn show_as(&mut self, written: String) {
-        self.source = written;
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod malformed;
 mod scenario;
+mod watched;
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,8 @@ use davy::engine::{Effect, Input, Limits, State, apply};
 use davy::stats::sampler::{Stream, seed_from};
 use proptest::prelude::*;
 
-use scenario::{Scenario, scenario, watched};
+use scenario::{Scenario, scenario};
+use watched::watched;
 
 /// Cuts of a scenario, on average.
 const CUTS: usize = 6;
@@ -36,7 +38,7 @@ fn go_on(seed: u64, Scenario { limits, inputs }: Scenario) -> BTreeSet<String> {
     let mut seen = BTreeSet::new();
     for (number, (now, input)) in inputs.iter().enumerate() {
         if chance.next_u32() as usize % inputs.len() < CUTS {
-            let from = if chance.next_u32() % 2 == 0 {
+            let from = if chance.next_u32().is_multiple_of(2) {
                 &straight
             } else {
                 &crashed
