@@ -94,7 +94,7 @@ impl Timestamp {
 }
 
 /// A number in the order of the number line, with one zero.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Ordered(f64);
 
 impl Ordered {

@@ -90,6 +90,13 @@ pub struct LogMetrics {
     pub synced_bytes: IntCounter,
     /// `davy_sample_log_sync_duration_seconds`: to write and sync what waited.
     pub sync_duration: Histogram,
+    /// `davy_checkpoint_bytes`: of the last checkpoint.
+    pub checkpoint_bytes: IntGauge,
+    /// `davy_checkpoint_duration_seconds`: to write one.
+    pub checkpoint_duration: Histogram,
+    /// `davy_checkpoint_failures_total`: those that could not be written; the sample log grows until
+    /// one can.
+    pub checkpoint_failures: IntCounter,
     /// `davy_sample_log_stuck`: 1 while the disk does not take what it is given; no samples are
     /// taken then.
     pub stuck: IntGauge,
@@ -288,6 +295,14 @@ impl Maker<'_> {
             sync_duration: self.histogram(
                 "davy_sample_log_sync_duration_seconds",
                 "to write and sync what waited",
+            )?,
+            checkpoint_bytes: self
+                .gauge("davy_checkpoint_bytes", "bytes of the last checkpoint")?,
+            checkpoint_duration: self
+                .histogram("davy_checkpoint_duration_seconds", "to write a checkpoint")?,
+            checkpoint_failures: self.counter(
+                "davy_checkpoint_failures_total",
+                "checkpoints that could not be written",
             )?,
             stuck: self.gauge(
                 "davy_sample_log_stuck",

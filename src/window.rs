@@ -16,6 +16,8 @@ mod sampling;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{Arm, Millis, Reading, Timestamp};
 use crate::plan::{Cluster, Lifetime, MetricKind, Plan};
 use cell::count_of;
@@ -49,7 +51,7 @@ pub enum NoPlace {
 }
 
 /// The ticks of one analysis.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Window {
     origin: Timestamp,
     tick: Millis,
@@ -76,7 +78,7 @@ pub struct Window {
 const HISTOGRAMS_REMEMBERED_MAX: usize = 100_000;
 
 /// How many bounds each histogram has had: one that has fewer is not whole.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct BoundsSeen {
     most: BTreeMap<u64, usize>,
 }
@@ -153,6 +155,11 @@ impl Window {
     /// Goes on for so many ticks after those closed so far.
     pub fn go_on_for(&mut self, ticks: usize) {
         self.looks = self.next + ticks;
+    }
+
+    /// Number of metrics it has cells for.
+    pub fn metrics(&self) -> usize {
+        self.kinds.len()
     }
 
     /// Whether every tick is closed.

@@ -5,9 +5,11 @@
 //! takes what is queued and lets time pass, or one that has read a request's samples. It must not
 //! decide anything: what an input means is the engine's, what a notification says is the webhooks'.
 
+mod checkpointing;
 mod writing;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -54,12 +56,14 @@ pub struct Machine {
     pub runtime: Handle,
     /// Who is told of analyses whose metrics are pulled, where there is a source.
     pub pulls: Option<tokio::sync::mpsc::Sender<Pull>>,
-    /// What an earlier process asked its source, until somebody pulls.
-    pub pulls_waiting: Vec<Pull>,
     /// Ids of analyses that are not final, for the metric.
     pub running: BTreeSet<String>,
     /// Where inputs are written before they are answered; `None` where nothing lasts.
     pub log: Option<LocalLog>,
+    /// Whether a checkpoint is being written.
+    pub checkpoint_under_way: Arc<AtomicBool>,
+    /// Inputs of an earlier process are taken again: nobody is asked for anything yet.
+    pub is_restoring: bool,
     /// The sample log failed: what is in memory is more than what is on the disk, and nobody can
     /// tell by how much, so nothing is answered.
     pub is_broken: bool,
@@ -134,7 +138,9 @@ impl Engine {
                 }
             }
         }
-        *self.desk.lock().expect("nobody panicked") = None;
+        if let Some(mut machine) = self.desk.lock().expect("nobody panicked").take() {
+            machine.end();
+        }
         Ok(())
     }
 
@@ -157,6 +163,10 @@ impl Engine {
 impl Perform for Machine {
     fn begin(&mut self) {
         self.pull_again();
+    }
+
+    fn end(&mut self) {
+        self.checkpoint_at_end();
     }
 
     #[expect(
@@ -236,9 +246,10 @@ impl Machine {
             bells: HashMap::new(),
             runtime: Handle::current(),
             pulls: None,
-            pulls_waiting: Vec::new(),
             running: BTreeSet::new(),
             log: None,
+            checkpoint_under_way: Arc::default(),
+            is_restoring: false,
             is_broken: false,
         }
     }
@@ -248,14 +259,6 @@ impl Machine {
         let frame = self.state.frame();
         let log = self.log.as_mut().filter(|_| !frame.is_empty())?;
         Some(log.append(frame))
-    }
-
-    /// Begins a segment of the sample log once one is full.
-    fn turn_segment(&mut self) {
-        if let Some(log) = self.log.as_mut().filter(|log| log.is_full()) {
-            self.state.begin_chapter();
-            log.turn();
-        }
     }
 
     /// Takes an input again that an earlier process took. Up to `written` its consequences are in
@@ -273,20 +276,18 @@ impl Machine {
     }
 
     /// Waits for room: who pulls takes each at once, and waits for nobody meanwhile.
-    fn begin_to_pull(&mut self, pull: Pull, is_new: bool) {
-        if !is_new {
-            self.pulls_waiting.push(pull);
-        } else if let Some(pulls) = &self.pulls {
+    fn begin_to_pull(&self, pull: Pull) {
+        if let Some(pulls) = self.pulls.as_ref().filter(|_| !self.is_restoring) {
             // At the end nobody pulls any more.
             let _ = pulls.blocking_send(pull);
         }
     }
 
     /// Has asked what an earlier process asked, as far as it still means something.
-    fn pull_again(&mut self) {
-        for pull in std::mem::take(&mut self.pulls_waiting) {
-            if self.running.contains(&pull.analysis) {
-                self.begin_to_pull(pull, true);
+    fn pull_again(&self) {
+        if self.pulls.is_some() {
+            for pull in self.state.pulls() {
+                self.begin_to_pull(pull);
             }
         }
     }

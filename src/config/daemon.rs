@@ -115,6 +115,15 @@ pub struct Store {
     #[serde(default = "sync_interval_ms")]
     #[schemars(range(min = 10, max = 60_000))]
     pub sync_interval_ms: u64,
+    /// Bytes of the sample log after which the state of the engine is written as a whole: so much,
+    /// or twice such a checkpoint where that is more, is taken again after a crash.
+    #[serde(default = "segment_bytes")]
+    #[schemars(range(min = 65_536, max = 1_073_741_824))]
+    pub segment_bytes: u64,
+}
+
+fn segment_bytes() -> u64 {
+    64 << 20
 }
 
 fn sync_interval_ms() -> u64 {

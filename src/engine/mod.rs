@@ -6,6 +6,7 @@
 //! `analysis`, the life of one analysis; `matching`, which samples are whose; `recording`, the
 //! inputs of one analysis as lines of text.
 
+pub mod checkpoint;
 pub mod messages;
 pub mod pull;
 pub mod recording;
@@ -89,8 +90,10 @@ impl Default for Limits {
 }
 
 /// Everything the machine knows.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct State {
+    /// The configuration's.
+    #[serde(skip)]
     limits: Limits,
     detail: Detail,
     analyses: BTreeMap<String, Analysis>,
@@ -100,10 +103,15 @@ pub struct State {
     finished: std::collections::VecDeque<String>,
     /// Series that running analyses ask for, and what is remembered of them.
     series: KnownSeries,
-    /// Which running analyses ask for the series of samples.
+    /// Which running analyses ask for the series of samples: found again with each that comes.
+    #[serde(skip)]
     met: MetSeries,
-    /// Where inputs are written that must not be lost; `None` where nobody keeps them.
+    /// Where inputs are written that must not be lost; `None` where nobody keeps them: who loads
+    /// a state keeps one of its own.
+    #[serde(skip)]
     journal: Option<Journal>,
+    /// Drawn again by whoever needs it, from the same seeds.
+    #[serde(skip)]
     scratch: Scratch,
 }
 
@@ -146,6 +154,12 @@ impl State {
         if let Some(journal) = &mut self.journal {
             journal.turn_over();
         }
+    }
+
+    /// Takes the seed that its series were found by so far.
+    fn reseed(&mut self) {
+        self.limits.series_seed = self.series.seed();
+        self.met = MetSeries::new(self.limits.series_seed);
     }
 
     /// The analysis of this id, running or retained.

@@ -27,6 +27,8 @@ pub const INLINE_POINTS_MAX: usize = 4_096;
 pub trait Perform: Send {
     /// Begins, once everybody who is told of something is there.
     fn begin(&mut self);
+    /// Ends: nothing comes any more.
+    fn end(&mut self);
     /// Applies an input, writes everything it caused, and says what came of it.
     fn perform(&mut self, input: Input) -> Performed;
 }

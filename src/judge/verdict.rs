@@ -3,6 +3,8 @@
 //! Owns the small, stable JSON body and the table from verdict to decision. It computes no
 //! statistics: findings come from the check files beside it. Next: `judge::mod`.
 
+pub mod saved_findings;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

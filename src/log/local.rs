@@ -5,6 +5,7 @@
 //! with a chapter of the journal; a start never appends to a segment of an earlier process. It must
 //! not know what a frame says. Next: `segment`, the form of a file; `recover`, what a crash left.
 
+mod checkpoint;
 mod recover;
 mod segment;
 
@@ -16,14 +17,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::frame;
 use super::{Hurry, LogFailed, Progress, Ticket};
 use crate::telemetry::Metrics;
-pub use recover::{Found, OpenError, open_folder};
-use segment::{Segment, frame_head};
+pub use checkpoint::Checkpoint;
+pub use recover::{Found, OpenError, clear_folder, open_folder};
+use segment::Segment;
 
-/// A segment that is as long as this is full. So much is played again after a crash at most, and what
-/// was written since the last checkpoint.
-pub const SEGMENT_BYTES: u64 = 64 << 20;
 /// Bytes that may wait for the disk; past it no samples are taken.
 pub const WAITING_BYTES_MAX: usize = 64 << 20;
 /// How long what nobody waits for may wait for the disk.
@@ -40,15 +40,43 @@ pub enum Sync {
     Periodic(Duration),
 }
 
+/// How the log is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// When a frame counts as taken.
+    pub sync: Sync,
+    /// A segment that is as long as this is full; a checkpoint is made then. So much is taken again
+    /// after a crash.
+    pub segment_bytes: u64,
+}
+
+/// Says which frames may go.
+#[derive(Debug, Clone)]
+pub struct Keeper(Arc<Shared>);
+
+impl Keeper {
+    /// Frames below this number will not be asked for again.
+    pub fn keep_from(&self, number: u64) {
+        self.0.waiting().keep_from = number;
+    }
+}
+
+/// A checkpoint that is large is made seldom: so many times its bytes are logged before the next.
+const CHECKPOINT_FACTOR: u64 = 2;
+
 /// The end that is appended to.
 #[derive(Debug)]
 pub struct LocalLog {
     shared: Arc<Shared>,
-    sync: Sync,
+    settings: Settings,
+    folder: PathBuf,
+    head: Vec<u8>,
     /// Number of the next frame.
     next: u64,
     /// Bytes appended to the segment.
     bytes: u64,
+    /// Bytes of the last checkpoint.
+    checkpoint_bytes: u64,
     writer: Option<JoinHandle<()>>,
     progress: watch::Receiver<Progress>,
 }
@@ -102,7 +130,7 @@ impl LocalLog {
         folder: &Path,
         head: &[u8],
         next: u64,
-        sync: Sync,
+        settings: Settings,
         metrics: Arc<Metrics>,
     ) -> std::io::Result<LocalLog> {
         let (sender, progress) = watch::channel(Progress::Safe(next - 1));
@@ -116,7 +144,7 @@ impl LocalLog {
             folder: folder.to_owned(),
             head: head.to_vec(),
             shared: shared.clone(),
-            sync,
+            sync: settings.sync,
             progress: sender,
             metrics,
         };
@@ -125,9 +153,12 @@ impl LocalLog {
             .spawn(move || writer.run())?;
         Ok(LocalLog {
             shared,
-            sync,
+            settings,
+            folder: folder.to_owned(),
+            head: head.to_vec(),
             next,
             bytes: 0,
+            checkpoint_bytes: 0,
             writer: Some(thread),
             progress,
         })
@@ -139,7 +170,7 @@ impl LocalLog {
         self.next += 1;
         let mut waiting = self.waiting();
         let before = waiting.bytes.len();
-        waiting.bytes.extend_from_slice(&frame_head(frame));
+        waiting.bytes.extend_from_slice(&frame::head(frame));
         waiting.bytes.extend_from_slice(frame);
         waiting.last = number;
         let bytes = (waiting.bytes.len() - before) as u64;
@@ -155,7 +186,7 @@ impl LocalLog {
 
     /// Whether who sent the frame is answered only once it is safe.
     pub fn is_waited_for(&self) -> bool {
-        self.sync == Sync::Acknowledged
+        self.settings.sync == Sync::Acknowledged
     }
 
     /// Whether samples may be taken: the disk takes what it is given, and is not far behind.
@@ -171,7 +202,8 @@ impl LocalLog {
 
     /// Whether the segment is as long as one may be.
     pub fn is_full(&self) -> bool {
-        self.bytes >= SEGMENT_BYTES
+        let enough = CHECKPOINT_FACTOR * self.checkpoint_bytes;
+        self.bytes >= self.settings.segment_bytes.max(enough)
     }
 
     /// Begins a segment with the next frame.
@@ -182,9 +214,24 @@ impl LocalLog {
         waiting.turns.push(place);
     }
 
-    /// Frames below this number will not be asked for again.
-    pub fn keep_from(&self, number: u64) {
-        self.waiting().keep_from = number;
+    /// Tells how long the checkpoint is that stands for all before.
+    pub fn checkpoint_bytes(&mut self, bytes: u64) {
+        self.checkpoint_bytes = bytes;
+    }
+
+    /// Who says which frames may go.
+    pub fn keeper(&self) -> Keeper {
+        Keeper(self.shared.clone())
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What its frames are read under.
+    pub fn head(&self) -> &[u8] {
+        &self.head
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {

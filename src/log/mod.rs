@@ -4,6 +4,7 @@
 //! machine took its input, and has a number; a [`Ticket`] tells when it is safe. It must not know what
 //! a frame says. Next: [`local`], the log in a folder.
 
+pub mod frame;
 pub mod local;
 
 use std::sync::Arc;

@@ -5,6 +5,8 @@
 //! thousand known series cost no allocation each. It must not know of plans, arms or formats; what
 //! a number means (a counter's total, a gauge's point) is decided by who asks for the series.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Labels, Timestamp};
 
 /// Ends a label's name, and its value. It occurs in no text, since UTF-8 has no such byte.
@@ -70,7 +72,7 @@ pub struct Histogram {
 
 /// Observations above `low`, up to and including `high` (a cell of negative values includes its
 /// low end instead; the zero cell both).
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct HistogramCell {
     /// Lower end, possibly minus infinity.
     pub low: f64,

@@ -15,7 +15,7 @@ pub use super::Bounds;
 use super::recordings::Recordings;
 use super::{
     Commit, Cursor, DEAD_LETTERS_MAX, DeadLetter, Delivery, EventsAfter, Filter, Losses, Outbox,
-    PAGE_MAX, Page, Pending, Recording, Settlement, Store, Write,
+    PAGE_MAX, Page, Pending, Recording, Settlement, Shelving, Store, StoreError, Write,
 };
 use crate::engine::AnalysisView;
 use crate::model::Timestamp;
@@ -95,6 +95,18 @@ impl Store for MemoryStore {
         // No earlier process has committed anything here.
         Losses::default()
     }
+
+    fn shelve(&self) -> Option<Shelving> {
+        None
+    }
+
+    fn shelved(&self, _: &Shelving) {}
+
+    fn remember(&self, _: &[u8]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn tidy(&self) {}
 
     fn position(&self) -> Pending<'_, u64> {
         ready(0)

@@ -9,8 +9,11 @@
 pub mod memory;
 mod packed;
 mod recordings;
+mod shelf;
 pub mod sql;
 pub mod watch;
+
+pub use recordings::Shelving;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -269,6 +272,18 @@ pub trait Store: Send + Sync {
     fn commit(&self, commit: Commit) -> Pending<'_, Losses>;
     /// Takes again what an earlier process has committed: only what is in memory learns of it.
     fn recall(&self, commit: Commit) -> Losses;
+    /// What of recordings must be written for a checkpoint to hold; `None` where they end with the
+    /// process.
+    fn shelve(&self) -> Option<Shelving>;
+    /// The checkpoint holds.
+    fn shelved(&self, done: &Shelving);
+    /// Takes what a checkpoint told of recordings.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn remember(&self, told: &[u8]) -> Result<(), StoreError>;
+    /// Everything that an earlier process was given was taken again.
+    fn tidy(&self);
     /// Number in the sample log of the last input whose commit is written; 0 where none is.
     fn position(&self) -> Pending<'_, u64>;
     /// One analysis.

@@ -27,15 +27,20 @@ use sqlx::Connection as _;
 pub use connect::OpenError;
 use live::Live;
 
+use super::recordings::Recordings;
+use super::shelf::Shelf;
 use super::{
     Bounds, Commit, Cursor, DeadLetter, Delivery, EventsAfter, Filter, Losses, Outbox, PAGE_MAX,
-    Page, Pending, Recording, Settlement, Store, StoreError, Write,
+    Page, Pending, Recording, Settlement, Shelving, Store, StoreError, Write,
 };
 use crate::engine::AnalysisView;
 use crate::judge::verdict::Status;
 use crate::log::Ticket;
 use crate::model::Timestamp;
 use crate::plan::Plan;
+
+/// Name of the folder of recordings.
+const RECORDINGS: &str = "recordings";
 
 /// A store in a database.
 #[derive(Debug)]
@@ -88,6 +93,10 @@ impl SqlStore {
     ) -> Result<SqlStore, OpenError> {
         let (lock, path) = connect::take_folder(folder)?;
         let (writer, reader) = connect::open(&path).await?;
+        let shelf = Shelf::open(folder.join(RECORDINGS)).map_err(|error| OpenError::Folder {
+            folder: folder.join(RECORDINGS),
+            error,
+        })?;
         let unreadable = |error: StoreError| OpenError::unreadable(&path, &error.message);
         outbox::release(&writer).await.map_err(unreadable)?;
         let running = read::live(&reader).await.map_err(unreadable)?;
@@ -96,7 +105,7 @@ impl SqlStore {
             reader,
             outbox_max: bounds.outbox_max,
             retained_analyses_max,
-            live: Mutex::new(Live::new(bounds, running)),
+            live: Mutex::new(Live::new(Recordings::on(shelf, bounds), running)),
             _lock: lock,
         })
     }
@@ -226,6 +235,22 @@ impl Store for SqlStore {
         let mut losses = Losses::default();
         self.live().recall(Batch::of(commit), &mut losses);
         losses
+    }
+
+    fn shelve(&self) -> Option<Shelving> {
+        self.live().recordings_mut().shelve()
+    }
+
+    fn shelved(&self, done: &Shelving) {
+        self.live().recordings_mut().shelved(done);
+    }
+
+    fn remember(&self, told: &[u8]) -> Result<(), StoreError> {
+        self.live().recordings_mut().remember(told)
+    }
+
+    fn tidy(&self) {
+        self.live().recordings_mut().tidy();
     }
 
     fn position(&self) -> Pending<'_, u64> {

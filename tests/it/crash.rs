@@ -218,7 +218,7 @@ fn folder(port: u16, receiver: &str) -> tempfile::TempDir {
     std::fs::create_dir(folder.path().join("plans")).expect("made");
     std::fs::write(folder.path().join("plans/crash.yaml"), PLAN).expect("written");
     let config = format!(
-        "[server]\nport = {port}\n[plans]\ndirectory = \"plans\"\n[store]\npath = \"data\"\n\
+        "[server]\nport = {port}\n[plans]\ndirectory = \"plans\"\n[store]\npath = \"data\"\nsegment_bytes = 65536\n\
          [log]\nformat = \"json\"\n[webhook]\nbackoff_initial_ms = 10\nbackoff_max_ms = 100\n\
          [[webhooks]]\nname = \"hook\"\nurl = \"{receiver}\"\n\
          events = [\"analysis.started\", \"verdict.final\"]\n"

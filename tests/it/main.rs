@@ -6,6 +6,7 @@ mod architecture;
 mod backtest;
 mod calibrate;
 mod calibration;
+mod checkpoint;
 mod clients;
 mod compare;
 mod config;

@@ -134,7 +134,7 @@ impl Machine {
             Effect::Record { analysis, line } => {
                 to.commit.writes.push(Write::Record { analysis, line });
             }
-            Effect::Pull(pull) => self.begin_to_pull(*pull, is_new),
+            Effect::Pull(pull) => self.begin_to_pull(*pull),
             Effect::Pulled(progress) => {
                 let ingested = match std::mem::replace(&mut to.answer, Answer::Done) {
                     Answer::Ingested(ingested) => ingested,

@@ -7,8 +7,9 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::segment::{self, FRAME_HEAD_BYTES, HEAD_BYTES, MAGIC};
+use super::segment::{self, HEAD_BYTES, MAGIC};
 use super::sync_folder;
+use crate::log::frame;
 
 /// Why the log cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,13 +53,15 @@ enum End {
     Torn(u64, u64),
 }
 
-/// Reads the whole log in order, and cuts off what a crash left of the last write. The number of the
+/// Reads the whole log in order, and cuts off what a crash left of the last write. A checkpoint stands
+/// for the frames up to `known`: what is left of the log must go on from there. The number of the
 /// frame to be appended next.
 ///
 /// # Errors
 /// [`OpenError`], or what `take` refuses.
 pub fn open_folder<E: From<OpenError>>(
     folder: &Path,
+    known: Option<u64>,
     mut take: impl FnMut(Found<'_>) -> Result<(), E>,
 ) -> Result<u64, E> {
     let unreadable = |path: &Path| {
@@ -71,6 +74,17 @@ pub fn open_folder<E: From<OpenError>>(
     std::fs::create_dir_all(folder).map_err(unreadable(folder))?;
     let segments = segment::list(folder).map_err(unreadable(folder))?;
     let mut next = segments.first().map_or(1, |(first, _)| *first);
+    if let (Some((first, path)), Some(known)) = (segments.first(), known)
+        && *first > known + 1
+    {
+        tracing::error!(
+            first,
+            known,
+            "frames are missing before the first segment of the sample log"
+        );
+        let path = path.clone();
+        return Err(OpenError::Damaged { path, offset: 0 }.into());
+    }
     for (number, (first, path)) in segments.iter().enumerate() {
         let is_last = number + 1 == segments.len();
         let damaged = |offset| OpenError::Damaged {
@@ -89,7 +103,7 @@ pub fn open_folder<E: From<OpenError>>(
             End::Torn(offset, _) => return Err(damaged(offset).into()),
         }
     }
-    Ok(next)
+    Ok(next.max(known.map_or(1, |known| known + 1)))
 }
 
 /// Hands over the frames of a segment until its end or the first that is not whole.
@@ -113,35 +127,23 @@ fn read<E: From<OpenError>>(
     }
     let mut at = HEAD_BYTES as u64;
     let mut frames = None;
-    let mut frame = Vec::new();
+    let mut bytes = Vec::new();
     while at < length {
         let count = frames.unwrap_or(0);
-        let mut head = [0; FRAME_HEAD_BYTES];
-        if length - at < FRAME_HEAD_BYTES as u64 {
-            return Ok(End::Torn(at, count));
-        }
-        file.read_exact(&mut head).map_err(&unreadable)?;
-        let (bytes, checksum) = head.split_at(size_of::<u32>());
-        let bytes_in_frame = u64::from(little_end_first(bytes));
-        if bytes_in_frame == 0 || bytes_in_frame > length - at - FRAME_HEAD_BYTES as u64 {
-            return Ok(End::Torn(at, count));
-        }
-        frame.resize(bytes_in_frame as usize, 0);
-        file.read_exact(&mut frame).map_err(&unreadable)?;
-        if segment::checksum(bytes, &frame) != little_end_first(checksum) {
+        if !frame::read(&mut file, length - at, &mut bytes).map_err(&unreadable)? {
             return Ok(End::Torn(at, count));
         }
         match &mut frames {
             None => {
-                take(Found::Head(&frame))?;
+                take(Found::Head(&bytes))?;
                 frames = Some(0);
             }
             Some(count) => {
-                take(Found::Frame(first + *count, &frame))?;
+                take(Found::Frame(first + *count, &bytes))?;
                 *count += 1;
             }
         }
-        at += FRAME_HEAD_BYTES as u64 + bytes_in_frame;
+        at += (frame::HEAD_BYTES + bytes.len()) as u64;
     }
     Ok(match frames {
         None => End::Torn(0, 0),
@@ -149,11 +151,15 @@ fn read<E: From<OpenError>>(
     })
 }
 
-fn little_end_first(bytes: &[u8]) -> u32 {
-    bytes
-        .iter()
-        .rev()
-        .fold(0, |number, &byte| number << 8 | u32::from(byte))
+/// Deletes whatever the log has in a folder.
+///
+/// # Errors
+/// What the system says.
+pub fn clear_folder(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        std::fs::remove_file(entry?.path())?;
+    }
+    sync_folder(folder)
 }
 
 /// Cuts off what is not whole; a segment that has nothing goes.

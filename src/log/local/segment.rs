@@ -1,8 +1,7 @@
 //! The form of a segment: a file of frames, each with its length and checksum.
 //!
-//! Owns its bytes. `davylog1`, the number of the first frame (8 bytes, little end first), then frames:
-//! length (4 bytes), CRC-32 of length and frame (4 bytes), the frame. The first frame has no number:
-//! it says under what the others are to be read.
+//! Owns its bytes: `davylog1`, the number of the first frame (8 bytes, little end first), then frames.
+//! The first of them has no number: it says under what the others are to be read.
 
 use std::fs::File;
 use std::io;
@@ -10,13 +9,12 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::sync_folder;
+use crate::log::frame;
 
 /// What a segment begins with.
 pub(super) const MAGIC: &[u8; 8] = b"davylog1";
 /// Bytes of that and of the first frame's number.
 pub(super) const HEAD_BYTES: usize = 16;
-/// Bytes before each frame.
-pub(super) const FRAME_HEAD_BYTES: usize = 8;
 /// Ends the name of a segment.
 const EXTENSION: &str = "log";
 /// Digits of a segment's name.
@@ -28,22 +26,6 @@ pub(super) struct Segment {
     file: File,
     /// Where the next frame goes.
     at: u64,
-}
-
-/// What stands before a frame.
-pub(super) fn frame_head(frame: &[u8]) -> [u8; FRAME_HEAD_BYTES] {
-    let length = u32::try_from(frame.len()).expect("one input is far below 4 GiB");
-    let mut head = [0; FRAME_HEAD_BYTES];
-    head[..4].copy_from_slice(&length.to_le_bytes());
-    head[4..].copy_from_slice(&checksum(&length.to_le_bytes(), frame).to_le_bytes());
-    head
-}
-
-pub(super) fn checksum(length: &[u8], frame: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(length);
-    hasher.update(frame);
-    hasher.finalize()
 }
 
 /// Name of the segment that begins with this frame.
@@ -89,7 +71,7 @@ impl Segment {
         let file = File::create(folder.join(name(first)))?;
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&first.to_le_bytes());
-        bytes.extend_from_slice(&frame_head(head));
+        bytes.extend_from_slice(&frame::head(head));
         bytes.extend_from_slice(head);
         let mut segment = Segment { file, at: 0 };
         segment.write(&bytes)?;

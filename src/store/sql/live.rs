@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{Batch, is_live};
 use crate::engine::AnalysisView;
 use crate::store::recordings::Recordings;
-use crate::store::{Bounds, Losses, Recording, Write};
+use crate::store::{Losses, Recording, Write};
 
 /// Views kept of analyses that take no samples: a page of a list, and then some. 30 kB each with ten
 /// checks.
@@ -30,14 +30,14 @@ pub(super) struct Live {
 // === impl Live ===
 
 impl Live {
-    pub fn new(bounds: &Bounds, running: Vec<AnalysisView>) -> Live {
+    pub fn new(recordings: Recordings, running: Vec<AnalysisView>) -> Live {
         let by_id = |view: AnalysisView| (view.id.clone(), Arc::new(view));
         Live {
             live: running.into_iter().map(by_id).collect(),
             remembered: HashMap::new(),
             order: VecDeque::new(),
             generation: 0,
-            recordings: Recordings::new(bounds),
+            recordings,
         }
     }
 
@@ -49,6 +49,10 @@ impl Live {
     /// All that take samples.
     pub fn views(&self) -> Vec<Arc<AnalysisView>> {
         self.live.values().cloned().collect()
+    }
+
+    pub fn recordings_mut(&mut self) -> &mut Recordings {
+        &mut self.recordings
     }
 
     pub fn recording(&self, id: &str) -> Option<Recording> {
