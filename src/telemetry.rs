@@ -46,8 +46,8 @@ pub struct Metrics {
     pub http_requests: IntCounterVec,
     /// `davy_http_request_duration_seconds{route}`
     pub http_duration: HistogramVec,
-    /// `davy_webhook_attempts_total{endpoint,outcome}`: delivered, retried, dead.
-    pub webhook_attempts: IntCounterVec,
+    /// Of webhooks.
+    pub webhook: WebhookMetrics,
     /// Of the door.
     pub door: DoorMetrics,
     /// Of pulling.
@@ -64,6 +64,24 @@ pub struct Metrics {
     pub limit_reached: IntCounterVec,
     /// `davy_sse_clients`
     pub sse_clients: IntGauge,
+}
+
+/// Metrics of webhooks, by the names of the configuration's endpoints.
+#[derive(Debug)]
+pub struct WebhookMetrics {
+    /// `davy_webhook_attempts_total{endpoint,outcome}`: delivered, retried, dead.
+    pub attempts: IntCounterVec,
+    /// `davy_webhook_breaker_open{endpoint}`: 1 while an endpoint is held back and only probed.
+    pub breaker_open: IntGaugeVec,
+    /// `davy_webhook_breaker_opened_total{endpoint}`
+    pub breaker_opened: IntCounterVec,
+    /// `davy_webhook_redelivered_total{endpoint}`: dead letters that were put back.
+    pub redelivered: IntCounterVec,
+    /// `davy_webhook_secrets{endpoint}`: secrets that deliveries are signed with.
+    pub secrets: IntGaugeVec,
+    /// `davy_webhook_secret_reload_failures_total{endpoint}`: how often a file of secrets had
+    /// changed and could not be used; the secrets before stay.
+    pub secret_reload_failures: IntCounterVec,
 }
 
 /// Metrics of tokens and those who come without.
@@ -149,11 +167,7 @@ impl Metrics {
                 "from the request's head to the answer's head",
                 &["route"],
             )?,
-            webhook_attempts: make.counters(
-                "davy_webhook_attempts_total",
-                "attempts to deliver",
-                &["endpoint", "outcome"],
-            )?,
+            webhook: make.about_webhooks()?,
             door: make.about_the_door()?,
             pull: make.about_pulling()?,
             outbox_depth: make.gauge("davy_outbox_depth", "deliveries waiting")?,
@@ -252,6 +266,41 @@ impl Maker<'_> {
             tokens: self.gauge(
                 "davy_auth_tokens",
                 "tokens in use, expired and revoked ones included",
+            )?,
+        })
+    }
+
+    fn about_webhooks(&self) -> Result<WebhookMetrics, prometheus::Error> {
+        Ok(WebhookMetrics {
+            attempts: self.counters(
+                "davy_webhook_attempts_total",
+                "attempts to deliver",
+                &["endpoint", "outcome"],
+            )?,
+            breaker_open: self.gauges(
+                "davy_webhook_breaker_open",
+                "1 while an endpoint is held back after failures in a row and only probed",
+                &["endpoint"],
+            )?,
+            breaker_opened: self.counters(
+                "davy_webhook_breaker_opened_total",
+                "how often an endpoint was held back after failures in a row",
+                &["endpoint"],
+            )?,
+            redelivered: self.counters(
+                "davy_webhook_redelivered_total",
+                "dead letters that were put back into the outbox",
+                &["endpoint"],
+            )?,
+            secrets: self.gauges(
+                "davy_webhook_secrets",
+                "secrets that deliveries to an endpoint are signed with",
+                &["endpoint"],
+            )?,
+            secret_reload_failures: self.counters(
+                "davy_webhook_secret_reload_failures_total",
+                "how often a file of secrets had changed and could not be used",
+                &["endpoint"],
             )?,
         })
     }

@@ -46,7 +46,7 @@ pub struct Machine {
     /// Who is notified.
     pub endpoints: Vec<Arc<Endpoint>>,
     /// The bells of the endpoints' workers, by name.
-    pub bells: HashMap<String, Arc<Notify>>,
+    pub bells: Arc<HashMap<String, Arc<Notify>>>,
     /// Where the store's futures run.
     pub runtime: Handle,
     /// Who is told of analyses whose metrics are pulled, where there is a source.
@@ -438,7 +438,7 @@ checks: [{compare: latency, tolerance: 10%}]
             watchers: Arc::default(),
             metrics: Arc::new(Metrics::new("0").expect("names are unique")),
             endpoints: Vec::new(),
-            bells: HashMap::new(),
+            bells: Arc::default(),
             runtime: runtime.handle().clone(),
             pulls: None,
             running: BTreeSet::new(),
