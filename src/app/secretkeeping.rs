@@ -104,7 +104,11 @@ impl Watched {
         match parse_secrets(read) {
             Ok(secrets) => {
                 self.fault = None;
-                if self.endpoint.secrets().is_some_and(|known| *known == secrets) {
+                if self
+                    .endpoint
+                    .secrets()
+                    .is_some_and(|known| *known == secrets)
+                {
                     return;
                 }
                 let count = secrets.count();

@@ -83,9 +83,17 @@ async fn list(args: &ListArgs, out: &mut dyn Write) -> anyhow::Result<()> {
         let mut query = vec![("limit", limit.as_str())];
         query.extend(args.endpoint.as_deref().map(|name| ("endpoint", name)));
         query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-        let request = args.daemon.request(Method::GET, &["v1", "dead-letters"], &query)?;
+        let request = args
+            .daemon
+            .request(Method::GET, &["v1", "dead-letters"], &query)?;
         let page: Value = answer(request).await?;
-        letters.extend(page["dead_letters"].as_array().into_iter().flatten().cloned());
+        letters.extend(
+            page["dead_letters"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .cloned(),
+        );
         cursor = page["next"].as_str().map(str::to_owned);
         if cursor.is_none() {
             break;

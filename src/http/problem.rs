@@ -122,11 +122,7 @@ pub const CODES: [(&str, u16, &str); 42] = [
     ),
     ("analysis_not_found", 404, "no analysis has this id"),
     ("plan_not_found", 404, "no plan has this name"),
-    (
-        "dead_letter_not_found",
-        404,
-        "no dead letter has this id",
-    ),
+    ("dead_letter_not_found", 404, "no dead letter has this id"),
     ("route_not_found", 404, "nothing is here"),
     (
         "method_not_allowed",

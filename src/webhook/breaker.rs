@@ -117,7 +117,12 @@ impl Breaker {
                 self.state = self.open(0, retry_after, now, random);
                 Some(Change::Opened)
             }
-            (Health::Unwell { retry_after }, State::Open { probes, is_probing, .. }) => {
+            (
+                Health::Unwell { retry_after },
+                State::Open {
+                    probes, is_probing, ..
+                },
+            ) => {
                 if is_probing {
                     self.state = self.open(probes.saturating_add(1), retry_after, now, random);
                 }
@@ -196,7 +201,10 @@ mod tests {
             assert_eq!(note(&mut breaker, UNWELL, second), None);
         }
         breaker.begin();
-        assert_eq!(note(&mut breaker, Health::Well, second), Some(Change::Closed));
+        assert_eq!(
+            note(&mut breaker, Health::Well, second),
+            Some(Change::Closed)
+        );
         assert_eq!((admits(&breaker, second, 0), breaker.opens_at()), (8, None));
     }
 

@@ -120,7 +120,9 @@ impl Endpoint {
             let set = rules::header(name, value, &mut headers);
             note(&format!("headers.{name}"), set.as_ref().err());
         }
-        let secrets = read_secret(entry).map(|text| parse_secrets(&text)).transpose();
+        let secrets = read_secret(entry)
+            .map(|text| parse_secrets(&text))
+            .transpose();
         note(secret_key(entry), secrets.as_ref().err());
         if !problems.is_empty() {
             return Err(problems);
@@ -259,9 +261,7 @@ impl Endpoint {
 /// What could not be read, or why it holds no secrets. It never repeats one.
 pub fn parse_secrets(read: &Result<String, String>) -> Result<Secrets, (String, String)> {
     match read {
-        Ok(text) => {
-            Secrets::parse(text).map_err(|bad| (bad.to_string(), bad.help().to_string()))
-        }
+        Ok(text) => Secrets::parse(text).map_err(|bad| (bad.to_string(), bad.help().to_string())),
         Err(error) => {
             let help = "check the name and the permissions";
             Err((error.clone(), help.to_string()))

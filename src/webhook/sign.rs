@@ -99,12 +99,17 @@ impl Secrets {
     /// # Errors
     /// [`BadSecret`] of the first that cannot be used.
     pub fn parse(text: &str) -> Result<Secrets, BadSecret> {
-        let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+        let lines = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with('#'));
         let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
         match words.len() {
             0 => Err(BadSecret::None),
             1..=SECRETS_MAX => Ok(Secrets(
-                words.into_iter().map(Secret::parse).collect::<Result<_, _>>()?,
+                words
+                    .into_iter()
+                    .map(Secret::parse)
+                    .collect::<Result<_, _>>()?,
             )),
             many => Err(BadSecret::TooMany(many)),
         }
@@ -118,7 +123,10 @@ impl Secrets {
     /// The value of the header `webhook-signature`: a signature with each secret, in their order,
     /// blanks between them.
     pub fn sign(&self, id: &str, timestamp_secs: i64, body: &[u8]) -> String {
-        let signatures = self.0.iter().map(|secret| secret.sign(id, timestamp_secs, body));
+        let signatures = self
+            .0
+            .iter()
+            .map(|secret| secret.sign(id, timestamp_secs, body));
         signatures.collect::<Vec<_>>().join(" ")
     }
 }

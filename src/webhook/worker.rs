@@ -125,7 +125,11 @@ impl Worker {
     }
 
     /// Takes as many deliveries as may be tried now.
-    async fn claim(&self, breaker: &Breaker, under_way: usize) -> Result<Vec<Delivery>, StoreError> {
+    async fn claim(
+        &self,
+        breaker: &Breaker,
+        under_way: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
         let now = self.clock.now();
         let room = breaker.admits(now, under_way, self.endpoint.concurrent_attempts_max);
         let mut due = Vec::new();
@@ -185,7 +189,9 @@ impl Worker {
         delivery: &Delivery,
         result: Result<(), Failure>,
     ) -> Result<(), StoreError> {
-        let health = result.as_ref().map_or_else(Failure::health, |()| Health::Well);
+        let health = result
+            .as_ref()
+            .map_or_else(Failure::health, |()| Health::Well);
         let change = breaker.note(health, self.clock.now(), (self.chance)());
         self.tell(change, breaker);
         let settlement = self.settlement(delivery, result);

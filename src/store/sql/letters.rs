@@ -24,7 +24,8 @@ const BURY: &str = "INSERT INTO dead_letters
 const BURIED_TOO_LONG: &str = "DELETE FROM dead_letters WHERE place < (
     SELECT place FROM dead_letters ORDER BY place DESC LIMIT 1 OFFSET $1)";
 
-const DEAD_LETTERS: &str = "SELECT place, id, endpoint, analysis, event_type, attempts, error, died_at
+const DEAD_LETTERS: &str =
+    "SELECT place, id, endpoint, analysis, event_type, attempts, error, died_at
     FROM dead_letters WHERE ($1 IS NULL OR endpoint = $1) AND place < $2
     ORDER BY place DESC LIMIT $3";
 

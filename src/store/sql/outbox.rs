@@ -41,8 +41,7 @@ const CLAIM: &str = "UPDATE outbox SET ready_at = $1
     AND ready_at <= $3
     RETURNING place, id, endpoint, analysis, event_type, at, queued_at, body, attempts, due";
 
-const NEXT_DUE: &str =
-    "SELECT MIN(ready_at) AS next FROM outbox WHERE endpoint = $1 AND head = 1";
+const NEXT_DUE: &str = "SELECT MIN(ready_at) AS next FROM outbox WHERE endpoint = $1 AND head = 1";
 
 const RETRY: &str = "UPDATE outbox SET attempts = attempts + 1, due = $2, ready_at = $2
     WHERE id = $1";
@@ -175,9 +174,10 @@ pub(super) async fn next_due(
 }
 
 pub(super) async fn depth(from: &AnyPool) -> Result<usize, StoreError> {
-    let count: i64 = sqlx::query_scalar("SELECT CAST(COALESCE(SUM(waiting), 0) AS BIGINT) FROM outbox_counts")
-        .fetch_one(from)
-        .await?;
+    let count: i64 =
+        sqlx::query_scalar("SELECT CAST(COALESCE(SUM(waiting), 0) AS BIGINT) FROM outbox_counts")
+            .fetch_one(from)
+            .await?;
     Ok(usize::try_from(count).unwrap_or(0))
 }
 

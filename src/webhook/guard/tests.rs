@@ -109,14 +109,24 @@ fn the_own_network_and_the_neighbours_are_allowed() {
             assert!(!host(&format!("[{text}]")), "{text}");
         }
     }
-    for text in ["[::1]", "[fec0::1]", "[fd00:ec3::254]", "[2001:db8::1]", "example.org"] {
+    for text in [
+        "[::1]",
+        "[fec0::1]",
+        "[fd00:ec3::254]",
+        "[2001:db8::1]",
+        "example.org",
+    ] {
         assert!(!host(text), "{text}");
     }
 }
 
 #[test]
 fn an_address_with_a_zone_is_no_url() {
-    for text in ["[fe80::1%25eth0]", "[fe80::1%eth0]", "[::ffff:169.254.169.254%1]"] {
+    for text in [
+        "[fe80::1%25eth0]",
+        "[fe80::1%eth0]",
+        "[::ffff:169.254.169.254%1]",
+    ] {
         let url = reqwest::Url::parse(&format!("http://{text}/"));
         assert!(url.is_err(), "{text}");
     }
@@ -143,7 +153,11 @@ async fn a_name_is_checked_each_time_it_is_resolved() {
     let answers = vec![
         vec![at("127.0.0.1:80")],
         vec![at("169.254.169.254:80")],
-        vec![at("169.254.169.254:80"), at("10.0.0.1:80"), at("[fe80::1]:80")],
+        vec![
+            at("169.254.169.254:80"),
+            at("10.0.0.1:80"),
+            at("[fe80::1]:80"),
+        ],
         vec![],
     ];
     let guarded = GuardedResolver::of(Fake(Mutex::new(answers)));
