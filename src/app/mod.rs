@@ -228,13 +228,9 @@ impl Daemon {
             },
             ending
         );
-        if let Some(pulls) = pulls {
-            // What it was asking is asked by nobody any more; it holds the engine's door open.
-            pulls.abort();
-        }
-        for keeping in doorkeeping.into_iter().chain(secretkeeping) {
-            keeping.abort();
-        }
+        // What is being asked of a source nobody waits for any more; it holds the engine's door open.
+        let beside = pulls.into_iter().chain(doorkeeping).chain(secretkeeping);
+        beside.for_each(|task| task.abort());
         let ended = Drain {
             engine,
             delivering,

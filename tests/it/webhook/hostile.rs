@@ -28,8 +28,8 @@ enum Manner {
     Says(String),
     /// This, and then more of the same without end.
     GoesOn(String, Vec<u8>),
-    /// This, and then a byte now and then.
-    Trickles(String),
+    /// This, and then a little more now and then, without end.
+    Trickles(String, &'static [u8]),
 }
 
 #[derive(Default)]
@@ -53,10 +53,7 @@ async fn behave(mut stream: TcpStream, manner: Manner, seen: Arc<Seen>) {
         Manner::Silent => return std::future::pending().await,
         Manner::Says(text) => (text, None),
         Manner::GoesOn(text, more) => (text, Some((more, Duration::ZERO))),
-        Manner::Trickles(text) => (
-            text,
-            Some((b"1\r\nx\r\n".to_vec(), Duration::from_millis(50))),
-        ),
+        Manner::Trickles(text, more) => (text, Some((more.to_vec(), Duration::from_millis(20)))),
     };
     if stream.write_all(first.as_bytes()).await.is_err() {
         return;
@@ -124,12 +121,9 @@ fn manners(elsewhere: &str) -> Vec<(&'static str, Manner)> {
         ),
         (
             "endless-progress",
-            Manner::GoesOn(
-                String::new(),
-                b"HTTP/1.1 102 Processing\r\n\r\n".repeat(100),
-            ),
+            Manner::Trickles(String::new(), b"HTTP/1.1 102 Processing\r\n\r\n"),
         ),
-        ("trickle", Manner::Trickles(endless("503"))),
+        ("trickle", Manner::Trickles(endless("503"), b"1\r\nx\r\n")),
         (
             "to-metadata",
             says("302 x\r\nlocation: http://169.254.169.254/latest\r\ncontent-length: 0\r\n\r\n"),

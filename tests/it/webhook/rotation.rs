@@ -34,7 +34,12 @@ async fn secrets_change_without_a_restart_and_a_broken_file_changes_nothing() {
     let (url, mut arrived) = receiver(&[]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("secrets");
-    let write = |text: &str| std::fs::write(&file, text).expect("written");
+    // Put in place whole, as whatever mounts secrets does.
+    let beside = folder.path().join("beside");
+    let write = |text: &str| {
+        std::fs::write(&beside, text).expect("written");
+        std::fs::rename(&beside, &file).expect("renamed");
+    };
     write(&format!("{SECRET}\n"));
     let daemon = TestDaemon::start_with(|config| {
         config.webhooks = vec![entry(&format!(
