@@ -112,7 +112,8 @@ async fn all_of_an_endpoint_are_sent_again_and_a_name_nobody_has_is_told() {
     for _ in 0..3 {
         again.push(id_of(arrived.recv().await));
     }
-    (ids.sort(), again.sort());
+    ids.sort();
+    again.sort();
     assert_eq!(again, ids);
     daemon.stop().await;
 }
