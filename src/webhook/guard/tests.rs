@@ -38,7 +38,7 @@ fn host(text: &str) -> bool {
 /// The spellings of an IPv4 address that a URL takes, as the WHATWG's parser reads them.
 fn spellings(v4: [u8; 4]) -> Vec<String> {
     let [a, b, c, d] = v4;
-    let whole = u32::from_be_bytes(v4);
+    let (whole, first) = (u32::from_be_bytes(v4), a.to_string());
     let (last_two, last_three) = (u16::from_be_bytes([c, d]), whole & 0x00ff_ffff);
     vec![
         format!("{a}.{b}.{c}.{d}"),
@@ -52,7 +52,7 @@ fn spellings(v4: [u8; 4]) -> Vec<String> {
         format!("{a:#x}.{b:#x}.{c:#x}.{d:#x}"),
         format!("0{a:o}.0{b:o}.0{c:o}.0{d:o}"),
         format!("0x{a:x}.{b}.0{c:o}.{d}"),
-        format!("%3{}{}.{b}.{c}.{d}", a / 100, &format!("{a:03}")[1..]),
+        format!("%{:02X}{}.{b}.{c}.{d}", first.as_bytes()[0], &first[1..]),
     ]
 }
 
