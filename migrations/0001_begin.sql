@@ -55,12 +55,24 @@ CREATE TABLE outbox (
     analysis TEXT NOT NULL,
     event_type TEXT NOT NULL,
     at BIGINT NOT NULL,
+    -- From when its age is counted.
+    queued_at BIGINT NOT NULL,
     body TEXT NOT NULL,
     attempts BIGINT NOT NULL,
     due BIGINT NOT NULL,
-    leased_until BIGINT NOT NULL
+    -- When it may be handed out: when it is due, or when the lease on it ends.
+    ready_at BIGINT NOT NULL,
+    -- 1 for the first of its analysis to its endpoint: no other is handed out.
+    head BIGINT NOT NULL
 );
-CREATE INDEX outbox_by_endpoint ON outbox (endpoint, analysis, place);
+CREATE INDEX outbox_by_analysis ON outbox (endpoint, analysis, place);
+CREATE INDEX outbox_by_ready ON outbox (endpoint, head, ready_at, place);
+
+-- How many notifications wait for each endpoint, so that nobody has to count them.
+CREATE TABLE outbox_counts (
+    endpoint TEXT NOT NULL PRIMARY KEY,
+    waiting BIGINT NOT NULL
+);
 
 -- Notifications that were given up, with all that is needed to send them again.
 CREATE TABLE dead_letters (
@@ -75,3 +87,5 @@ CREATE TABLE dead_letters (
     error TEXT NOT NULL,
     died_at BIGINT NOT NULL
 );
+CREATE INDEX dead_letters_by_id ON dead_letters (id);
+CREATE INDEX dead_letters_by_endpoint ON dead_letters (endpoint, place);

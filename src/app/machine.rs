@@ -51,7 +51,7 @@ pub struct Machine {
     /// Who is notified.
     pub endpoints: Vec<Arc<Endpoint>>,
     /// The bells of the endpoints' workers, by name.
-    pub bells: HashMap<String, Arc<Notify>>,
+    pub bells: Arc<HashMap<String, Arc<Notify>>>,
     /// Where the store's futures run.
     pub runtime: Handle,
     /// Who is told of analyses whose metrics are pulled, where there is a source.
@@ -243,7 +243,7 @@ impl Machine {
             watchers: watchers.clone(),
             metrics: metrics.clone(),
             endpoints: Vec::new(),
-            bells: HashMap::new(),
+            bells: Arc::default(),
             runtime: Handle::current(),
             pulls: None,
             running: BTreeSet::new(),

@@ -3,14 +3,17 @@
 //! Owns the order of things. Nothing listens before everything that can be wrong was checked;
 //! `ready` is said once, when everything listens; the end comes with a deadline. What the parts do
 //! is theirs. Next: [`machine`], the engine's thread; `keeping`, where everything is written;
-//! `doorkeeping`, whose tokens are good; `ending`, how long each part of the end may take.
+//! `doorkeeping`, whose tokens are good; `secretkeeping`, what webhooks are signed with; `delivering`,
+//! their workers; `ending`, how long each part of the end may take.
 
+mod delivering;
 mod doorkeeping;
 mod ending;
 mod keeping;
 pub mod machine;
 pub(crate) mod pulling;
 mod restoring;
+mod secretkeeping;
 pub mod secrets;
 
 use std::collections::{BTreeMap, HashMap};
@@ -24,7 +27,6 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::backoff::Backoff;
 use crate::clock::{Clock, SystemClock};
 use crate::codec;
 use crate::codec::heads::HeadsPool;
@@ -42,12 +44,13 @@ use crate::store::Outbox;
 use crate::store::watch::Watchers;
 use crate::telemetry::Metrics;
 use crate::webhook::endpoint::Endpoint;
-use crate::webhook::worker::{Policy, Worker, client};
+use crate::webhook::worker::Worker;
 use doorkeeping::Doorkeeper;
 use ending::{Deadline, Drain};
 use keeping::Keeping;
 use machine::{Engine, Machine, StoreFailed};
 use pulling::Pulling;
+use secretkeeping::SecretKeeper;
 
 /// How much longer each wait between webhook attempts is than the one before.
 const BACKOFF_FACTOR: f64 = 2.0;
@@ -62,6 +65,7 @@ pub struct Daemon {
     workers: Vec<Worker>,
     pulling: Option<Pulling>,
     doorkeeper: Option<Doorkeeper>,
+    secretkeeper: Option<SecretKeeper>,
     outbox: Arc<dyn Outbox>,
     outbox_lasts: bool,
     socket: SocketBounds,
@@ -80,7 +84,7 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// then.
 pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Result<Daemon> {
     let address = listen_address(&config.server, &config.auth)?;
-    let endpoints = endpoints(&config.webhooks)?;
+    let endpoints = delivering::endpoints(&config.webhooks)?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let keeping = Keeping::open(config).await?;
@@ -88,16 +92,18 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
     let watchers = Arc::new(Watchers::default());
     let (link, inputs) = EngineLink::new(metrics.clone());
     let with_bell = |endpoint: &Arc<Endpoint>| (endpoint.name.clone(), Arc::default());
-    let bells: HashMap<String, Arc<Notify>> = endpoints.iter().map(with_bell).collect();
+    let bells: Arc<HashMap<String, Arc<Notify>>> =
+        Arc::new(endpoints.iter().map(with_bell).collect());
+    let secretkeeper = secretkeeping::build(&config.webhooks, &endpoints, &metrics);
     let (door, doorkeeper) = doorkeeping::build(&config.auth, &metrics)?;
     let pulling = Pulling::build(config, &link, &clock, &metrics)?;
-    let workers = workers(config, &endpoints, &bells, &outbox, &clock, &metrics)?;
+    let workers = delivering::workers(config, &endpoints, &bells, &outbox, &clock, &metrics)?;
     let listener = listen(address)?;
     let limits = engine_limits(&config.limits, pulling.is_some());
     let machine = Machine {
         state: State::new(limits.clone()),
         endpoints: endpoints.clone(),
-        bells,
+        bells: bells.clone(),
         pulls: pulling.as_ref().map(Pulling::door),
         ..Machine::idle(&clock, &store, &watchers, &metrics)
     };
@@ -111,6 +117,7 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
         link,
         clock,
         outbox: outbox.clone(),
+        bells,
         store,
         watchers,
         door,
@@ -137,6 +144,7 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
         workers,
         pulling,
         doorkeeper,
+        secretkeeper,
         outbox,
         outbox_lasts: keeping.lasts,
         socket: socket_bounds(&config.server),
@@ -155,9 +163,12 @@ impl Daemon {
         self.listener.local_addr()
     }
 
-    /// Makes it read the file of tokens again; `None` where it has none.
-    pub fn rereads(&self) -> Option<Arc<Notify>> {
-        self.doorkeeper.as_ref().map(Doorkeeper::bell)
+    /// Each makes it read again what may change while it runs: the file of tokens, those of
+    /// webhooks' secrets. None where there is neither.
+    pub fn rereads(&self) -> Vec<Arc<Notify>> {
+        let tokens = self.doorkeeper.as_ref().map(Doorkeeper::bell);
+        let secrets = self.secretkeeper.as_ref().map(SecretKeeper::bell);
+        tokens.into_iter().chain(secrets).collect()
     }
 
     /// Serves until `stop`, then drains: no new connections, streams and long polls end, requests
@@ -176,12 +187,14 @@ impl Daemon {
             workers,
             pulling,
             doorkeeper,
+            secretkeeper,
             outbox,
             outbox_lasts,
             socket,
             shutdown_deadline,
         } = self;
         let doorkeeping = doorkeeper.map(|doorkeeper| tokio::spawn(doorkeeper.run()));
+        let secretkeeping = secretkeeper.map(|keeper| tokio::spawn(keeper.run()));
         let engine = start_engine(engine, stop.clone())?;
         let delivering = TaskTracker::new();
         let workers_stop = CancellationToken::new();
@@ -216,13 +229,9 @@ impl Daemon {
             },
             ending
         );
-        if let Some(pulls) = pulls {
-            // What it was asking is asked by nobody any more; it holds the engine's door open.
-            pulls.abort();
-        }
-        if let Some(doorkeeping) = doorkeeping {
-            doorkeeping.abort();
-        }
+        // What is being asked of a source nobody waits for any more; it holds the engine's door open.
+        let beside = pulls.into_iter().chain(doorkeeping).chain(secretkeeping);
+        beside.for_each(|task| task.abort());
         let ended = Drain {
             engine,
             delivering,
@@ -288,64 +297,6 @@ fn listen_address(server: &daemon::Server, auth: &daemon::Auth) -> anyhow::Resul
         ),
     }
     Ok(SocketAddr::new(ip, server.port))
-}
-
-fn endpoints(entries: &[daemon::Webhook]) -> anyhow::Result<Vec<Arc<Endpoint>>> {
-    let mut checked = Vec::new();
-    let mut problems = Vec::new();
-    for entry in entries {
-        match Endpoint::build(entry, secrets::read) {
-            Ok(endpoint) => checked.push(Arc::new(endpoint)),
-            Err(found) => problems.extend(found.into_iter().map(|problem| {
-                let (name, key) = (&entry.name, problem.key);
-                format!(
-                    "webhook {name:?}: {key}: {}\n  help: {}",
-                    problem.message, problem.help
-                )
-            })),
-        }
-    }
-    if !problems.is_empty() {
-        bail!("{}", problems.join("\n"));
-    }
-    Ok(checked)
-}
-
-fn workers(
-    config: &Config,
-    endpoints: &[Arc<Endpoint>],
-    bells: &HashMap<String, Arc<Notify>>,
-    outbox: &Arc<dyn Outbox>,
-    clock: &Arc<dyn Clock>,
-    metrics: &Arc<Metrics>,
-) -> anyhow::Result<Vec<Worker>> {
-    if endpoints.is_empty() {
-        return Ok(Vec::new());
-    }
-    let settings = &config.webhook;
-    let backoff = Backoff::new(
-        Duration::from_millis(settings.backoff_initial_ms),
-        Duration::from_millis(settings.backoff_max_ms),
-        BACKOFF_FACTOR,
-    )
-    .context("webhook.backoff_initial_ms and webhook.backoff_max_ms make no sense")?;
-    let client = client().context("cannot set up the webhooks' HTTP client")?;
-    let policy = Policy {
-        backoff,
-        age_max: Duration::from_secs(settings.attempts_age_secs_max),
-        response_bytes_max: size(settings.response_bytes_max),
-    };
-    let worker = |endpoint: &Arc<Endpoint>| Worker {
-        endpoint: endpoint.clone(),
-        outbox: outbox.clone(),
-        policy: policy.clone(),
-        clock: clock.clone(),
-        chance,
-        metrics: metrics.clone(),
-        bell: bells[&endpoint.name].clone(),
-        client: client.clone(),
-    };
-    Ok(endpoints.iter().map(worker).collect())
 }
 
 /// A number in `[0, 1)`, from the system's source of chance. One that fails is no reason to stop

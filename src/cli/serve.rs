@@ -79,8 +79,9 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
     let ended = runtime.block_on(async {
         let signals = Signals::watch()?;
         let daemon = app::build(&config, loaded.plans).await?;
-        if let Some(bell) = daemon.rereads() {
-            tokio::spawn(reread(hang_ups()?, bell));
+        let bells = daemon.rereads();
+        if !bells.is_empty() {
+            tokio::spawn(reread(hang_ups()?, bells));
         }
         let address = daemon.address()?;
         let _ready = match &args.ready_file {
@@ -166,10 +167,10 @@ fn hang_ups() -> anyhow::Result<Signal> {
     signal(SignalKind::hangup()).context("cannot watch for SIGHUP")
 }
 
-async fn reread(mut hang_ups: Signal, bell: Arc<Notify>) {
+async fn reread(mut hang_ups: Signal, bells: Vec<Arc<Notify>>) {
     while hang_ups.recv().await.is_some() {
         tracing::info!("SIGHUP");
-        bell.notify_one();
+        bells.iter().for_each(|bell| bell.notify_one());
     }
 }
 

@@ -204,10 +204,11 @@ pub struct Webhook {
     /// Only these decisions; all without it.
     #[serde(default)]
     pub decisions: Option<Vec<WebhookDecision>>,
-    /// File that holds the signing secret. Without any secret deliveries are not signed.
+    /// File that holds the signing secret, or several, one a line; read again when it changes.
+    /// Without any secret deliveries are not signed.
     #[serde(default)]
     pub secret_file: Option<PathBuf>,
-    /// Environment variable that holds the signing secret.
+    /// Environment variable that holds the signing secret, or several with blanks between them.
     #[serde(default)]
     pub secret_env: Option<String>,
     /// HTTP method.
@@ -223,10 +224,18 @@ pub struct Webhook {
     #[serde(default = "webhook_timeout_secs")]
     #[schemars(range(min = 1, max = 120))]
     pub timeout_secs: u64,
+    /// Deliveries under way at one time, each of another analysis.
+    #[serde(default = "webhook_concurrent_attempts_max")]
+    #[schemars(range(min = 1, max = 256))]
+    pub concurrent_attempts_max: u64,
 }
 
 fn webhook_timeout_secs() -> u64 {
     10
+}
+
+fn webhook_concurrent_attempts_max() -> u64 {
+    8
 }
 
 /// What an endpoint can be told.
@@ -287,6 +296,13 @@ pub struct Delivery {
     /// Deliveries waiting for one endpoint; what comes on top is given up.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub queue_max: u64,
+    /// The failure of this number in a row has an endpoint held back: only one attempt at a time
+    /// goes out, after waits that grow, until one succeeds.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub failures_in_a_row_max: u32,
+    /// Longest wait between attempts at an endpoint that is held back, in milliseconds.
+    #[schemars(range(min = 10, max = 86_400_000))]
+    pub probe_wait_max_ms: u64,
 }
 
 /// Logging.
@@ -346,6 +362,7 @@ impl fmt::Debug for Webhook {
             .field("method", &self.method)
             .field("header_names", &self.headers.keys())
             .field("timeout_secs", &self.timeout_secs)
+            .field("concurrent_attempts_max", &self.concurrent_attempts_max)
             .finish_non_exhaustive()
     }
 }

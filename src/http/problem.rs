@@ -92,7 +92,7 @@ pub struct PlacedProblem {
 }
 
 /// Every code with its status and title: the one table.
-pub const CODES: [(&str, u16, &str); 40] = [
+pub const CODES: [(&str, u16, &str); 43] = [
     ("malformed_json", 400, "the body is not JSON"),
     (
         "malformed_text",
@@ -122,6 +122,7 @@ pub const CODES: [(&str, u16, &str); 40] = [
     ),
     ("analysis_not_found", 404, "no analysis has this id"),
     ("plan_not_found", 404, "no plan has this name"),
+    ("dead_letter_not_found", 404, "no dead letter has this id"),
     ("route_not_found", 404, "nothing is here"),
     (
         "method_not_allowed",
@@ -134,6 +135,11 @@ pub const CODES: [(&str, u16, &str); 40] = [
         "idempotency_mismatch",
         409,
         "the idempotency key belongs to another request",
+    ),
+    (
+        "webhook_not_configured",
+        409,
+        "no webhook of the configuration has this name",
     ),
     ("body_too_large", 413, "the body is too large"),
     (
@@ -186,6 +192,11 @@ pub const CODES: [(&str, u16, &str); 40] = [
         "too_many_recordings",
         429,
         "too many recordings are being read",
+    ),
+    (
+        "webhook_queue_full",
+        429,
+        "too many notifications wait for this webhook",
     ),
     ("busy", 429, "davy is too busy"),
     ("internal", 500, "davy failed"),

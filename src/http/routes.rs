@@ -1,8 +1,10 @@
 //! Every route with its handler and its description, in one table.
 //!
 //! Owns the list from which both the router and the OpenAPI document are made, so that neither
-//! can have what the other lacks. The routes that take samples are in `taking`.
+//! can have what the other lacks. The routes that take samples are in `taking`, those of notifications
+//! in `letters`.
 
+mod letters;
 mod taking;
 
 use std::sync::Arc;
@@ -12,12 +14,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 
 use super::analyses::{AnalysesAnswer, AnalysisAnswer, CancelRequest, StepRequest};
-use super::dead_letters::DeadLettersAnswer;
 use super::door::Asks;
 use super::service::{HealthAnswer, PlansAnswer};
 use super::start::StartRequest;
 use super::unmatched::UnmatchedAnswer;
-use super::{Shared, analyses, dead_letters, events, service, unmatched, verdicts};
+use super::{Shared, analyses, events, service, unmatched, verdicts};
 use crate::judge::verdict::VerdictBody;
 use crate::tokens::Scope;
 
@@ -149,9 +150,9 @@ pub fn routes() -> Vec<Route> {
         read_verdict(),
         watch_events(),
         read_recording(),
-        list_dead_letters(),
         list_unmatched(),
     ];
+    all.extend(letters::routes());
     all.extend(taking::routes());
     all.extend(service_routes());
     all
@@ -350,26 +351,6 @@ fn read_recording() -> Route {
         problems: &["analysis_not_found", "too_many_recordings"],
         timed: true,
         handler: get(analyses::recording),
-    }
-}
-
-fn list_dead_letters() -> Route {
-    Route {
-        path: "/v1/dead-letters",
-        method: "get",
-        operation: "listDeadLetters",
-        summary: "List notifications that were given up, newest first",
-        asks: Asks::Scope(Scope::Read),
-        query: &[
-            ("limit", "letters on a page, 1 to 200; 50 unless given"),
-            ("cursor", "`next` of the page before"),
-        ],
-        headers: &[],
-        request: None,
-        answers: &[(200, JSON, schema::<DeadLettersAnswer>)],
-        problems: &["invalid_parameter"],
-        timed: true,
-        handler: get(dead_letters::list),
     }
 }
 

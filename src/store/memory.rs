@@ -1,21 +1,24 @@
 //! Keeps everything in this process: fast, bounded, gone at the end.
 //!
-//! Owns the memory behind the traits of [`super`] and the deliveries that wait for each endpoint. How many analyses there are is the engine's to say,
-//! which forgets the oldest. It must not wait while it holds its lock. Next: `room`, what is kept of
-//! one analysis; `recordings`, their lines.
+//! Owns the memory behind the traits of [`super`]. How many analyses there are is the engine's to
+//! say, which forgets the oldest. It must not wait while it holds its lock. Next: `room`, what is
+//! kept of one analysis; `queues`, deliveries; `recordings`, the lines.
 
+mod queues;
 mod room;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use queues::Queues;
 use room::{Room, Unread};
 
 pub use super::Bounds;
 use super::recordings::Recordings;
 use super::{
-    Commit, Cursor, DEAD_LETTERS_MAX, DeadLetter, Delivery, EventsAfter, Filter, Losses, Outbox,
-    PAGE_MAX, Page, Pending, Recording, Settlement, Shelving, Store, StoreError, Write,
+    Commit, Cursor, Delivery, EventsAfter, Filter, LetterFilter, LetterPage, Letters, Losses,
+    Outbox, PAGE_MAX, Page, Pending, Recording, Redelivery, Settlement, Shelving, Store,
+    StoreError, Write,
 };
 use crate::engine::AnalysisView;
 use crate::model::Timestamp;
@@ -23,7 +26,6 @@ use crate::model::Timestamp;
 /// A store in memory.
 #[derive(Debug)]
 pub struct MemoryStore {
-    outbox_max: usize,
     kept: Mutex<Kept>,
 }
 
@@ -32,19 +34,8 @@ struct Kept {
     rooms: HashMap<String, Room>,
     /// By start and id: the order of lists.
     order: BTreeMap<(i64, String), ()>,
-    /// By endpoint, in the order they came.
-    outbox: HashMap<String, BTreeMap<u64, Waiting>>,
-    /// Delivery id to its endpoint and its place there.
-    places: HashMap<String, (String, u64)>,
-    next_place: u64,
+    queues: Queues,
     recordings: Recordings,
-    dead: VecDeque<DeadLetter>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    delivery: Delivery,
-    leased_until: Timestamp,
 }
 
 // === impl MemoryStore ===
@@ -53,15 +44,11 @@ impl MemoryStore {
     /// An empty store.
     pub fn new(bounds: Bounds) -> MemoryStore {
         MemoryStore {
-            outbox_max: bounds.outbox_max,
             kept: Mutex::new(Kept {
                 rooms: HashMap::new(),
                 order: BTreeMap::new(),
-                outbox: HashMap::new(),
-                places: HashMap::new(),
-                next_place: 0,
+                queues: Queues::new(bounds.outbox_max),
                 recordings: Recordings::new(&bounds),
-                dead: VecDeque::new(),
             }),
         }
     }
@@ -86,7 +73,7 @@ impl Store for MemoryStore {
             .into_iter()
             .partition(|write| matches!(write, Write::View(_)));
         for write in views.into_iter().chain(others) {
-            kept.write(write, self.outbox_max, &mut losses);
+            kept.write(write, &mut losses);
         }
         ready(losses)
     }
@@ -147,51 +134,43 @@ impl Outbox for MemoryStore {
         limit: usize,
     ) -> Pending<'s, Vec<Delivery>> {
         let mut kept = self.lock();
-        let mut claimed = Vec::new();
-        for place in kept.heads(endpoint) {
-            let Some(waiting) = kept.waiting(endpoint, place) else {
-                continue;
-            };
-            if claimed.len() < limit && waiting.delivery.due <= now && waiting.leased_until <= now {
-                waiting.leased_until = lease_until;
-                claimed.push(waiting.delivery.clone());
-            }
-        }
-        drop(kept);
-        ready(claimed)
+        ready(kept.queues.claim(endpoint, now, lease_until, limit))
     }
 
     fn settle<'s>(&'s self, id: &'s str, settlement: Settlement) -> Pending<'s, ()> {
-        self.lock().settle(id, settlement);
+        self.lock().queues.settle(id, settlement);
         ready(())
     }
 
     fn next_due<'s>(&'s self, endpoint: &'s str) -> Pending<'s, Option<Timestamp>> {
-        let mut kept = self.lock();
-        let mut due: Option<Timestamp> = None;
-        for place in kept.heads(endpoint) {
-            if let Some(waiting) = kept.waiting(endpoint, place) {
-                let next = waiting.delivery.due.max(waiting.leased_until);
-                due = Some(due.map_or(next, |earliest| earliest.min(next)));
-            }
-        }
-        drop(kept);
-        ready(due)
+        ready(self.lock().queues.next_due(endpoint))
     }
 
     fn depth(&self) -> Pending<'_, usize> {
-        ready(self.lock().places.len())
+        ready(self.lock().queues.depth())
     }
 
-    fn dead_letters(&self, limit: usize) -> Pending<'_, Vec<DeadLetter>> {
-        ready(self.lock().dead.iter().rev().take(limit).cloned().collect())
+    fn dead_letters<'s>(
+        &'s self,
+        filter: &'s LetterFilter,
+        limit: usize,
+    ) -> Pending<'s, LetterPage> {
+        ready(self.lock().queues.dead_letters(filter, limit))
+    }
+
+    fn endpoint_of<'s>(&'s self, id: &'s str) -> Pending<'s, Option<String>> {
+        ready(self.lock().queues.endpoint_of(id))
+    }
+
+    fn redeliver<'s>(&'s self, letters: Letters<'s>, now: Timestamp) -> Pending<'s, Redelivery> {
+        ready(self.lock().queues.redeliver(letters, now))
     }
 }
 
 // === impl Kept ===
 
 impl Kept {
-    fn write(&mut self, write: Write, outbox_max: usize, losses: &mut Losses) {
+    fn write(&mut self, write: Write, losses: &mut Losses) {
         match write {
             Write::View(view) => self.replace_view(*view),
             // It is in the header of the recording, and nothing here outlives the process.
@@ -205,7 +184,7 @@ impl Kept {
                 }
             }
             Write::Record { analysis, line } => self.recordings.record(&analysis, &line, losses),
-            Write::Deliver(delivery) => self.deliver(delivery, outbox_max, losses),
+            Write::Deliver(delivery) => losses.refused.extend(self.queues.put(delivery)),
             Write::Forget(analysis) => {
                 self.recordings.forget(&analysis);
                 if let Some(room) = self.rooms.remove(&analysis) {
@@ -259,73 +238,6 @@ impl Kept {
             page.analyses.push(room.view.clone());
         }
         page
-    }
-
-    /// Puts a delivery into its endpoint's room; the same one twice is one.
-    fn deliver(&mut self, delivery: Delivery, most: usize, losses: &mut Losses) {
-        if self.places.contains_key(&delivery.id) {
-            return;
-        }
-        let room = self.outbox.entry(delivery.endpoint.clone()).or_default();
-        if room.len() >= most {
-            let letter = delivery.refused(most);
-            losses.refused.push(letter.clone());
-            self.bury(letter);
-            return;
-        }
-        let place = self.next_place;
-        self.next_place += 1;
-        let (id, endpoint) = (delivery.id.clone(), delivery.endpoint.clone());
-        self.places.insert(id, (endpoint, place));
-        let waiting = Waiting {
-            delivery,
-            leased_until: Timestamp(i64::MIN),
-        };
-        room.insert(place, waiting);
-    }
-
-    fn waiting(&mut self, endpoint: &str, place: u64) -> Option<&mut Waiting> {
-        self.outbox.get_mut(endpoint)?.get_mut(&place)
-    }
-
-    /// The oldest waiting delivery of each analysis to this endpoint.
-    fn heads(&self, endpoint: &str) -> Vec<u64> {
-        let mut seen = std::collections::HashSet::new();
-        let mut heads = Vec::new();
-        for (place, waiting) in self.outbox.get(endpoint).into_iter().flatten() {
-            if seen.insert(waiting.delivery.analysis.as_str()) {
-                heads.push(*place);
-            }
-        }
-        heads
-    }
-
-    fn settle(&mut self, id: &str, settlement: Settlement) {
-        let Some((endpoint, place)) = self.places.get(id).cloned() else {
-            return;
-        };
-        if let Settlement::Retry { due } = settlement {
-            if let Some(waiting) = self.waiting(&endpoint, place) {
-                waiting.delivery.attempts += 1;
-                waiting.delivery.due = due;
-                waiting.leased_until = Timestamp(i64::MIN);
-            }
-            return;
-        }
-        self.places.remove(id);
-        let room = self.outbox.get_mut(&endpoint);
-        let settled = room.and_then(|room| room.remove(&place));
-        if let (Some(mut waiting), Settlement::Dead { error, at }) = (settled, settlement) {
-            waiting.delivery.attempts += 1;
-            self.bury(waiting.delivery.given_up(error, at));
-        }
-    }
-
-    fn bury(&mut self, letter: DeadLetter) {
-        if self.dead.len() == DEAD_LETTERS_MAX {
-            self.dead.pop_front();
-        }
-        self.dead.push_back(letter);
     }
 }
 

@@ -4,9 +4,10 @@
 //! outbox) and the traits behind which it is kept. It must not know where: [`memory`] keeps it in
 //! this process, [`sql`] in a database. Everything one input caused is written by one
 //! [`Store::commit`], so that a verdict and its notifications exist together or not at all. Next:
-//! [`memory`], [`sql`], [`watch`].
+//! `outbox`, the notifications; [`memory`], [`sql`], [`watch`].
 
 pub mod memory;
+mod outbox;
 mod packed;
 mod recordings;
 mod shelf;
@@ -19,7 +20,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use serde::Serialize;
+pub use outbox::{
+    DEAD_LETTERS_MAX, DeadLetter, Delivery, LetterFilter, LetterPage, Letters, Outbox, Redelivery,
+    Settlement,
+};
 
 use crate::engine::{AnalysisView, Event, EventKind};
 use crate::log::Ticket;
@@ -34,8 +38,6 @@ pub const PAGE_MAX: usize = 200;
 pub const EVENTS_KEPT_MAX: usize = 24;
 /// Events kept of an analysis that is final: nobody follows it any more.
 pub const EVENTS_KEPT_FINAL_MAX: usize = 16;
-/// Dead letters kept over all endpoints.
-pub const DEAD_LETTERS_MAX: usize = 1_000;
 
 /// Bounds of what is kept.
 #[derive(Debug, Clone)]
@@ -165,65 +167,6 @@ pub struct Recording {
     pub truncated_at_bytes: Option<u64>,
 }
 
-/// One notification on its way to one endpoint.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Delivery {
-    /// Stable over retries and restarts: the receiver may drop a second one.
-    pub id: String,
-    /// Name of the endpoint.
-    pub endpoint: String,
-    /// Deliveries of one analysis to one endpoint are sent in order.
-    pub analysis: String,
-    /// Such as `verdict.final`.
-    pub event_type: &'static str,
-    /// When the event happened.
-    pub at: Timestamp,
-    /// The verdict body, as JSON.
-    pub body: Arc<str>,
-    /// Attempts made so far.
-    pub attempts: u32,
-    /// Not to be tried before this.
-    pub due: Timestamp,
-}
-
-/// What became of an attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settlement {
-    /// The endpoint took it.
-    Delivered,
-    /// To be tried again.
-    Retry {
-        /// Not before this.
-        due: Timestamp,
-    },
-    /// Given up.
-    Dead {
-        /// Why, for the operator.
-        error: String,
-        /// When.
-        at: Timestamp,
-    },
-}
-
-/// A delivery that was given up.
-#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
-pub struct DeadLetter {
-    /// Id of the delivery.
-    pub id: String,
-    /// Name of the endpoint.
-    pub endpoint: String,
-    /// Id of the analysis.
-    pub analysis: String,
-    /// Such as `verdict.final`.
-    pub event_type: &'static str,
-    /// Attempts made.
-    pub attempts: u32,
-    /// Why it was given up.
-    pub error: String,
-    /// When, unix milliseconds.
-    pub at: i64,
-}
-
 /// What a commit found no room for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Losses {
@@ -240,29 +183,6 @@ pub struct CutRecording {
     pub analysis: String,
     /// The limit: `recording_bytes` of one, or `recordings_bytes` of all.
     pub limit: &'static str,
-}
-
-// === impl Delivery ===
-
-impl Delivery {
-    /// The letter that is kept of it once it is given up.
-    fn given_up(&self, error: String, at: Timestamp) -> DeadLetter {
-        DeadLetter {
-            id: self.id.clone(),
-            endpoint: self.endpoint.clone(),
-            analysis: self.analysis.clone(),
-            event_type: self.event_type,
-            attempts: self.attempts,
-            error,
-            at: at.millis(),
-        }
-    }
-
-    /// The letter of one whose endpoint has so many waiting already.
-    fn refused(&self, outbox_max: usize) -> DeadLetter {
-        let error = format!("{outbox_max} deliveries wait for this endpoint already");
-        self.given_up(error, self.at)
-    }
 }
 
 /// What readers and the engine's loop ask of a store.
@@ -299,25 +219,4 @@ pub trait Store: Send + Sync {
     fn events_after<'s>(&'s self, id: &'s str, after: u64) -> Pending<'s, Option<EventsAfter>>;
     /// The recording of an analysis.
     fn recording<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Recording>>;
-}
-
-/// What the webhook worker asks of a store.
-pub trait Outbox: Send + Sync {
-    /// Takes due deliveries of an endpoint, the first of each analysis only, and leases them: no
-    /// other claim sees them until `lease_until`, so a worker that died is made up for.
-    fn claim<'s>(
-        &'s self,
-        endpoint: &'s str,
-        now: Timestamp,
-        lease_until: Timestamp,
-        limit: usize,
-    ) -> Pending<'s, Vec<Delivery>>;
-    /// Says what became of a claimed delivery.
-    fn settle<'s>(&'s self, id: &'s str, settlement: Settlement) -> Pending<'s, ()>;
-    /// When the endpoint's next delivery is due.
-    fn next_due<'s>(&'s self, endpoint: &'s str) -> Pending<'s, Option<Timestamp>>;
-    /// Deliveries waiting, over all endpoints.
-    fn depth(&self) -> Pending<'_, usize>;
-    /// The newest dead letters, newest first.
-    fn dead_letters(&self, limit: usize) -> Pending<'_, Vec<DeadLetter>>;
 }

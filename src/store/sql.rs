@@ -7,9 +7,11 @@
 //! and is written only with what must last: an event, a new status, verdict, decision or step. Views
 //! of all others are read from the database, those read lately from memory. Recordings never enter
 //! it. Commits are asked for one after the other, as the machine does. Next: `schema`, its tables;
-//! `write` and `read`; `outbox`, the notifications that wait; `live`, what is in memory.
+//! `write` and `read`; `outbox`, the notifications that wait, and `letters`, those given up; `live`,
+//! what is in memory.
 
 mod connect;
+mod letters;
 mod live;
 mod outbox;
 mod read;
@@ -30,8 +32,9 @@ use live::Live;
 use super::recordings::Recordings;
 use super::shelf::Shelf;
 use super::{
-    Bounds, Commit, Cursor, DeadLetter, Delivery, EventsAfter, Filter, Losses, Outbox, PAGE_MAX,
-    Page, Pending, Recording, Settlement, Shelving, Store, StoreError, Write,
+    Bounds, Commit, Cursor, Delivery, EventsAfter, Filter, LetterFilter, LetterPage, Letters,
+    Losses, Outbox, PAGE_MAX, Page, Pending, Recording, Redelivery, Settlement, Shelving, Store,
+    StoreError, Write,
 };
 use crate::engine::AnalysisView;
 use crate::judge::verdict::Status;
@@ -337,7 +340,20 @@ impl Outbox for SqlStore {
         Box::pin(outbox::depth(&self.reader))
     }
 
-    fn dead_letters(&self, limit: usize) -> Pending<'_, Vec<DeadLetter>> {
-        Box::pin(outbox::dead_letters(&self.reader, limit))
+    fn dead_letters<'s>(
+        &'s self,
+        filter: &'s LetterFilter,
+        limit: usize,
+    ) -> Pending<'s, LetterPage> {
+        Box::pin(letters::dead_letters(&self.reader, filter, limit))
+    }
+
+    fn endpoint_of<'s>(&'s self, id: &'s str) -> Pending<'s, Option<String>> {
+        Box::pin(letters::endpoint_of(&self.reader, id))
+    }
+
+    fn redeliver<'s>(&'s self, letters: Letters<'s>, now: Timestamp) -> Pending<'s, Redelivery> {
+        let room = self.outbox_max;
+        Box::pin(letters::redeliver(&self.writer, letters, now, room))
     }
 }

@@ -42,6 +42,7 @@ fn api(request_timeout: Duration) -> (Arc<Shared>, Receiver<Knock>) {
         source: None,
         link,
         clock: Arc::new(davy::clock::SystemClock),
+        bells: Arc::default(),
         store: store.clone(),
         outbox: store,
         watchers: Arc::default(),

@@ -5,6 +5,7 @@
 mod conformance;
 mod lasting;
 mod outbox;
+mod redelivery;
 mod views;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use davy::model::{Change, Timestamp};
 use davy::plan::Plan;
 use davy::store::memory::MemoryStore;
 use davy::store::sql::SqlStore;
-use davy::store::{Bounds, Commit, DeadLetter, Delivery, Outbox, Store, Write};
+use davy::store::{Bounds, Commit, DeadLetter, Delivery, LetterFilter, Outbox, Store, Write};
 use tempfile::TempDir;
 
 /// Analyses that take no samples, kept by the store of a test.
@@ -161,6 +162,12 @@ pub async fn cut(store: &(impl Store + ?Sized), writes: Vec<Write>) -> Vec<(Stri
         .collect()
 }
 
+/// The newest dead letters.
+pub async fn letters(store: &(impl Outbox + ?Sized), limit: usize) -> Vec<DeadLetter> {
+    let page = store.dead_letters(&LetterFilter::default(), limit).await;
+    page.expect("works").letters
+}
+
 pub async fn view_of(store: &(impl Store + ?Sized), id: &str) -> AnalysisView {
     let view = store.analysis(id).await.expect("works");
     AnalysisView::clone(&view.expect("known"))
@@ -173,6 +180,7 @@ pub fn delivery(id: &str, analysis: &str, endpoint: &str) -> Delivery {
         analysis: analysis.into(),
         event_type: "verdict.final",
         at: Timestamp(0),
+        queued_at: Timestamp(0),
         body: "{}".into(),
         attempts: 0,
         due: Timestamp(0),

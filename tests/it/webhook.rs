@@ -1,4 +1,10 @@
-//! Webhooks against a receiver that misbehaves in every usual way.
+//! Webhooks against a receiver that misbehaves in every usual way, and in every unusual one.
+
+mod flaky;
+mod hostile;
+mod redelivery;
+mod rotation;
+mod workers;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

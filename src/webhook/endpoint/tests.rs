@@ -93,6 +93,12 @@ fn what_is_wrong_is_found_at_start() {
             "headers.a b",
             "header's name",
         ),
+        ("url = \"https:///{{change.id}}/x\"", "url", "in the host"),
+        (
+            "url = \"https:\\\\\\\\/{{change.id}}/x\"",
+            "url",
+            "in the host",
+        ),
         (
             "url = \"http://example.org/a/../b\"",
             "url",

@@ -6,10 +6,10 @@ use davy::engine::{EventKind, Input, Limits, State, apply};
 use davy::judge::verdict::Status;
 use davy::model::Timestamp;
 use davy::store::sql::SqlStore;
-use davy::store::{Commit, Filter, Outbox as _, Settlement, Store as _, Write};
+use davy::store::{Commit, Filter, Letters, Outbox as _, Settlement, Store as _, Write};
 use sqlx::any::AnyPoolOptions;
 
-use super::{begun, bounds, commit, delivery, open, plan, start, view_of, writes};
+use super::{begun, bounds, commit, delivery, letters, open, plan, start, view_of, writes};
 
 /// Runs SQL on the database in a folder, as an operator would.
 async fn run(folder: &Path, sql: &'static str) {
@@ -64,7 +64,7 @@ async fn a_database_that_is_opened_again_holds_what_was_written() {
     store.settle("2", dead).await.expect("works");
     let retry = Settlement::Retry { due: Timestamp(70) };
     store.settle("3", retry).await.expect("works");
-    let letters = store.dead_letters(10).await.expect("works");
+    let dead = letters(&store, 10).await;
     let before = store
         .list(&Filter::default(), None, 10)
         .await
@@ -94,8 +94,8 @@ async fn a_database_that_is_opened_again_holds_what_was_written() {
         again.events.last().map(|event| event.kind),
         Some(EventKind::VerdictFinal)
     );
-    assert_eq!(store.dead_letters(10).await.expect("works"), letters);
-    assert_eq!(letters[0].id, "2");
+    assert_eq!(letters(&store, 10).await, dead);
+    assert_eq!(dead[0].id, "2");
     assert_eq!(store.depth().await.expect("works"), 3);
     let claim = async |now| {
         store
@@ -281,4 +281,73 @@ async fn analyses_of_earlier_processes_are_retained_within_the_bound() {
         commit(&store, vec![Write::Forget(id.into())]).await;
     }
     assert_eq!(count(folder.path(), plans).await, 0);
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_that_wait_slow_nothing_down() {
+    let folder = tempfile::tempdir().expect("a folder");
+    drop(open(folder.path(), bounds(0, 1)).await);
+    // Ten of each analysis, as `put` writes them.
+    run(
+        folder.path(),
+        "WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 99999)
+        INSERT INTO outbox SELECT n, 'd' || n, 'e', 'a' || (n / 10), 'verdict.final', 0, 0, '{}',
+            0, 0, 0, CASE WHEN n % 10 = 0 THEN 1 ELSE 0 END FROM n;
+        INSERT INTO outbox_counts VALUES ('e', 100000);",
+    )
+    .await;
+    let store = open(folder.path(), bounds(0, 1_000_000)).await;
+    let working = async {
+        for round in 0..200 {
+            let now = Timestamp(1 + round);
+            let claimed = store.claim("e", now, Timestamp(1_000), 2).await;
+            let claimed = claimed.expect("works");
+            assert_eq!(claimed.len(), 2);
+            let delivered = Settlement::Delivered;
+            store
+                .settle(&claimed[0].id, delivered)
+                .await
+                .expect("works");
+            let due = Timestamp(2_000);
+            let retry = Settlement::Retry { due };
+            store.settle(&claimed[1].id, retry).await.expect("works");
+            let next = store.next_due("e").await.expect("works");
+            assert_eq!(next, Some(Timestamp(0)));
+            let more = delivery(&format!("x{round}"), "x", "e");
+            commit(&store, vec![Write::Deliver(more)]).await;
+            let depth = store.depth().await.expect("works");
+            assert_eq!(depth, 100_000, "one went and one came");
+        }
+    };
+    // A fifth of a second where only what is asked for is read; half a minute where a claim or a
+    // count reads all that wait.
+    let limit = std::time::Duration::from_secs(10);
+    tokio::time::timeout(limit, working)
+        .await
+        .expect("it does not depend on how many wait");
+}
+
+#[tokio::test]
+async fn a_letter_that_is_put_back_outlives_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path(), bounds(0, 10)).await;
+    commit(&store, vec![Write::Deliver(delivery("1", "x", "e"))]).await;
+    let dead = Settlement::Dead {
+        error: "gone".into(),
+        at: Timestamp(6),
+    };
+    store.settle("1", dead).await.expect("works");
+    drop(store);
+    let store = open(folder.path(), bounds(0, 10)).await;
+    let told = store.redeliver(Letters::One("1"), Timestamp(70)).await;
+    assert_eq!(told.expect("works").queued, 1);
+    drop(store);
+    let store = open(folder.path(), bounds(0, 10)).await;
+    assert!(letters(&store, 10).await.is_empty());
+    let claimed = store.claim("e", Timestamp(70), Timestamp(80), 9).await;
+    let claimed = claimed.expect("works");
+    assert_eq!(
+        (claimed[0].id.as_str(), claimed[0].queued_at),
+        ("1", Timestamp(70))
+    );
 }

@@ -5,7 +5,7 @@
 use davy::model::Timestamp;
 use davy::store::{DEAD_LETTERS_MAX, Settlement, Write};
 
-use super::{Kind, begun, bounds, commit, delivery, on_every_store};
+use super::{Kind, begun, bounds, commit, delivery, letters, on_every_store};
 
 on_every_store! {
     only_the_oldest_delivery_of_an_analysis_is_handed_out,
@@ -58,8 +58,8 @@ async fn only_the_oldest_delivery_of_an_analysis_is_handed_out(kind: Kind) {
     };
     store.settle("1", dead).await.expect("works");
     assert_eq!(claim(51).await, ["2"], "the way is free");
-    let letters = store.dead_letters(10).await.expect("works");
-    assert_eq!((letters[0].id.as_str(), letters[0].attempts), ("1", 2));
+    let dead = letters(&*store, 10).await;
+    assert_eq!((dead[0].id.as_str(), dead[0].attempts), ("1", 2));
     assert!(
         store
             .claim("other", Timestamp(99), Timestamp(99), 5)
@@ -84,7 +84,7 @@ async fn a_full_outbox_buries_what_comes_and_a_repetition_changes_nothing(kind: 
     );
     let again = commit(&*store, vec![Write::Deliver(delivery("1", "x", "e"))]).await;
     assert!(again.is_empty(), "it waits already");
-    assert_eq!(store.dead_letters(10).await.expect("works"), refused);
+    assert_eq!(letters(&*store, 10).await, refused);
     assert_eq!(store.depth().await.expect("works"), 1);
     store
         .settle("1", Settlement::Delivered)
@@ -121,12 +121,12 @@ async fn dead_letters_are_bounded_and_the_newest_come_first(kind: Kind) {
         (0..=DEAD_LETTERS_MAX + 1).map(|n| Write::Deliver(delivery(&n.to_string(), "x", "e")));
     let refused = commit(&*store, surplus.collect()).await;
     assert_eq!(refused.len(), DEAD_LETTERS_MAX + 1, "one waits");
-    let letters = store.dead_letters(usize::MAX).await.expect("works");
-    assert_eq!(letters.len(), DEAD_LETTERS_MAX);
-    assert_eq!(letters[0].id, (DEAD_LETTERS_MAX + 1).to_string());
-    assert_eq!(letters[DEAD_LETTERS_MAX - 1].id, "2", "1 had to go");
-    let two = store.dead_letters(2).await.expect("works");
-    assert_eq!(two[..], letters[..2]);
+    let all = letters(&*store, usize::MAX).await;
+    assert_eq!(all.len(), DEAD_LETTERS_MAX);
+    assert_eq!(all[0].id, (DEAD_LETTERS_MAX + 1).to_string());
+    assert_eq!(all[DEAD_LETTERS_MAX - 1].id, "2", "1 had to go");
+    let two = letters(&*store, 2).await;
+    assert_eq!(two[..], all[..2]);
 }
 
 async fn a_claim_takes_no_more_than_it_asked_for_in_the_order_they_came(kind: Kind) {
