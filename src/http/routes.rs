@@ -95,6 +95,7 @@ const HANDING_OVER: &[&str] = &[
     "unsupported_media_type",
     "unsupported_encoding",
     "outcome_unknown",
+    "store_unavailable",
 ];
 
 // === impl Route ===
@@ -442,7 +443,7 @@ fn service_routes() -> Vec<Route> {
             get(service::healthz),
         ),
         Route {
-            problems: &["stopping"],
+            problems: &["stopping", "store_unavailable"],
             ..plain(
                 "/readyz",
                 "readReadiness",

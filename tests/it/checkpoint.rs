@@ -228,7 +228,8 @@ fn an_idempotency_key_and_a_sample_id_outlast_a_crash() {
     let mut once = sample("x", "took", Arm::Canary, 1.0, values(vec![1.0]));
     once.id = Some("one".to_owned());
     assert_eq!(machine.silently(1.0).send(vec![once.clone()]).accepted, 1);
-    machine.state = reloaded(&machine.state, &Limits::default(), 9);
+    let state = reloaded(&machine.state, &Limits::default(), 9);
+    machine.go_on_with(state);
     asked.id = "y".to_owned();
     assert_eq!(machine.start(asked), Ok(("x".to_owned(), true)));
     assert_eq!(machine.send(vec![once]).duplicate, 1);

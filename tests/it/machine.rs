@@ -124,6 +124,13 @@ impl Machine {
         machine
     }
 
+    /// Goes on with another state, as one does that is started again.
+    pub fn go_on_with(&mut self, state: State) {
+        self.state = state;
+        self.state.keep_journal();
+        self.twin.chapter = Chapter::default();
+    }
+
     pub fn apply(&mut self, input: Input) -> Vec<Effect> {
         let effects = apply(&mut self.state, input, self.now);
         self.twin.follow(&mut self.state, &effects);

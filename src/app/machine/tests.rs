@@ -1,3 +1,5 @@
+//! The machine under a clock that is moved by hand: looks that are late, and none skipped.
+
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
