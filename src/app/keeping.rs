@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::machine::auditing;
 use crate::config::Config;
 use crate::engine::{AnalysisView, Event, EventKind, Verdict};
 use crate::judge::verdict::{Status, VerdictBody};
@@ -41,6 +42,7 @@ impl Keeping {
             recording_bytes_max: limits.recording_bytes_max,
             recordings_bytes_max: RECORDINGS_BYTES_MAX.max(limits.recording_bytes_max),
             outbox_max: super::size(config.webhook.queue_max),
+            audit_rows_max: config.store.audit_rows_max,
         };
         let Some(path) = &config.store.path else {
             tracing::info!(
@@ -95,6 +97,8 @@ impl Keeping {
                 event = kind.as_str(),
                 "it ran when davy ended, and what it had been sent is gone"
             );
+            let entry = auditing::entry_of_end(&event);
+            commit.writes.push(Write::Audit(Box::new(entry)));
             let told = deliveries(endpoints, &event).into_iter();
             commit.writes.extend(told.map(Write::Deliver));
             commit.writes.push(Write::Event(event));
@@ -115,7 +119,8 @@ fn ended(view: &AnalysisView, now: Timestamp) -> AnalysisView {
     if view.status != Status::Final {
         view.status = Status::Final;
         view.verdict = Outcome::Inconclusive;
-        view.decision = Decision::Hold;
+        let overridden = view.overridden.as_ref();
+        view.decision = overridden.map_or(Decision::Hold, |by| by.decision.into());
         view.reason = Reason::Abandoned;
         view.final_at = Some(now.millis());
     }
@@ -133,10 +138,11 @@ fn ended_body(verdict: &VerdictBody) -> VerdictBody {
         body.status = Status::Final;
         body.verdict = Outcome::Inconclusive;
         body.is_final = true;
-        body.decision = Decision::Hold;
+        let overridden = body.overridden.as_ref();
+        body.decision = overridden.map_or(Decision::Hold, |by| by.decision.into());
         body.reason = Reason::Abandoned;
         ENDED.clone_into(&mut body.message);
-        body.gate.open = false;
+        body.gate.open = body.decision == Decision::Promote;
         body.gate.waiting_for = None;
     }
     body

@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 
 pub use read::{Chapter, Logged, UnreadableFrame};
 
+use super::audit::Requester;
 use super::messages::{Input, Start};
 use super::pull::{PullOutcome, PulledMetric};
+use crate::judge::verdict::OverrideTo;
 use crate::model::series::{Point, PointValue, Series, SeriesBatch, SeriesKind};
 use crate::model::{Arm, Reading, Sample, Timestamp};
 use crate::plan::query::Part;
@@ -35,6 +37,7 @@ enum Kind {
     Cancel = 7,
     Asked = 8,
     Resumed = 9,
+    Override = 10,
 }
 
 /// Ends the entries of a frame.
@@ -93,16 +96,20 @@ struct StartText<S> {
     change: crate::model::Change,
     key: Option<String>,
     digest: String,
+    by: Option<Requester>,
 }
 
 /// A change by a person or a controller as text.
 #[derive(Serialize, Deserialize)]
 struct ChangeText {
     analysis: String,
-    /// Name of a step; who cancelled.
+    /// Name of a step; who cancelled or decided.
     name: Option<String>,
     weight: Option<f64>,
+    /// What was decided otherwise.
+    to: Option<OverrideTo>,
     why: Option<String>,
+    by: Option<Requester>,
 }
 
 /// Writes frames, one at a time.
@@ -121,6 +128,21 @@ pub(in crate::engine) struct Journal {
     has_entries: bool,
     /// Whether anything was written that must come again.
     holds: bool,
+}
+
+// === impl ChangeText ===
+
+impl ChangeText {
+    fn of(analysis: &str, by: &Option<Requester>) -> ChangeText {
+        ChangeText {
+            analysis: analysis.to_owned(),
+            name: None,
+            weight: None,
+            to: None,
+            why: None,
+            by: by.clone(),
+        }
+    }
 }
 
 // === impl Journal ===
@@ -177,6 +199,7 @@ impl Journal {
             Input::Cancel { .. } => Kind::Cancel,
             Input::Asked { .. } => Kind::Asked,
             Input::Resumed => Kind::Resumed,
+            Input::Override { .. } => Kind::Override,
         };
         self.frame.byte(kind as u8);
         self.frame.signed(now.millis());
@@ -187,21 +210,33 @@ impl Journal {
                 analysis,
                 name,
                 weight,
+                by,
             } => self.json(&ChangeText {
-                analysis: analysis.clone(),
                 name: Some(name.clone()),
                 weight: *weight,
-                why: None,
+                ..ChangeText::of(analysis, by)
             }),
             Input::Cancel {
                 analysis,
                 actor,
                 reason,
+                by,
             } => self.json(&ChangeText {
-                analysis: analysis.clone(),
                 name: actor.clone(),
-                weight: None,
                 why: reason.clone(),
+                ..ChangeText::of(analysis, by)
+            }),
+            Input::Override {
+                analysis,
+                to,
+                actor,
+                reason,
+                by,
+            } => self.json(&ChangeText {
+                name: actor.clone(),
+                to: Some(*to),
+                why: Some(reason.clone()),
+                ..ChangeText::of(analysis, by)
             }),
             Input::Asked { analysis } => self.frame.text(analysis),
             Input::Samples(_) | Input::Series(_) | Input::Tick | Input::Resumed => {}
@@ -227,6 +262,7 @@ impl Journal {
             change: start.change.clone(),
             key: start.idempotency_key.clone(),
             digest: start.request_digest.clone(),
+            by: start.by.clone(),
         });
     }
 

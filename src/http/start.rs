@@ -78,6 +78,7 @@ pub async fn read(
         change: request.change,
         idempotency_key,
         request_digest: digest,
+        by: caller.by.clone(),
     })
 }
 

@@ -8,8 +8,9 @@
 //! of all others are read from the database, those read lately from memory. Recordings never enter
 //! it. Commits are asked for one after the other, as the machine does. Next: `schema`, its tables;
 //! `write` and `read`; `outbox`, the notifications that wait, and `letters`, those given up; `live`,
-//! what is in memory.
+//! what is in memory; `audit`, rows that are only ever added.
 
+mod audit;
 mod connect;
 mod letters;
 mod live;
@@ -26,9 +27,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sqlx::AnyPool;
 use sqlx::Connection as _;
 
+pub use audit::AuditFile;
 pub use connect::OpenError;
 use live::Live;
 
+use super::audit::Row;
+use super::changes::ChangeTold;
 use super::recordings::Recordings;
 use super::shelf::Shelf;
 use super::{
@@ -52,6 +56,7 @@ pub struct SqlStore {
     writer: AnyPool,
     reader: AnyPool,
     outbox_max: usize,
+    audit_rows_max: u64,
     retained_analyses_max: u64,
     live: Mutex<Live>,
     /// No other davy has the folder while this is open.
@@ -107,6 +112,7 @@ impl SqlStore {
             writer,
             reader,
             outbox_max: bounds.outbox_max,
+            audit_rows_max: bounds.audit_rows_max,
             retained_analyses_max,
             live: Mutex::new(Live::new(Recordings::on(shelf, bounds), running)),
             _lock: lock,
@@ -152,6 +158,10 @@ impl SqlStore {
                     losses.refused.extend(refused);
                 }
                 Write::Forget(analysis) => write::forget(&mut changes, analysis).await?,
+                Write::Outcome(told) => write::outcome(&mut changes, told).await?,
+                Write::Audit(entry) => {
+                    audit::append(&mut changes, entry, self.audit_rows_max).await?;
+                }
                 Write::View(_) | Write::Plan(_) | Write::Record { .. } => {}
             }
         }
@@ -293,6 +303,19 @@ impl Store for SqlStore {
             }
             Ok(self.view(id).await?.map(|_| EventsAfter::default()))
         })
+    }
+
+    fn audit<'s>(
+        &'s self,
+        analysis: Option<&'s str>,
+        after: u64,
+        limit: usize,
+    ) -> Pending<'s, Vec<Row>> {
+        Box::pin(audit::rows(&self.reader, analysis, after, limit))
+    }
+
+    fn outcomes<'s>(&'s self, change: &'s str) -> Pending<'s, Vec<ChangeTold>> {
+        Box::pin(read::outcomes(&self.reader, change))
     }
 
     fn recording<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Recording>> {

@@ -151,11 +151,13 @@ fn run(plan: &Arc<Plan>, acts: &[Act], order: Order, every_unit_named: bool) -> 
                 machine.apply(Input::Tick);
             }
             Act::Step => drop(machine.apply(Input::Step {
+                by: None,
                 analysis: "x".to_owned(),
                 name: "next".to_owned(),
                 weight: Some(50.0),
             })),
             Act::Cancel => drop(machine.apply(Input::Cancel {
+                by: None,
                 analysis: "x".to_owned(),
                 actor: Some("test".to_owned()),
                 reason: None,

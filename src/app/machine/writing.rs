@@ -11,7 +11,7 @@ use std::time::Instant;
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 
-use super::{Caused, Machine, STORE_RETRY_AFTER};
+use super::{Caused, Machine, STORE_RETRY_AFTER, auditing};
 use crate::engine::{self, Effect, EventKind, Ingested};
 use crate::http::link::Answer;
 use crate::judge::verdict::Status;
@@ -131,6 +131,12 @@ impl Machine {
                 }
                 to.commit.writes.push(Write::Event(event));
             }
+            Effect::Audit(audited) if is_new => {
+                let entry = auditing::entry_of(&audited);
+                to.commit.writes.push(Write::Audit(Box::new(entry)));
+            }
+            // The row is there since.
+            Effect::Audit(_) => {}
             Effect::Record { analysis, line } => {
                 to.commit.writes.push(Write::Record { analysis, line });
             }
@@ -247,6 +253,15 @@ impl Machine {
                 );
             }
             EventKind::Look | EventKind::VerdictChanged | EventKind::WatchEnded => {}
+            EventKind::Overridden => {
+                let overridden = body.overridden.as_ref();
+                tracing::warn!(
+                    analysis = event.analysis,
+                    plan = body.plan,
+                    reason = overridden.map(|overridden| &*overridden.reason),
+                    "somebody decided otherwise than the verdict"
+                );
+            }
             EventKind::WatchAlarm => {
                 tracing::warn!(
                     analysis = event.analysis,

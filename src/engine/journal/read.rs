@@ -84,6 +84,7 @@ impl Chapter {
                     analysis: text.analysis,
                     name: text.name.unwrap_or_default(),
                     weight: text.weight,
+                    by: text.by,
                 }
             }
             Kind::Cancel => {
@@ -92,6 +93,18 @@ impl Chapter {
                     analysis: text.analysis,
                     actor: text.name,
                     reason: text.why,
+                    by: text.by,
+                }
+            }
+            Kind::Override => {
+                let text: ChangeText = frame.json()?;
+                let to = text.to.ok_or(UnreadableFrame("has no decision"))?;
+                Input::Override {
+                    analysis: text.analysis,
+                    to,
+                    actor: text.name,
+                    reason: text.why.unwrap_or_default(),
+                    by: text.by,
                 }
             }
             Kind::Asked => Input::Asked {
@@ -199,6 +212,7 @@ impl Frame<'_> {
             change: text.change,
             idempotency_key: text.key,
             request_digest: text.digest,
+            by: text.by,
         })
     }
 
@@ -368,7 +382,7 @@ fn key_of(bytes: &[u8]) -> Read<SeriesKey<'_>> {
 }
 
 fn kind_of(code: u8) -> Read<Kind> {
-    const KINDS: [Kind; 9] = [
+    const KINDS: [Kind; 10] = [
         Kind::Start,
         Kind::Samples,
         Kind::Series,
@@ -378,6 +392,7 @@ fn kind_of(code: u8) -> Read<Kind> {
         Kind::Cancel,
         Kind::Asked,
         Kind::Resumed,
+        Kind::Override,
     ];
     let found = KINDS.into_iter().find(|kind| *kind as u8 == code);
     found.ok_or(UnreadableFrame("is of an unknown kind"))

@@ -474,12 +474,14 @@ impl Making {
                 let weight = self.one_in(2).then_some(12.5);
                 let name = format!("{}%", self.below(100));
                 self.push(Input::Step {
+                    by: None,
                     analysis,
                     name,
                     weight,
                 });
             }
             3 if self.one_in(3) => self.push(Input::Cancel {
+                by: None,
                 analysis,
                 actor: Some("me".to_owned()),
                 reason: None,
