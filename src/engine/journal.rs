@@ -4,23 +4,24 @@
 //! and samples that no analysis wants change nothing but a count, and are left out. Names and labels
 //! that come again and again are spelled out once a *chapter* and named by number from then on, so
 //! that a chapter can be read by itself. What a frame is kept in, and when it is safe, is
-//! [`crate::log`]'s. Next: `bytes`, numbers and texts; `read`, the way back.
+//! [`crate::log`]'s. Next: `bytes`, numbers and texts; `texts`, what
+//! people and controllers ask for; `read`, the way back.
 
 mod bytes;
 mod read;
+mod texts;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use read::{Chapter, Logged, UnreadableFrame};
 
-use super::audit::Requester;
 use super::messages::{Input, Start};
 use super::pull::{PullOutcome, PulledMetric};
-use crate::judge::verdict::OverrideTo;
 use crate::model::series::{Point, PointValue, Series, SeriesBatch, SeriesKind};
 use crate::model::{Arm, Reading, Sample, Timestamp};
 use crate::plan::query::Part;
 use bytes::Writer;
+use texts::{ChangeText, StartText};
 
 /// Version of the form. Frames of another cannot be read.
 pub const FORM: u32 = 1;
@@ -87,31 +88,6 @@ pub(in crate::engine) struct Spelled {
     number: u64,
 }
 
-/// A start as text: plans are read as they are written in recordings.
-#[derive(Serialize, Deserialize)]
-struct StartText<S> {
-    id: String,
-    plan: S,
-    arms: std::collections::BTreeMap<String, String>,
-    change: crate::model::Change,
-    key: Option<String>,
-    digest: String,
-    by: Option<Requester>,
-}
-
-/// A change by a person or a controller as text.
-#[derive(Serialize, Deserialize)]
-struct ChangeText {
-    analysis: String,
-    /// Name of a step; who cancelled or decided.
-    name: Option<String>,
-    weight: Option<f64>,
-    /// What was decided otherwise.
-    to: Option<OverrideTo>,
-    why: Option<String>,
-    by: Option<Requester>,
-}
-
 /// Writes frames, one at a time.
 #[derive(Debug)]
 pub(in crate::engine) struct Journal {
@@ -128,21 +104,6 @@ pub(in crate::engine) struct Journal {
     has_entries: bool,
     /// Whether anything was written that must come again.
     holds: bool,
-}
-
-// === impl ChangeText ===
-
-impl ChangeText {
-    fn of(analysis: &str, by: &Option<Requester>) -> ChangeText {
-        ChangeText {
-            analysis: analysis.to_owned(),
-            name: None,
-            weight: None,
-            to: None,
-            why: None,
-            by: by.clone(),
-        }
-    }
 }
 
 // === impl Journal ===
@@ -206,38 +167,9 @@ impl Journal {
         match input {
             Input::Start(start) => self.start(start),
             Input::Pulled(pulled) => self.pulled(pulled),
-            Input::Step {
-                analysis,
-                name,
-                weight,
-                by,
-            } => self.json(&ChangeText {
-                name: Some(name.clone()),
-                weight: *weight,
-                ..ChangeText::of(analysis, by)
-            }),
-            Input::Cancel {
-                analysis,
-                actor,
-                reason,
-                by,
-            } => self.json(&ChangeText {
-                name: actor.clone(),
-                why: reason.clone(),
-                ..ChangeText::of(analysis, by)
-            }),
-            Input::Override {
-                analysis,
-                to,
-                actor,
-                reason,
-                by,
-            } => self.json(&ChangeText {
-                name: actor.clone(),
-                to: Some(*to),
-                why: Some(reason.clone()),
-                ..ChangeText::of(analysis, by)
-            }),
+            Input::Step { .. } | Input::Cancel { .. } | Input::Override { .. } => {
+                self.json(&ChangeText::of(input));
+            }
             Input::Asked { analysis } => self.frame.text(analysis),
             Input::Samples(_) | Input::Series(_) | Input::Tick | Input::Resumed => {}
         }

@@ -218,16 +218,17 @@ impl Log {
         }
     }
 
-    /// Adds a row.
-    pub fn append(&mut self, entry: Entry) {
+    /// Adds a row, and deletes the oldest where there are too many; how many.
+    pub fn append(&mut self, entry: Entry) -> u64 {
         let at = entry.at;
         self.push(entry);
         let (Some(first), Some(last)) = (self.rows.front(), self.rows.back()) else {
-            return;
+            return 0;
         };
         let Some(through) = surplus(first.sequence, last.sequence, self.rows_max) else {
-            return;
+            return 0;
         };
+        let first = first.sequence;
         let gone = self.rows.iter().find(|row| row.sequence == through);
         let anchor = gone.map(|row| Anchor {
             deleted_through: through,
@@ -237,6 +238,7 @@ impl Log {
             self.push(Entry::anchor(at, &anchor));
             self.rows.retain(|row| row.sequence > through);
         }
+        through + 1 - first
     }
 
     fn push(&mut self, entry: Entry) {

@@ -206,7 +206,7 @@ impl Kept {
                 }
             }
             Write::Record { analysis, line } => self.recordings.record(&analysis, &line, losses),
-            Write::Audit(entry) => self.audit.append(*entry),
+            Write::Audit(entry) => losses.audit_rows_deleted += self.audit.append(*entry),
             Write::Outcome(told) => {
                 let key = (told.change.clone(), told.namespace.clone());
                 self.outcomes.insert(key, told);

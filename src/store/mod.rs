@@ -184,6 +184,8 @@ pub struct Losses {
     pub refused: Vec<DeadLetter>,
     /// Recordings that are not whole from now on.
     pub cut: Vec<CutRecording>,
+    /// Audit rows that were deleted.
+    pub audit_rows_deleted: u64,
 }
 
 /// A recording that has just been cut.

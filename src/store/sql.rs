@@ -160,7 +160,8 @@ impl SqlStore {
                 Write::Forget(analysis) => write::forget(&mut changes, analysis).await?,
                 Write::Outcome(told) => write::outcome(&mut changes, told).await?,
                 Write::Audit(entry) => {
-                    audit::append(&mut changes, entry, self.audit_rows_max).await?;
+                    let deleted = audit::append(&mut changes, entry, self.audit_rows_max);
+                    losses.audit_rows_deleted += deleted.await?;
                 }
                 Write::View(_) | Write::Plan(_) | Write::Record { .. } => {}
             }

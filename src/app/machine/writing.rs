@@ -208,6 +208,11 @@ impl Machine {
             self.metrics.limit("webhook_queue");
             tracing::error!(delivery = letter.id, letter.error, "given up");
         }
+        if losses.audit_rows_deleted > 0 {
+            self.metrics.limit("audit_rows");
+            let rows = losses.audit_rows_deleted;
+            tracing::info!(rows, "the oldest rows of the audit log are deleted");
+        }
         for recording in losses.cut {
             self.metrics.limit(recording.limit);
             let (analysis, limit) = (recording.analysis, recording.limit);

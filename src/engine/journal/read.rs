@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use super::bytes::Reader;
 use super::*;
 use crate::engine::pull::PulledPart;

@@ -20,12 +20,12 @@ const ROWS: &str = "SELECT * FROM audit WHERE sequence > $1 ORDER BY sequence LI
 const ROWS_OF_ANALYSIS: &str =
     "SELECT * FROM audit WHERE sequence > $1 AND analysis = $3 ORDER BY sequence LIMIT $2";
 
-/// Adds a row, and deletes the oldest where there are too many.
+/// Adds a row, and deletes the oldest where there are too many; how many.
 pub(super) async fn append(
     to: &mut AnyConnection,
     entry: &Entry,
     rows_max: u64,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let last: Option<(i64, String)> =
         sqlx::query_as("SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1")
             .fetch_optional(&mut *to)
@@ -37,7 +37,7 @@ pub(super) async fn append(
         .fetch_one(&mut *to)
         .await?;
     let Some(through) = surplus(first.unsigned_abs(), row.sequence, rows_max) else {
-        return Ok(());
+        return Ok(0);
     };
     // The anchor stands before anything goes.
     let through = through as i64;
@@ -55,7 +55,7 @@ pub(super) async fn append(
         .bind(through)
         .execute(to)
         .await?;
-    Ok(())
+    Ok((through + 1 - first).unsigned_abs())
 }
 
 async fn put(to: &mut AnyConnection, row: &Row) -> Result<(), StoreError> {
