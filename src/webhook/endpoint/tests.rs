@@ -163,8 +163,16 @@ fn filters_decide_who_wants_what() {
     }));
     assert!(endpoint.wants(&Event {
         kind: EventKind::VerdictFinal,
-        ..event
+        ..event.clone()
     }));
+    let overridden = Event {
+        kind: EventKind::Overridden,
+        ..event
+    };
+    assert!(!endpoint.wants(&overridden));
+    let told = entry("url = \"http://example.org/\"\nevents = [\"analysis.overridden\"]");
+    let told = Endpoint::build(&told, |_| None).expect("valid");
+    assert!(told.wants(&overridden));
 }
 
 #[test]

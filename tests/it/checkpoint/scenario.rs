@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use davy::engine::pull::{PullOutcome, PulledMetric, PulledPart};
 use davy::engine::{Input, Limits, Start};
+use davy::judge::verdict::OverrideTo;
 use davy::model::series::{Histogram, HistogramCell, Point, PointValue, SeriesBatch, SeriesKind};
 use davy::model::{Address, Arm, Labels, Reading, Sample, Timestamp};
 use davy::plan::{Plan, Source};
@@ -487,6 +488,19 @@ impl Making {
                 reason: None,
             }),
             4 | 5 => self.push(Input::Asked { analysis }),
+            6 if self.one_in(3) => {
+                let to = match self.one_in(2) {
+                    true => OverrideTo::Promote,
+                    false => OverrideTo::Rollback,
+                };
+                self.push(Input::Override {
+                    by: None,
+                    analysis,
+                    to,
+                    actor: Some("me".to_owned()),
+                    reason: "so".to_owned(),
+                });
+            }
             _ => {}
         }
     }
