@@ -192,50 +192,9 @@ pub fn apply(state: &mut State, input: Input, now: Timestamp) -> Vec<Effect> {
         Input::Series(batch) => series::take(state, &batch, now, &mut effects),
         Input::Pulled(pulled) => series::take_pulled(state, &pulled, now, &mut effects),
         Input::Tick => tick(state, now, &mut effects),
-        Input::Step {
-            analysis,
-            name,
-            weight,
-            by,
-        } => {
-            on_running(
-                state,
-                &analysis,
-                &mut effects,
-                |analysis, state, effects| {
-                    // The unnamed run before the first marked step does not count.
-                    if analysis.steps().len() > state.limits.steps_max {
-                        effects.push(Effect::Refused(too_many_steps(state.limits.steps_max)));
-                    } else {
-                        analysis.enter_step(name, weight, by, now, effects);
-                    }
-                },
-            );
+        Input::Step { .. } | Input::Cancel { .. } | Input::Override { .. } => {
+            take_order(state, input, now, &mut effects);
         }
-        Input::Cancel {
-            analysis,
-            actor,
-            reason,
-            by,
-        } => {
-            on_running(state, &analysis, &mut effects, |analysis, _, effects| {
-                let cause = Cause::asked(by, actor, reason);
-                analysis.end(Reason::Cancelled, cause, now, effects);
-            });
-        }
-        Input::Override {
-            analysis,
-            to,
-            actor,
-            reason,
-            by,
-        } => match state.analyses.get_mut(&analysis) {
-            Some(analysis) => {
-                let asked = Cause::asked(by, actor, Some(reason));
-                analysis.decide_otherwise(to, asked, now, &mut effects);
-            }
-            None => effects.push(Effect::Refused(not_found(&analysis))),
-        },
         Input::Asked { analysis } => {
             if let Some(analysis) = state.analyses.get_mut(&analysis) {
                 analysis.touch(now);
@@ -260,6 +219,53 @@ pub fn apply(state: &mut State, input: Input, now: Timestamp) -> Vec<Effect> {
         }
     }
     effects
+}
+
+/// What controllers and people ask for.
+fn take_order(state: &mut State, order: Input, now: Timestamp, effects: &mut Vec<Effect>) {
+    match order {
+        Input::Step {
+            analysis,
+            name,
+            weight,
+            by,
+        } => {
+            on_running(state, &analysis, effects, |analysis, state, effects| {
+                // The unnamed run before the first marked step does not count.
+                if analysis.steps().len() > state.limits.steps_max {
+                    effects.push(Effect::Refused(too_many_steps(state.limits.steps_max)));
+                } else {
+                    analysis.enter_step(name, weight, by, now, effects);
+                }
+            });
+        }
+        Input::Cancel {
+            analysis,
+            actor,
+            reason,
+            by,
+        } => {
+            on_running(state, &analysis, effects, |analysis, _, effects| {
+                let cause = Cause::asked(by, actor, reason);
+                analysis.end(Reason::Cancelled, cause, now, effects);
+            });
+        }
+        Input::Override {
+            analysis,
+            to,
+            actor,
+            reason,
+            by,
+        } => match state.analyses.get_mut(&analysis) {
+            Some(analysis) => {
+                let asked = Cause::asked(by, actor, Some(reason));
+                analysis.decide_otherwise(to, asked, now, effects);
+            }
+            None => effects.push(Effect::Refused(not_found(&analysis))),
+        },
+        // Not asked for by name.
+        _ => {}
+    }
 }
 
 /// Applies what was read from a journal.
