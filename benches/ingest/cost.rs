@@ -30,7 +30,7 @@ pub const VALUES: &str = "values";
 const SLOW: &str = "slow";
 /// As the first, for work that takes longer than its samples' time.
 const PATIENT: &str = "patient";
-const PATIENCE: i64 = 40_000;
+const PATIENCE: i64 = 24_000;
 
 /// One format, and what it is compared with.
 pub struct Mode {
