@@ -255,7 +255,7 @@ async fn send_all(url: String, mut sending: Sending, name: String) -> (Sending, 
     (sending, name)
 }
 
-fn now_millis() -> i64 {
+pub fn now_millis() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.expect("after 1970").as_millis() as i64
 }

@@ -49,11 +49,14 @@ impl Drop for Davy {
 
 impl Davy {
     pub fn start(folder: &Path) -> Davy {
-        let child = Command::new(env!("CARGO_BIN_EXE_davy"))
-            .args(["serve", "--config", "davy.toml"])
-            .current_dir(folder)
-            .stderr(Stdio::piped())
-            .spawn();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_davy"));
+        command.args(["serve", "--config", "davy.toml"]);
+        Davy::start_by(command.current_dir(folder))
+    }
+
+    /// As [`Davy::start`], by a command of one's own that becomes davy.
+    pub fn start_by(command: &mut Command) -> Davy {
+        let child = command.stderr(Stdio::piped()).spawn();
         let mut child = child.expect("davy starts");
         let log = BufReader::new(child.stderr.take().expect("piped"));
         let mut lines = log.lines().map_while(Result::ok);
@@ -76,11 +79,11 @@ impl Davy {
         body
     }
 
-    async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         answer(client().post(format!("{}{path}", self.url)).json(body)).await
     }
 
-    async fn until_ready_is(&self, expected: u16) {
+    pub async fn until_ready_is(&self, expected: u16) {
         let ready = async {
             while answer(client().get(format!("{}/readyz", self.url))).await.0 != expected {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -90,7 +93,7 @@ impl Davy {
         ready.expect("in time");
     }
 
-    async fn begin(&self) -> String {
+    pub async fn begin(&self) -> String {
         let (status, body) = self.post("/v1/analyses", &json!({"plan": "walk"})).await;
         assert_eq!(status, 201, "{body}");
         body["id"].as_str().expect("an id").to_owned()
