@@ -9,8 +9,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::crash::now_millis;
-use crate::daemon::{WALK, answer, client, value_line};
+use crate::daemon::{WALK, answer, client};
 use crate::restart::Davy;
+
+/// Values of a sample: more than what is left of a block of the disk.
+const VALUES: usize = 1_000;
 
 /// A davy whose `data` is a file system of 4 MiB; `None` where none can be mounted.
 fn on_a_small_disk(folder: &Path) -> Option<(Davy, PathBuf)> {
@@ -50,9 +53,8 @@ fn fill(data: &Path) {
 
 async fn send(davy: &Davy, analysis: &str, number: i64) -> (u16, Value) {
     let lines = ["baseline", "canary"].map(|arm| {
-        let mut line: Value = serde_json::from_str(&value_line(analysis, arm, now_millis(), 5.0))
-            .expect("a line is JSON");
-        line["id"] = json!(format!("{arm}-{number}"));
+        let line = json!({"ts": now_millis(), "metric": "latency", "analysis": analysis,
+            "arm": arm, "values": vec![5.5; VALUES], "id": format!("{arm}-{number}")});
         line.to_string() + "\n"
     });
     let request = client()
@@ -112,6 +114,7 @@ async fn a_full_disk_takes_nothing_answers_verdicts_and_goes_on_once_there_is_ro
     acknowledged += 1;
     let shown = davy.get(&format!("/v1/analyses/{id}")).await;
     let received = &shown["received"][0]["samples"];
+    let acknowledged = acknowledged * VALUES;
     assert_eq!(
         received,
         &json!({"baseline": acknowledged, "canary": acknowledged}),
