@@ -113,12 +113,13 @@ async fn a_full_disk_takes_nothing_answers_verdicts_and_goes_on_once_there_is_ro
     assert_eq!(status, 200, "{body}");
     acknowledged += 1;
     let shown = davy.get(&format!("/v1/analyses/{id}")).await;
-    let received = &shown["received"][0]["samples"];
-    let acknowledged = acknowledged * VALUES;
+    let received = shown["received"].as_array().expect("metrics");
+    let latency = received.iter().find(|one| one["metric"] == "latency");
+    let latency = latency.expect("it is there");
+    let values = json!(acknowledged * VALUES);
     assert_eq!(
-        received,
-        &json!({"baseline": acknowledged, "canary": acknowledged}),
-        "{shown}"
+        [&latency["baseline"], &latency["canary"]],
+        [&values, &values]
     );
     // The same again is none.
     let (_, body) = send(&davy, &id, 300).await;
