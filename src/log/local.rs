@@ -73,7 +73,8 @@ pub struct LocalLog {
     head: Vec<u8>,
     /// Number of the next frame.
     next: u64,
-    /// Bytes appended to the segment.
+    /// Bytes since the last checkpoint, those of earlier processes too: one that is killed again and
+    /// again must not leave ever more.
     bytes: u64,
     /// Bytes of the last checkpoint.
     checkpoint_bytes: u64,
@@ -138,6 +139,7 @@ impl LocalLog {
             waiting: Mutex::default(),
             bell: Condvar::new(),
         });
+        let bytes = segment::bytes_of_all(folder)?;
         let writer = Writer {
             segment: Segment::create(folder, next, head)?,
             kept_from: 0,
@@ -157,7 +159,7 @@ impl LocalLog {
             folder: folder.to_owned(),
             head: head.to_vec(),
             next,
-            bytes: 0,
+            bytes,
             checkpoint_bytes: 0,
             writer: Some(thread),
             progress,
@@ -200,7 +202,7 @@ impl LocalLog {
         *self.progress.borrow() == Progress::Failed
     }
 
-    /// Whether the segment is as long as one may be.
+    /// Whether so much was logged that a checkpoint is due, and a new segment with it.
     pub fn is_full(&self) -> bool {
         let enough = CHECKPOINT_FACTOR * self.checkpoint_bytes;
         self.bytes >= self.settings.segment_bytes.max(enough)

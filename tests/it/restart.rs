@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use sqlx::any::AnyPoolOptions;
 use tokio::sync::mpsc;
 
-use crate::daemon::{WALK, answer, client};
+use crate::crash::now_millis;
+use crate::daemon::{WALK, answer, client, value_line};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -228,4 +229,46 @@ async fn a_davy_that_cannot_write_takes_nothing_until_it_can() {
     let verdict = davy.get(&format!("/v1/analyses/{id}/verdict")).await;
     assert_eq!(verdict["reason"], "cancelled");
     davy.begin().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_davy_that_is_stopped_has_nothing_to_take_again_and_keeps_recordings() {
+    let (folder, _, _arrivals) = folder_with_webhook().await;
+    let mut davy = Davy::start(folder.path());
+    let (ended, running) = (davy.begin().await, davy.begin().await);
+    for id in [&ended, &running] {
+        let line = value_line(id, "canary", now_millis(), 7.25);
+        let request = client().post(format!("{}/v1/samples", davy.url));
+        let request = request.header("content-type", "application/x-ndjson");
+        let (status, body) = answer(request.body(line)).await;
+        assert_eq!(status, 200, "{body}");
+    }
+    let cancel = format!("/v1/analyses/{ended}/cancel");
+    assert_eq!(davy.post(&cancel, &json!({})).await.0, 200);
+    let recorded = async |davy: &Davy, id: &str| {
+        let request = client().get(format!("{}/v1/analyses/{id}/recording", davy.url));
+        let text = request.send().await.expect("an answer").text().await;
+        text.expect("text")
+    };
+    let before = recorded(&davy, &ended).await;
+    assert!(before.contains("7.25"), "{before}");
+    let pid = davy.child.id().to_string();
+    let told = Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(told.expect("kill runs").success());
+    let exit = davy.child.wait().expect("it ends");
+    assert_eq!(exit.code(), Some(0));
+
+    let davy = Davy::start(folder.path());
+    assert_eq!(recorded(&davy, &ended).await, before);
+    let after = recorded(&davy, &running).await;
+    assert!(
+        after.contains("7.25") && after.contains("resumed"),
+        "{after}"
+    );
+    let names = std::fs::read_dir(folder.path().join("data/log")).expect("a folder");
+    let names = names.map(|entry| entry.expect("readable").path());
+    let checkpoints = names.filter(|path| path.extension().is_some_and(|end| end == "checkpoint"));
+    assert_eq!(checkpoints.count(), 1);
+    let shown = davy.get(&format!("/v1/analyses/{running}")).await;
+    assert_eq!(shown["received"][1]["canary"], 1, "{shown}");
 }

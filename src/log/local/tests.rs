@@ -12,8 +12,11 @@ fn begin(folder: &Path, next: u64) -> LocalLog {
     LocalLog::begin(folder, b"head", next, SETTINGS, metrics).expect("it begins")
 }
 
+/// Frames with their numbers.
+type Frames = Vec<(u64, Vec<u8>)>;
+
 /// Everything in a folder, and the number of the next frame.
-fn found(folder: &Path, known: Option<u64>) -> Result<(Vec<(u64, Vec<u8>)>, u64), OpenError> {
+fn found(folder: &Path, known: Option<u64>) -> Result<(Frames, u64), OpenError> {
     let mut frames = Vec::new();
     let next = open_folder(folder, known, |found| -> Result<(), OpenError> {
         match found {
@@ -41,7 +44,7 @@ async fn append(log: &mut LocalLog, numbers: std::ops::Range<u64>) {
     }
 }
 
-fn expected(numbers: std::ops::Range<u64>) -> Vec<(u64, Vec<u8>)> {
+fn expected(numbers: std::ops::Range<u64>) -> Frames {
     numbers.map(|number| (number, frame(number))).collect()
 }
 

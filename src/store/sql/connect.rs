@@ -98,7 +98,7 @@ pub(super) fn take_folder(folder: &Path) -> Result<(File, PathBuf), OpenError> {
         folder: folder.to_owned(),
         error,
     };
-    std::fs::create_dir_all(folder).map_err(refused)?;
+    private_folder(folder).map_err(refused)?;
     let mut options = File::options();
     options.create(true).truncate(false).write(true);
     let lock = options.open(folder.join(LOCK)).map_err(refused)?;
@@ -109,6 +109,13 @@ pub(super) fn take_folder(folder: &Path) -> Result<(File, PathBuf), OpenError> {
         }),
         Err(TryLockError::Error(error)) => Err(refused(error)),
     }
+}
+
+/// Makes a folder that nobody else on the machine may look into; one that is there stays as it is.
+fn private_folder(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(folder)
 }
 
 /// The connection that writes, and those that read, to a database whose tables are up to date.
