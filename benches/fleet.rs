@@ -1,12 +1,13 @@
 //! A fleet: the real engine and the memory store under many analyses at once, on a simulated clock.
 //!
-//!     cargo bench --bench fleet -- [analyses=1000] [ticks=60] [state=healthy|boundary]
+//!     cargo bench --bench fleet -- [analyses=1000] [ticks=60] [state=healthy|boundary] [checkpoint=0]
 //!
 //! Every analysis has ten checks (four rank comparisons, a tail comparison, two ratios, a rate, two
 //! thresholds) at ticks of 15 s; every tick brings it 4 x (50 + 50) latencies and the counts of two
 //! ratios and a rate. `healthy`: both arms are the same. `boundary`: the canary sits exactly on
 //! every tolerance, where lazy thresholds help least. Printed are CPU seconds of the engine's
-//! thread per simulated second, samples made elsewhere, and the largest resident memory.
+//! thread per simulated second, samples made elsewhere, and the largest resident memory. After the tick
+//! `checkpoint` (0: never) the engine's state is saved and loaded, which takes memory of its own.
 
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 
@@ -18,7 +19,7 @@ use std::time::Instant;
 
 use common::{Args, Verdicts};
 use davy::config::plan_file::parse_plan;
-use davy::engine::{Effect, Input, Limits, Start, State, apply};
+use davy::engine::{Effect, Input, Limits, Start, State, apply, checkpoint};
 use davy::model::{Address, Arm, Change, Labels, Reading, Sample, Timestamp};
 use davy::plan::Plan;
 use davy::stats::law::Lattice;
@@ -150,6 +151,25 @@ fn commit(store: &MemoryStore, runtime: &tokio::runtime::Runtime, effects: Vec<E
         .unwrap_or_else(|e| panic!("{e}"));
 }
 
+fn save_and_load(state: &State, count: usize) {
+    let began = Instant::now();
+    let bytes = checkpoint::save(state);
+    let saved = began.elapsed().as_secs_f64();
+    let began = Instant::now();
+    let loaded = checkpoint::load(&bytes, Limits::default());
+    let loaded_in = began.elapsed().as_secs_f64();
+    let packed = zstd::bulk::compress(&bytes, 1).map_or(0, |packed| packed.len());
+    let running = loaded.map_or(0, |state| state.running().count());
+    println!(
+        "checkpoint: {:.1} MiB ({} KiB an analysis, {:.1} MiB as zstd 1), saved in {:.0} ms, {running} loaded in {:.0} ms",
+        bytes.len() as f64 / f64::from(1 << 20),
+        (bytes.len() / count) >> 10,
+        packed as f64 / f64::from(1 << 20),
+        saved * 1e3,
+        loaded_in * 1e3
+    );
+}
+
 fn main() -> std::process::ExitCode {
     let args = Args::read();
     let (count, ticks) = (args.number("analyses", 1_000), args.number("ticks", 60));
@@ -184,7 +204,7 @@ fn main() -> std::process::ExitCode {
             idempotency_key: None,
             request_digest: String::new(),
         };
-        let effects = apply(&mut state, Input::Start(start), start_of(i));
+        let effects = apply(&mut state, Input::Start(Box::new(start)), start_of(i));
         commit(&store, &runtime, effects);
     }
     println!("{state_name}: {count} analyses x 10 checks, {ticks} ticks of 15 s");
@@ -213,6 +233,9 @@ fn main() -> std::process::ExitCode {
                 slowest = slowest.max(one.elapsed().as_secs_f64());
             }
             in_tick += common::thread_seconds(began) - before;
+        }
+        if tick > 0 && tick == args.number("checkpoint", 0) {
+            save_and_load(&state, count);
         }
         busy += in_tick;
         worst = worst.max(in_tick / 15.0);

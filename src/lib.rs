@@ -6,8 +6,8 @@
 //! 1. **Words and numbers** (pure): [`model`], [`stats`].
 //! 2. **Judging** (pure): [`plan`], [`window`], [`judge`].
 //! 3. **The machine and the codecs** (pure): [`engine`], [`codec`], [`backoff`].
-//! 4. **Configuration and ports**: [`config`], [`clock`], [`store`].
-//! 5. **Adapters**: [`webhook`], [`pull`], [`telemetry`].
+//! 4. **Configuration and ports**: [`config`], [`clock`], [`log`], [`store`].
+//! 5. **Adapters**: [`webhook`], [`pull`], [`telemetry`], [`tokens`].
 //! 6. **Surfaces**: [`http`].
 //! 7. **Composition**: [`app`], [`cli`], `main`.
 //!
@@ -31,10 +31,12 @@ pub mod engine;
 // Floor 4: configuration and ports.
 pub mod clock;
 pub mod config;
+pub mod log;
 pub mod store;
 // Floor 5: adapters.
 pub mod pull;
 pub mod telemetry;
+pub mod tokens;
 pub mod webhook;
 // Floor 6: surfaces.
 pub mod http;

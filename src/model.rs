@@ -94,7 +94,7 @@ impl Timestamp {
 }
 
 /// A number in the order of the number line, with one zero.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Ordered(f64);
 
 impl Ordered {
@@ -385,7 +385,11 @@ pub struct Change {
     /// Who answers for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// Service name; with environment and region it says which analyses supersede each other.
+    /// Whose it is, where several share a davy: tokens may be limited to some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Service name; with namespace, environment and region it says which analyses supersede each
+    /// other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
     /// Environment, such as `production`.

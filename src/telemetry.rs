@@ -4,12 +4,15 @@
 //! a unit or anything else a sender can invent without bound; plan names are counted and those
 //! past [`PLAN_LABELS_MAX`] share the label `other`. It must not know what the numbers are for.
 
+mod maker;
+
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
+use maker::Maker;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    TextEncoder,
 };
 
 /// Plans that get a label of their own.
@@ -46,8 +49,12 @@ pub struct Metrics {
     pub http_requests: IntCounterVec,
     /// `davy_http_request_duration_seconds{route}`
     pub http_duration: HistogramVec,
-    /// `davy_webhook_attempts_total{endpoint,outcome}`: delivered, retried, dead.
-    pub webhook_attempts: IntCounterVec,
+    /// Of webhooks.
+    pub webhook: WebhookMetrics,
+    /// Of the door.
+    pub door: DoorMetrics,
+    /// Of the sample log.
+    pub log: LogMetrics,
     /// Of pulling.
     pub pull: PullMetrics,
     /// `davy_outbox_depth`
@@ -56,12 +63,64 @@ pub struct Metrics {
     pub engine_queue_depth: IntGauge,
     /// `davy_engine_input_duration_seconds{input}`
     pub engine_input_duration: HistogramVec,
+    /// `davy_store_stuck`: 1 while the store cannot be written; nothing is taken then.
+    pub store_stuck: IntGauge,
     /// `davy_commit_duration_seconds`
     pub commit_duration: Histogram,
     /// `davy_limit_reached_total{limit}`: how often a named limit turned something away.
     pub limit_reached: IntCounterVec,
     /// `davy_sse_clients`
     pub sse_clients: IntGauge,
+}
+
+/// Metrics of webhooks, by the names of the configuration's endpoints.
+#[derive(Debug)]
+pub struct WebhookMetrics {
+    /// `davy_webhook_attempts_total{endpoint,outcome}`: delivered, retried, dead.
+    pub attempts: IntCounterVec,
+    /// `davy_webhook_breaker_open{endpoint}`: 1 while an endpoint is held back and only probed.
+    pub breaker_open: IntGaugeVec,
+    /// `davy_webhook_breaker_opened_total{endpoint}`
+    pub breaker_opened: IntCounterVec,
+    /// `davy_webhook_redelivered_total{endpoint}`: dead letters that were put back.
+    pub redelivered: IntCounterVec,
+    /// `davy_webhook_secrets{endpoint}`: secrets that deliveries are signed with.
+    pub secrets: IntGaugeVec,
+    /// `davy_webhook_secret_reload_failures_total{endpoint}`: how often a file of secrets had
+    /// changed and could not be used; the secrets before stay.
+    pub secret_reload_failures: IntCounterVec,
+}
+
+/// Metrics of tokens and those who come without.
+#[derive(Debug)]
+pub struct DoorMetrics {
+    /// `davy_auth_refused_total{reason}`: missing, malformed, unknown, expired, revoked, scope,
+    /// namespace, too_fast.
+    pub refused: IntCounterVec,
+    /// `davy_auth_reload_failures_total`: how often the file of tokens had changed and could not be
+    /// used; the tokens before stay.
+    pub reload_failures: IntCounter,
+    /// `davy_auth_tokens`: tokens in use, expired and revoked ones included.
+    pub tokens: IntGauge,
+}
+
+/// Metrics of the sample log.
+#[derive(Debug)]
+pub struct LogMetrics {
+    /// `davy_sample_log_synced_bytes_total`: bytes that are on the disk.
+    pub synced_bytes: IntCounter,
+    /// `davy_sample_log_sync_duration_seconds`: to write and sync what waited.
+    pub sync_duration: Histogram,
+    /// `davy_checkpoint_bytes`: of the last checkpoint.
+    pub checkpoint_bytes: IntGauge,
+    /// `davy_checkpoint_duration_seconds`: to write one.
+    pub checkpoint_duration: Histogram,
+    /// `davy_checkpoint_failures_total`: those that could not be written; the sample log grows until
+    /// one can.
+    pub checkpoint_failures: IntCounter,
+    /// `davy_sample_log_stuck`: 1 while the disk does not take what it is given; no samples are
+    /// taken then.
+    pub stuck: IntGauge,
 }
 
 /// Metrics of pulling.
@@ -93,6 +152,11 @@ pub struct IngestMetrics {
 // === impl Metrics ===
 
 impl Metrics {
+    /// Whether what must last cannot be written now, so that nothing is taken.
+    pub fn is_stuck(&self) -> bool {
+        self.store_stuck.get() > 0 || self.log.stuck.get() > 0
+    }
+
     /// A registry of its own with every metric in it.
     ///
     /// # Errors
@@ -134,11 +198,9 @@ impl Metrics {
                 "from the request's head to the answer's head",
                 &["route"],
             )?,
-            webhook_attempts: make.counters(
-                "davy_webhook_attempts_total",
-                "attempts to deliver",
-                &["endpoint", "outcome"],
-            )?,
+            webhook: make.about_webhooks()?,
+            door: make.about_the_door()?,
+            log: make.about_the_log()?,
             pull: make.about_pulling()?,
             outbox_depth: make.gauge("davy_outbox_depth", "deliveries waiting")?,
             engine_queue_depth: make.gauge("davy_engine_queue_depth", "inputs waiting")?,
@@ -147,6 +209,7 @@ impl Metrics {
                 "time to apply an input; those of `tick` and `samples` close ticks",
                 &["input"],
             )?,
+            store_stuck: make.gauge("davy_store_stuck", "1 while the store cannot be written")?,
             commit_duration: make.histogram(
                 "davy_commit_duration_seconds",
                 "time to write what an input caused",
@@ -187,114 +250,6 @@ impl Metrics {
     /// Counts that a named limit turned something away.
     pub fn limit(&self, limit: &str) {
         self.limit_reached.with_label_values(&[limit]).inc();
-    }
-}
-
-struct Maker<'r> {
-    registry: &'r Registry,
-}
-
-impl Maker<'_> {
-    fn about_the_process(&self, version: &str) -> Result<(), prometheus::Error> {
-        let build_info = self.gauges("davy_build_info", "the running version", &["version"])?;
-        build_info.with_label_values(&[version]).set(1);
-        #[cfg(target_os = "linux")]
-        self.registry.register(Box::new(
-            prometheus::process_collector::ProcessCollector::for_self(),
-        ))?;
-        Ok(())
-    }
-
-    fn about_what_comes_in(&self) -> Result<IngestMetrics, prometheus::Error> {
-        Ok(IngestMetrics {
-            ahead: self.counter(
-                "davy_samples_ahead_total",
-                "samples kept whose time was more than a second ahead of the clock",
-            )?,
-            wire_bytes: self.counter(
-                "davy_ingest_wire_bytes_total",
-                "bytes of sample requests as they came",
-            )?,
-            decoded_bytes: self.counter(
-                "davy_ingest_decoded_bytes_total",
-                "bytes of sample requests, decompressed",
-            )?,
-        })
-    }
-
-    fn about_pulling(&self) -> Result<PullMetrics, prometheus::Error> {
-        Ok(PullMetrics {
-            queries: self.counters(
-                "davy_pull_queries_total",
-                "queries to sources by what became of them",
-                &["outcome"],
-            )?,
-            duration: self.histogram(
-                "davy_pull_query_duration_seconds",
-                "from the request to the end of the answer",
-            )?,
-            points: self.counter(
-                "davy_pull_points_total",
-                "points in answers of sources, those that were there before included",
-            )?,
-            in_flight: self.gauge(
-                "davy_pull_queries_in_flight",
-                "queries that wait for a source's answer",
-            )?,
-        })
-    }
-
-    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-        let metric = IntCounter::new(name, help)?;
-        self.registry.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn counters(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> Result<IntCounterVec, prometheus::Error> {
-        let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
-        self.registry.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-        let metric = IntGauge::new(name, help)?;
-        self.registry.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn gauges(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> Result<IntGaugeVec, prometheus::Error> {
-        let metric = IntGaugeVec::new(Opts::new(name, help), labels)?;
-        self.registry.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn histogram(&self, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
-        let options = HistogramOpts::new(name, help).buckets(DURATION_SECS.to_vec());
-        let metric = Histogram::with_opts(options)?;
-        self.registry.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn histograms(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> Result<HistogramVec, prometheus::Error> {
-        let options = HistogramOpts::new(name, help).buckets(DURATION_SECS.to_vec());
-        let metric = HistogramVec::new(options, labels)?;
-        self.registry.register(Box::new(metric.clone()))?;
-        Ok(metric)
     }
 }
 

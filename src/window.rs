@@ -16,6 +16,8 @@ mod sampling;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{Arm, Millis, Reading, Timestamp};
 use crate::plan::{Cluster, Lifetime, MetricKind, Plan};
 use cell::count_of;
@@ -49,7 +51,7 @@ pub enum NoPlace {
 }
 
 /// The ticks of one analysis.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Window {
     origin: Timestamp,
     tick: Millis,
@@ -68,13 +70,15 @@ pub struct Window {
     timed: Vec<bool>,
     open: BTreeMap<usize, Vec<[Cell; 2]>>,
     tick_values_max: usize,
+    /// When davy was last back from being away.
+    resumed_at: Option<Timestamp>,
 }
 
 /// Histograms of an arm whose number of bounds is remembered.
 const HISTOGRAMS_REMEMBERED_MAX: usize = 100_000;
 
 /// How many bounds each histogram has had: one that has fewer is not whole.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct BoundsSeen {
     most: BTreeMap<u64, usize>,
 }
@@ -124,6 +128,7 @@ impl Window {
             timed: plan.metrics.iter().map(|m| m.source.is_timed()).collect(),
             open: BTreeMap::new(),
             tick_values_max,
+            resumed_at: None,
         }
     }
 
@@ -150,6 +155,11 @@ impl Window {
     /// Goes on for so many ticks after those closed so far.
     pub fn go_on_for(&mut self, ticks: usize) {
         self.looks = self.next + ticks;
+    }
+
+    /// Number of metrics it has cells for.
+    pub fn metrics(&self) -> usize {
+        self.kinds.len()
     }
 
     /// Whether every tick is closed.
@@ -252,7 +262,16 @@ impl Window {
     /// Clock time at which the oldest open tick closes even without its watermark.
     pub fn due(&self) -> Timestamp {
         let settled = self.end_of(self.next).plus(self.lateness);
+        let settled = self.resumed_at.map_or(settled, |at| {
+            // Senders repeat what they could not send while nobody listened.
+            settled.max(at.plus(self.lateness))
+        });
         settled.plus(self.idle_after())
+    }
+
+    /// davy was away until now: no tick closes by the clock before senders had their time.
+    pub fn resume(&mut self, now: Timestamp) {
+        self.resumed_at = Some(now);
     }
 
     /// Clock time at which the tick of the newest sample closes, whatever its watermark; `None`

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::machine::StoreFailed;
 use crate::store::Outbox;
 use crate::telemetry::Metrics;
 
@@ -47,13 +48,15 @@ impl Deadline {
 /// What is left to do once nobody is served any more.
 pub(super) struct Drain {
     /// Resolves when the engine's thread has ended; an error is a panic.
-    pub(super) engine: oneshot::Receiver<()>,
+    pub(super) engine: oneshot::Receiver<Result<(), StoreFailed>>,
     /// The webhooks' workers.
     pub(super) delivering: TaskTracker,
     /// Tells them to send what is due, and to end.
     pub(super) workers_stop: CancellationToken,
     /// Where notifications wait.
     pub(super) outbox: Arc<dyn Outbox>,
+    /// Whether they wait there for the next process.
+    pub(super) outbox_lasts: bool,
     /// Where the number of running analyses stands.
     pub(super) metrics: Arc<Metrics>,
 }
@@ -64,7 +67,7 @@ impl Drain {
     /// Waits for the engine, then for the notifications it caused; never past the deadline.
     ///
     /// # Errors
-    /// When the engine's thread panicked.
+    /// When the engine's thread panicked, or the store had failed.
     pub(super) async fn until(self, deadline: &Deadline) -> anyhow::Result<()> {
         // The router is gone and with it every sender, so the engine's thread ends by itself. One
         // that is busy leaves half of what is reserved to the notifications.
@@ -72,7 +75,8 @@ impl Drain {
         let engine = timeout_at(engine_until, self.engine).await;
         self.workers_stop.cancel();
         let delivered = timeout_at(deadline.at, self.delivering.wait()).await;
-        let notifications_lost = self.outbox.depth().await?;
+        let waiting = self.outbox.depth().await?;
+        let notifications_lost = if self.outbox_lasts { 0 } else { waiting };
         let analyses_lost = self.metrics.analyses_running.get();
         if engine.is_err() {
             tracing::warn!("the engine was still busy at the deadline; what was queued is lost");
@@ -87,8 +91,10 @@ impl Drain {
                 "not finished, and not kept beyond this process"
             );
         }
-        if matches!(engine, Ok(Err(_))) {
-            bail!("the engine's thread panicked");
+        match engine {
+            Ok(Err(_)) => bail!("the engine's thread panicked"),
+            Ok(Ok(Err(failed))) => bail!(failed),
+            Ok(Ok(Ok(()))) | Err(_) => {}
         }
         tracing::info!("stopped");
         Ok(())
@@ -102,7 +108,7 @@ mod tests {
 
     const SPAN: Duration = Duration::from_secs(8);
 
-    fn drain(engine: oneshot::Receiver<()>) -> Drain {
+    fn drain(engine: oneshot::Receiver<Result<(), StoreFailed>>) -> Drain {
         let delivering = TaskTracker::new();
         delivering.close();
         Drain {
@@ -114,6 +120,7 @@ mod tests {
                 recordings_bytes_max: 1,
                 outbox_max: 1,
             })),
+            outbox_lasts: false,
             metrics: Arc::new(Metrics::new("0").expect("names are unique")),
         }
     }
@@ -143,8 +150,14 @@ mod tests {
     async fn an_engine_that_ended_costs_nothing_and_one_that_panicked_is_an_error() {
         let deadline = Deadline::after(SPAN);
         let (ended, engine) = oneshot::channel();
-        ended.send(()).expect("it listens");
+        ended.send(Ok(())).expect("it listens");
         drain(engine).until(&deadline).await.expect("it ended well");
+        let (failed, engine) = oneshot::channel();
+        failed.send(Err(StoreFailed)).expect("it listens");
+        drain(engine)
+            .until(&deadline)
+            .await
+            .expect_err("a store that failed");
         let (panicked, engine) = oneshot::channel();
         drop(panicked);
         drain(engine).until(&deadline).await.expect_err("a panic");

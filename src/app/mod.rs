@@ -2,15 +2,21 @@
 //!
 //! Owns the order of things. Nothing listens before everything that can be wrong was checked;
 //! `ready` is said once, when everything listens; the end comes with a deadline. What the parts do
-//! is theirs. Next: [`machine`], the engine's
-//! thread; `ending`, how long each part of the end may take.
+//! is theirs. Next: [`machine`], the engine's thread; `keeping`, where everything is written;
+//! `doorkeeping`, whose tokens are good; `secretkeeping`, what webhooks are signed with; `delivering`,
+//! their workers; `ending`, how long each part of the end may take.
 
+mod delivering;
+mod doorkeeping;
 mod ending;
+mod keeping;
 pub mod machine;
 pub(crate) mod pulling;
+mod restoring;
+mod secretkeeping;
 pub mod secrets;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +27,6 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::backoff::Backoff;
 use crate::clock::{Clock, SystemClock};
 use crate::codec;
 use crate::codec::heads::HeadsPool;
@@ -35,20 +40,20 @@ use crate::http::observe::RequestIds;
 use crate::http::{Bounds, Shared, analyses, listen, openapi, router, start};
 use crate::model::Millis;
 use crate::plan::Plan;
-use crate::store::memory::{self, MemoryStore};
+use crate::store::Outbox;
 use crate::store::watch::Watchers;
-use crate::store::{Outbox, Store};
 use crate::telemetry::Metrics;
 use crate::webhook::endpoint::Endpoint;
-use crate::webhook::worker::{Policy, Worker, client};
+use crate::webhook::worker::Worker;
+use doorkeeping::Doorkeeper;
 use ending::{Deadline, Drain};
-use machine::{Engine, Machine};
+use keeping::Keeping;
+use machine::{Engine, Machine, StoreFailed};
 use pulling::Pulling;
+use secretkeeping::SecretKeeper;
 
 /// How much longer each wait between webhook attempts is than the one before.
 const BACKOFF_FACTOR: f64 = 2.0;
-/// Bytes of all recordings together.
-const RECORDINGS_BYTES_MAX: u64 = 1 << 30;
 /// Bytes of samples in work, all requests together; more where one request needs more.
 const INGEST_BYTES_MAX: u64 = 256 << 20;
 
@@ -59,7 +64,10 @@ pub struct Daemon {
     engine: Engine,
     workers: Vec<Worker>,
     pulling: Option<Pulling>,
+    doorkeeper: Option<Doorkeeper>,
+    secretkeeper: Option<SecretKeeper>,
     outbox: Arc<dyn Outbox>,
+    outbox_lasts: bool,
     socket: SocketBounds,
     shutdown_deadline: Duration,
 }
@@ -72,34 +80,48 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// Builds everything a configuration asks for and binds the socket.
 ///
 /// # Errors
-/// What is wrong with the configuration, the webhooks or the address; nothing listens then.
-pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Result<Daemon> {
-    let address = listen_address(&config.server)?;
-    let endpoints = endpoints(&config.webhooks)?;
+/// What is wrong with the configuration, the webhooks, the store or the address; nothing listens
+/// then.
+pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Result<Daemon> {
+    let address = listen_address(&config.server, &config.auth)?;
+    let endpoints = delivering::endpoints(&config.webhooks)?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = Arc::new(MemoryStore::new(memory::Bounds {
-        recording_bytes_max: config.limits.recording_bytes_max,
-        recordings_bytes_max: RECORDINGS_BYTES_MAX.max(config.limits.recording_bytes_max),
-        outbox_max: size(config.webhook.queue_max),
-    }));
+    let keeping = Keeping::open(config).await?;
+    let (store, outbox) = (keeping.store.clone(), keeping.outbox.clone());
     let watchers = Arc::new(Watchers::default());
     let (link, inputs) = EngineLink::new(metrics.clone());
-    let bells: HashMap<String, Arc<Notify>> = endpoints
-        .iter()
-        .map(|endpoint| (endpoint.name.clone(), Arc::default()))
-        .collect();
+    let with_bell = |endpoint: &Arc<Endpoint>| (endpoint.name.clone(), Arc::default());
+    let bells: Arc<HashMap<String, Arc<Notify>>> =
+        Arc::new(endpoints.iter().map(with_bell).collect());
+    let secretkeeper = secretkeeping::build(&config.webhooks, &endpoints, &metrics);
+    let (door, doorkeeper) = doorkeeping::build(&config.auth, &metrics)?;
     let pulling = Pulling::build(config, &link, &clock, &metrics)?;
-    let workers = workers(config, &endpoints, &bells, &store, &clock, &metrics)?;
+    let workers = delivering::workers(config, &endpoints, &bells, &outbox, &clock, &metrics)?;
     let listener = listen(address)?;
-    let outbox = store.clone() as Arc<dyn Outbox>;
+    let limits = engine_limits(&config.limits, pulling.is_some());
+    let machine = Machine {
+        state: State::new(limits.clone()),
+        endpoints: endpoints.clone(),
+        bells: bells.clone(),
+        pulls: pulling.as_ref().map(Pulling::door),
+        ..Machine::idle(&clock, &store, &watchers, &metrics)
+    };
+    let machine = restoring::restored(machine, &config.store, limits).await?;
+    let goes_on =
+        |id: &str| machine.running.contains(id) || machine.state.running().any(|own| own == id);
+    keeping
+        .end_unfinished(&endpoints, goes_on, clock.now())
+        .await?;
     let shared = Arc::new(Shared {
         link,
-        clock: clock.clone(),
+        clock,
         outbox: outbox.clone(),
-        store: store.clone(),
-        watchers: watchers.clone(),
-        metrics: metrics.clone(),
+        bells,
+        store,
+        watchers,
+        door,
+        metrics,
         interest: Interest::new(Duration::from_secs(config.limits.abandoned_after_secs)),
         unmatched: Default::default(),
         plans,
@@ -114,18 +136,6 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         ingest: ingest_budget(&config.server),
         openapi: serde_json::to_vec_pretty(&openapi::document())?.into(),
     });
-    let machine = Machine {
-        state: State::new(engine_limits(&config.limits, pulling.is_some())),
-        clock,
-        store: store as Arc<dyn Store>,
-        watchers,
-        metrics,
-        endpoints,
-        bells,
-        runtime: tokio::runtime::Handle::current(),
-        pulls: pulling.as_ref().map(Pulling::door),
-        running: BTreeSet::new(),
-    };
     let engine = Engine::new(machine, shared.link.desk(), inputs);
     Ok(Daemon {
         listener,
@@ -133,12 +143,11 @@ pub fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Res
         engine,
         workers,
         pulling,
+        doorkeeper,
+        secretkeeper,
         outbox,
-        socket: SocketBounds {
-            connections_max: size(config.server.connections_max),
-            header_read_timeout: Duration::from_secs(config.server.header_read_timeout_secs),
-            write_timeout: Duration::from_secs(config.server.request_timeout_secs),
-        },
+        outbox_lasts: keeping.lasts,
+        socket: socket_bounds(&config.server),
         shutdown_deadline: Duration::from_secs(config.server.shutdown_deadline_secs),
     })
 }
@@ -154,13 +163,21 @@ impl Daemon {
         self.listener.local_addr()
     }
 
+    /// Each makes it read again what may change while it runs: the file of tokens, those of
+    /// webhooks' secrets. None where there is neither.
+    pub fn rereads(&self) -> Vec<Arc<Notify>> {
+        let tokens = self.doorkeeper.as_ref().map(Doorkeeper::bell);
+        let secrets = self.secretkeeper.as_ref().map(SecretKeeper::bell);
+        tokens.into_iter().chain(secrets).collect()
+    }
+
     /// Serves until `stop`, then drains: no new connections, streams and long polls end, requests
     /// under way finish, the engine takes what is queued, notifications that are due are tried once
     /// more. One deadline holds for all of it; what is not done by then is logged and lost. The
     /// engine's thread may outlive this: it ends with the process.
     ///
     /// # Errors
-    /// When the socket fails, the engine's thread cannot be started, or it panicked.
+    /// When the socket or the store fails, the engine's thread cannot be started, or it panicked.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let address = self.address()?;
         let Daemon {
@@ -169,10 +186,15 @@ impl Daemon {
             engine,
             workers,
             pulling,
+            doorkeeper,
+            secretkeeper,
             outbox,
+            outbox_lasts,
             socket,
             shutdown_deadline,
         } = self;
+        let doorkeeping = doorkeeper.map(|doorkeeper| tokio::spawn(doorkeeper.run()));
+        let secretkeeping = secretkeeper.map(|keeper| tokio::spawn(keeper.run()));
         let engine = start_engine(engine, stop.clone())?;
         let delivering = TaskTracker::new();
         let workers_stop = CancellationToken::new();
@@ -207,15 +229,15 @@ impl Daemon {
             },
             ending
         );
-        if let Some(pulls) = pulls {
-            // What it was asking is asked by nobody any more; it holds the engine's door open.
-            pulls.abort();
-        }
+        // What is being asked of a source nobody waits for any more; it holds the engine's door open.
+        let beside = pulls.into_iter().chain(doorkeeping).chain(secretkeeping);
+        beside.for_each(|task| task.abort());
         let ended = Drain {
             engine,
             delivering,
             workers_stop,
             outbox,
+            outbox_lasts,
             metrics,
         }
         .until(&deadline)
@@ -226,7 +248,10 @@ impl Daemon {
 }
 
 /// Starts the engine's thread; what comes back tells when it ended.
-fn start_engine(engine: Engine, stop: CancellationToken) -> anyhow::Result<oneshot::Receiver<()>> {
+fn start_engine(
+    engine: Engine,
+    stop: CancellationToken,
+) -> anyhow::Result<oneshot::Receiver<Result<(), StoreFailed>>> {
     // Without its engine the daemon can only refuse: however the thread ends, so does all else.
     let engine_ends = stop.drop_guard();
     let (ended, engine_ended) = oneshot::channel();
@@ -234,9 +259,9 @@ fn start_engine(engine: Engine, stop: CancellationToken) -> anyhow::Result<onesh
         .name("davy-engine".into())
         .spawn(move || {
             let _stop_all = engine_ends;
-            engine.run();
+            let result = engine.run();
             // Nobody listens after the deadline.
-            let _ = ended.send(());
+            let _ = ended.send(result);
         })
         .context("cannot start the engine's thread")?;
     Ok(engine_ended)
@@ -249,80 +274,29 @@ fn ingest_budget(server: &daemon::Server) -> IngestBudget {
 }
 
 /// Only loopback without tokens: whoever reaches davy can make it say pass.
-fn listen_address(server: &daemon::Server) -> anyhow::Result<SocketAddr> {
+fn listen_address(server: &daemon::Server, auth: &daemon::Auth) -> anyhow::Result<SocketAddr> {
     let text = &server.listen_address;
     let ip: IpAddr = text.parse().with_context(|| {
         format!("server.listen_address {text:?} is no IP address; give 127.0.0.1, ::1 or 0.0.0.0")
     })?;
-    if !ip.is_loopback() {
-        if !server.allow_unauthenticated {
-            bail!(
-                "server.listen_address {ip} can be reached from other machines, and this version \
-                 of davy does not ask who calls; listen on 127.0.0.1 behind something that does, \
-                 or set server.allow_unauthenticated = true"
-            );
+    match (ip.is_loopback(), auth.tokens_file.is_some()) {
+        (true, true) => {}
+        (true, false) => {
+            tracing::info!(%ip, "nobody is asked for a token, so davy listens on loopback only");
         }
-        tracing::warn!(%ip, "whoever reaches this address can start, feed and cancel analyses");
+        (false, true) => {
+            tracing::warn!(%ip, "tokens travel as they are: put something with TLS in front");
+        }
+        (false, false) if server.allow_unauthenticated => {
+            tracing::warn!(%ip, "whoever reaches this address can start, feed and cancel analyses");
+        }
+        (false, false) => bail!(
+            "server.listen_address {ip} can be reached from other machines, and nobody is asked \
+             who they are; listen on 127.0.0.1, name a file of tokens (auth.tokens_file), or set \
+             server.allow_unauthenticated = true behind something that asks"
+        ),
     }
     Ok(SocketAddr::new(ip, server.port))
-}
-
-fn endpoints(entries: &[daemon::Webhook]) -> anyhow::Result<Vec<Arc<Endpoint>>> {
-    let mut checked = Vec::new();
-    let mut problems = Vec::new();
-    for entry in entries {
-        match Endpoint::build(entry, secrets::read) {
-            Ok(endpoint) => checked.push(Arc::new(endpoint)),
-            Err(found) => problems.extend(found.into_iter().map(|problem| {
-                let (name, key) = (&entry.name, problem.key);
-                format!(
-                    "webhook {name:?}: {key}: {}\n  help: {}",
-                    problem.message, problem.help
-                )
-            })),
-        }
-    }
-    if !problems.is_empty() {
-        bail!("{}", problems.join("\n"));
-    }
-    Ok(checked)
-}
-
-fn workers(
-    config: &Config,
-    endpoints: &[Arc<Endpoint>],
-    bells: &HashMap<String, Arc<Notify>>,
-    store: &Arc<MemoryStore>,
-    clock: &Arc<dyn Clock>,
-    metrics: &Arc<Metrics>,
-) -> anyhow::Result<Vec<Worker>> {
-    if endpoints.is_empty() {
-        return Ok(Vec::new());
-    }
-    let settings = &config.webhook;
-    let backoff = Backoff::new(
-        Duration::from_millis(settings.backoff_initial_ms),
-        Duration::from_millis(settings.backoff_max_ms),
-        BACKOFF_FACTOR,
-    )
-    .context("webhook.backoff_initial_ms and webhook.backoff_max_ms make no sense")?;
-    let client = client().context("cannot set up the webhooks' HTTP client")?;
-    let policy = Policy {
-        backoff,
-        age_max: Duration::from_secs(settings.attempts_age_secs_max),
-        response_bytes_max: size(settings.response_bytes_max),
-    };
-    let worker = |endpoint: &Arc<Endpoint>| Worker {
-        endpoint: endpoint.clone(),
-        outbox: store.clone() as Arc<dyn Outbox>,
-        policy: policy.clone(),
-        clock: clock.clone(),
-        chance,
-        metrics: metrics.clone(),
-        bell: bells[&endpoint.name].clone(),
-        client: client.clone(),
-    };
-    Ok(endpoints.iter().map(worker).collect())
 }
 
 /// A number in `[0, 1)`, from the system's source of chance. One that fails is no reason to stop
@@ -331,6 +305,14 @@ fn chance() -> f64 {
     const BITS: u32 = 53;
     let random = getrandom::u64().unwrap_or(1 << 63);
     (random >> (u64::BITS - BITS)) as f64 / (1_u64 << BITS) as f64
+}
+
+fn socket_bounds(server: &daemon::Server) -> SocketBounds {
+    SocketBounds {
+        connections_max: size(server.connections_max),
+        header_read_timeout: Duration::from_secs(server.header_read_timeout_secs),
+        write_timeout: Duration::from_secs(server.request_timeout_secs),
+    }
 }
 
 fn bounds(config: &Config, address: SocketAddr) -> Bounds {

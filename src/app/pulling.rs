@@ -122,7 +122,7 @@ fn hand(link: EngineLink, metrics: Arc<Metrics>) -> Hand {
                     tracing::error!(?other, "the engine answered another question");
                     Handed::Stopped
                 }
-                Err(LinkError::Full) => Handed::Busy,
+                Err(LinkError::Full | LinkError::NotWritable) => Handed::Busy,
                 Err(LinkError::Stopped) => Handed::Stopped,
             }
         })

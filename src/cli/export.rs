@@ -3,30 +3,22 @@
 //! Owns the request and what becomes of its answer. `davy replay` reads what it writes.
 
 use std::io::Write;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 
+use crate::cli::daemon::{self, DaemonArgs};
 use crate::cli::exit::Exit;
 use crate::http::analyses::TRUNCATED;
-
-/// How long the connection may take; the recording itself may take longer.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Arguments of `davy export`.
 #[derive(Debug, Clone, Args)]
 pub struct ExportArgs {
     /// Id of the analysis
     pub analysis: String,
-    /// Address of the daemon
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "DAVY_URL",
-        default_value = "http://127.0.0.1:8088"
-    )]
-    pub server: String,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
 }
 
 /// Runs the command: the recording goes to standard output.
@@ -34,45 +26,13 @@ pub struct ExportArgs {
 /// # Errors
 /// When the daemon cannot be reached, or answers something else than a recording.
 pub fn run(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(fetch(args, out))
-}
-
-/// The daemon's address; one without a scheme is told how to be written.
-fn address(server: &str) -> anyhow::Result<reqwest::Url> {
-    match reqwest::Url::parse(server) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
-        _ if server.contains("://") => bail!("--server {server:?} is no http address"),
-        _ => bail!("--server {server:?} is no address; write http://{server}"),
-    }
+    daemon::runtime()?.block_on(fetch(args, out))
 }
 
 async fn fetch(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let mut url = address(&args.server)?;
-    match url.path_segments_mut() {
-        Ok(mut path) => {
-            path.pop_if_empty()
-                .extend(["v1", "analyses", &args.analysis, "recording"]);
-        }
-        Err(()) => bail!("--server {:?} is no http address", args.server),
-    }
-    let mut builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
-    if matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost")) {
-        builder = builder.no_proxy();
-    }
-    let request = builder.build()?.get(url.clone());
-    let mut response = request
-        .send()
-        .await
-        .with_context(|| format!("cannot reach {url}"))?;
-    if response.status() != reqwest::StatusCode::OK {
-        let status = response.status();
-        let problem: serde_json::Value = response.json().await.unwrap_or_default();
-        let detail = problem["detail"].as_str().unwrap_or("no explanation");
-        bail!("{url} answered {status}: {detail}");
-    }
+    let path = ["v1", "analyses", &args.analysis, "recording"];
+    let request = args.daemon.request(reqwest::Method::GET, &path, &[])?;
+    let mut response = daemon::answer(request).await?;
     let cut = response
         .headers()
         .get(TRUNCATED)
@@ -85,20 +45,4 @@ async fn fetch(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
         bail!("the recording is cut after {bytes} bytes; raise limits.recording_bytes_max");
     }
     Ok(Exit::Pass)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_without_a_scheme_is_told_how_to_be_written() {
-        assert!(address("http://127.0.0.1:1").is_ok());
-        for server in ["127.0.0.1:1", "localhost:8088", "davy"] {
-            let told = address(server).expect_err("no scheme").to_string();
-            assert!(told.ends_with(&format!("write http://{server}")), "{told}");
-        }
-        let told = address("ftp://h").expect_err("not http").to_string();
-        assert!(told.contains("no http address"), "{told}");
-    }
 }

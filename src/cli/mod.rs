@@ -8,6 +8,7 @@ pub mod calibrate;
 pub mod check;
 pub mod compare;
 pub mod completions;
+pub mod daemon;
 pub mod demo;
 pub mod exit;
 pub mod export;
@@ -16,6 +17,8 @@ pub mod replay;
 pub mod schema;
 pub mod serve;
 pub mod simulate;
+pub mod token;
+pub mod webhooks;
 
 use std::io::Write;
 
@@ -63,6 +66,10 @@ pub enum Command {
     Simulate(Box<simulate::SimulateArgs>),
     /// Fetch the recording of an analysis from a daemon
     Export(export::ExportArgs),
+    /// Make, list and revoke the tokens that davy lets in
+    Token(token::TokenArgs),
+    /// List notifications that a daemon gave up, and have them sent again
+    Webhooks(webhooks::WebhooksArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
 }
@@ -94,6 +101,8 @@ pub fn run(command: Command, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Calibrate(args) => calibrate::run(&args, out),
         Command::Simulate(args) => simulate::run(&args, out),
         Command::Export(args) => export::run(&args, out),
+        Command::Token(args) => token::run(&args, out),
+        Command::Webhooks(args) => webhooks::run(&args, out),
         Command::Completions(args) => completions::run(&args, out),
     }
 }

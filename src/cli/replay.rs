@@ -225,7 +225,7 @@ pub fn replay_rows(
         idempotency_key: None,
         request_digest: String::new(),
     };
-    let effects = engine::apply(&mut state, Input::Start(start), origin);
+    let effects = engine::apply(&mut state, Input::Start(Box::new(start)), origin);
     if let Some(Effect::Refused(refusal)) = effects.first() {
         bail!(
             "the plan cannot be started on this recording: {}",
@@ -306,6 +306,7 @@ fn replayed_change() -> Change {
         id: text(),
         revision: text(),
         owner: text(),
+        namespace: text(),
         service: text(),
         environment: text(),
         region: text(),

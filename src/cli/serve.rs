@@ -5,10 +5,12 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, secrets};
@@ -76,7 +78,11 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
         .build()?;
     let ended = runtime.block_on(async {
         let signals = Signals::watch()?;
-        let daemon = app::build(&config, loaded.plans)?;
+        let daemon = app::build(&config, loaded.plans).await?;
+        let bells = daemon.rereads();
+        if !bells.is_empty() {
+            tokio::spawn(reread(hang_ups()?, bells));
+        }
         let address = daemon.address()?;
         let _ready = match &args.ready_file {
             Some(path) => Some(ReadyFile::write(path, &format!("http://{address}\n"))?),
@@ -152,6 +158,19 @@ impl Signals {
             }
             stop.cancel();
         }
+    }
+}
+
+/// SIGHUP is asked for only where something is read again: elsewhere a terminal that closes ends
+/// davy, as it ends any other command.
+fn hang_ups() -> anyhow::Result<Signal> {
+    signal(SignalKind::hangup()).context("cannot watch for SIGHUP")
+}
+
+async fn reread(mut hang_ups: Signal, bells: Vec<Arc<Notify>>) {
+    while hang_ups.recv().await.is_some() {
+        tracing::info!("SIGHUP");
+        bells.iter().for_each(|bell| bell.notify_one());
     }
 }
 

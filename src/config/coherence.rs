@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use super::daemon::{Config, Webhook};
 use super::layers::{Origins, problem_at};
@@ -21,25 +22,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
         found.push(problem_at(origins, path, message, help));
     };
     let server = &config.server;
-    match server.listen_address.parse::<IpAddr>() {
-        Err(_) => {
-            let message = format!("`{}` is not an IP address", server.listen_address);
-            tell(
-                "server.listen_address",
-                message,
-                "write 127.0.0.1, ::1, 0.0.0.0 or ::",
-            );
-        }
-        Ok(address) if !address.is_loopback() && !server.allow_unauthenticated => {
-            let message = format!(
-                "{address} can be reached from outside, and nobody has to show who they are"
-            );
-            let help = "listen on 127.0.0.1, or set server.allow_unauthenticated = true behind \
-                        a proxy that authenticates";
-            tell("server.listen_address", message, help);
-        }
-        Ok(_) => {}
-    }
+    check_listening(config, &mut tell);
     if server.decoded_body_bytes_max < server.request_body_bytes_max {
         let message = "a body could be longer as sent than after decompression".to_owned();
         tell(
@@ -63,6 +46,11 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
             "write config/plans",
         );
     }
+    let has_no_name = |path: &PathBuf| path.as_os_str().is_empty();
+    if config.store.path.as_ref().is_some_and(has_no_name) {
+        let help = "write /var/lib/davy, or leave the key out to keep everything in memory";
+        tell("store.path", "the folder has no name".to_owned(), help);
+    }
     if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&config.log.filter) {
         let help = "write info, or info,davy::webhook=debug";
         tell("log.filter", format!("not a filter: {error}"), help);
@@ -79,6 +67,36 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
         check_webhook(webhook, &mut tell_of);
     }
     found
+}
+
+/// Who can reach davy, against whom it asks.
+fn check_listening(config: &Config, tell: &mut dyn FnMut(&str, String, &str)) {
+    let (server, has_tokens) = (&config.server, config.auth.tokens_file.is_some());
+    match server.listen_address.parse::<IpAddr>() {
+        Err(_) => {
+            let message = format!("`{}` is not an IP address", server.listen_address);
+            tell(
+                "server.listen_address",
+                message,
+                "write 127.0.0.1, ::1, 0.0.0.0 or ::",
+            );
+        }
+        Ok(_) if has_tokens => {}
+        Ok(address) if !address.is_loopback() && !server.allow_unauthenticated => {
+            let message = format!(
+                "{address} can be reached from outside, and nobody has to show who they are"
+            );
+            let help = "listen on 127.0.0.1, name a file of tokens (auth.tokens_file), or set \
+                        server.allow_unauthenticated = true behind a proxy that authenticates";
+            tell("server.listen_address", message, help);
+        }
+        Ok(_) => {}
+    }
+    if has_tokens && server.allow_unauthenticated {
+        let message = "it lets everybody in, and auth.tokens_file asks everybody for a token";
+        let help = "keep one of the two";
+        tell("server.allow_unauthenticated", message.to_owned(), help);
+    }
 }
 
 fn check_webhook(webhook: &Webhook, tell: &mut dyn FnMut(&str, String, &str)) {

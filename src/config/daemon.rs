@@ -19,8 +19,13 @@ use super::sources::PullSources;
 pub struct Config {
     /// Listening, timeouts and sizes of requests.
     pub server: Server,
+    /// Who is let in.
+    pub auth: Auth,
     /// Where plans are.
     pub plans: Plans,
+    /// Where everything is kept that must last.
+    #[serde(default)]
+    pub store: Store,
     /// What bounds the daemon's memory.
     pub limits: Limits,
     /// Endpoints told of events.
@@ -43,7 +48,8 @@ pub struct Server {
     pub listen_address: String,
     /// Port to listen on; 0 takes any free one.
     pub port: u16,
-    /// Listen beyond loopback although nobody has to show who they are.
+    /// Listen beyond loopback although nobody has to show who they are; for where there is no
+    /// auth.tokens_file.
     pub allow_unauthenticated: bool,
     /// Names under which davy may be called on loopback, besides addresses and localhost: those
     /// that a proxy in front passes on.
@@ -71,12 +77,68 @@ pub struct Server {
     pub shutdown_deadline_secs: u64,
 }
 
+/// Who is let in.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    /// File of tokens, as davy token writes it. Without it nobody is asked who they are.
+    #[serde(default)]
+    pub tokens_file: Option<PathBuf>,
+    /// Whether /metrics asks for no token.
+    pub metrics_open: bool,
+    /// Requests in a second with one token; 0 for any number.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub requests_per_second_max: u32,
+}
+
 /// Where plans are.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Plans {
     /// Folder whose *.yaml, *.yml and *.json files are plans.
     pub directory: PathBuf,
+}
+
+/// Where everything is kept that must last.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    /// Folder of the database, made where it is missing. Without it everything is in memory, and
+    /// ends with the process.
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+    /// When samples are acknowledged: once they are on the disk (`acknowledged`), or at once
+    /// (`periodic`); a crash then loses what came in the last `sync_interval_ms`.
+    #[serde(default)]
+    pub durability: Durability,
+    /// How long samples may wait for the disk with `durability = "periodic"`, in milliseconds.
+    #[serde(default = "sync_interval_ms")]
+    #[schemars(range(min = 10, max = 60_000))]
+    pub sync_interval_ms: u64,
+    /// Bytes of the sample log after which the state of the engine is written as a whole: so much,
+    /// or twice such a checkpoint where that is more, is taken again after a crash.
+    #[serde(default = "segment_bytes")]
+    #[schemars(range(min = 65_536, max = 1_073_741_824))]
+    pub segment_bytes: u64,
+}
+
+fn segment_bytes() -> u64 {
+    64 << 20
+}
+
+fn sync_interval_ms() -> u64 {
+    1_000
+}
+
+/// When samples are acknowledged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// Once they are on the disk.
+    #[default]
+    Acknowledged,
+    /// At once; they are on the disk a little later.
+    Periodic,
 }
 
 /// What bounds the daemon's memory.
@@ -142,10 +204,11 @@ pub struct Webhook {
     /// Only these decisions; all without it.
     #[serde(default)]
     pub decisions: Option<Vec<WebhookDecision>>,
-    /// File that holds the signing secret. Without any secret deliveries are not signed.
+    /// File that holds the signing secret, or several, one a line; read again when it changes.
+    /// Without any secret deliveries are not signed.
     #[serde(default)]
     pub secret_file: Option<PathBuf>,
-    /// Environment variable that holds the signing secret.
+    /// Environment variable that holds the signing secret, or several with blanks between them.
     #[serde(default)]
     pub secret_env: Option<String>,
     /// HTTP method.
@@ -161,10 +224,18 @@ pub struct Webhook {
     #[serde(default = "webhook_timeout_secs")]
     #[schemars(range(min = 1, max = 120))]
     pub timeout_secs: u64,
+    /// Deliveries under way at one time, each of another analysis.
+    #[serde(default = "webhook_concurrent_attempts_max")]
+    #[schemars(range(min = 1, max = 256))]
+    pub concurrent_attempts_max: u64,
 }
 
 fn webhook_timeout_secs() -> u64 {
     10
+}
+
+fn webhook_concurrent_attempts_max() -> u64 {
+    8
 }
 
 /// What an endpoint can be told.
@@ -225,6 +296,13 @@ pub struct Delivery {
     /// Deliveries waiting for one endpoint; what comes on top is given up.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub queue_max: u64,
+    /// The failure of this number in a row has an endpoint held back: only one attempt at a time
+    /// goes out, after waits that grow, until one succeeds.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub failures_in_a_row_max: u32,
+    /// Longest wait between attempts at an endpoint that is held back, in milliseconds.
+    #[schemars(range(min = 10, max = 86_400_000))]
+    pub probe_wait_max_ms: u64,
 }
 
 /// Logging.
@@ -250,7 +328,7 @@ pub enum LogFormat {
 /// source.
 pub fn json_schema() -> serde_json::Value {
     let mut schema = schemars::schema_for!(Config).to_value();
-    let optional = ["Server", "Plans", "Limits", "Delivery", "Log"];
+    let optional = ["Server", "Auth", "Plans", "Limits", "Delivery", "Log"];
     if let Some(root) = schema.as_object_mut() {
         root.remove("required");
         root.insert("title".to_owned(), "davy configuration".into());
@@ -284,6 +362,7 @@ impl fmt::Debug for Webhook {
             .field("method", &self.method)
             .field("header_names", &self.headers.keys())
             .field("timeout_secs", &self.timeout_secs)
+            .field("concurrent_attempts_max", &self.concurrent_attempts_max)
             .finish_non_exhaustive()
     }
 }

@@ -374,6 +374,7 @@ fn change(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Vec<ChangeField>
         ("id", ChangeField::Id),
         ("revision", ChangeField::Revision),
         ("owner", ChangeField::Owner),
+        ("namespace", ChangeField::Namespace),
         ("service", ChangeField::Service),
         ("environment", ChangeField::Environment),
         ("region", ChangeField::Region),

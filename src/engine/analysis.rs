@@ -8,8 +8,11 @@ mod showing;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Limits;
 use super::change::require_change;
+use super::checkpoint;
 use super::dedupe::Dedupe;
 use super::matching::ArmSelectors;
 use super::messages::*;
@@ -28,13 +31,18 @@ use crate::plan::Plan;
 use crate::window::Window;
 
 /// One run of a plan for one change.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Analysis {
     pub(super) id: String,
+    /// Saved once for all analyses on it, and given back by [`Analysis::settle`].
+    #[serde(skip, default = "Plan::to_come")]
     pub(super) plan: Arc<Plan>,
     plan_hash: String,
     arms: BTreeMap<String, String>,
+    #[serde(with = "checkpoint::as_json")]
     change: Change,
+    /// Follow from the plan and `arms`.
+    #[serde(skip)]
     pub(super) selectors: Option<ArmSelectors>,
     started_at: Timestamp,
     pub(super) window: Window,
@@ -52,11 +60,13 @@ pub struct Analysis {
     unmatched: u64,
     pub(super) own_units: u64,
     pub(super) pulled: PulledSeries,
+    /// A memo: what it holds is made again.
+    #[serde(skip)]
     shown: Option<showing::Shown>,
 }
 
 /// How and when the analysis became final.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Ended {
     at: Timestamp,
     outcome: Outcome,
@@ -64,7 +74,7 @@ struct Ended {
 }
 
 /// Arrivals of one metric.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Counters {
     pub samples: [u64; 2],
     pub late: u64,
@@ -117,6 +127,30 @@ impl Analysis {
         })
     }
 
+    /// Gives an analysis that was saved its plan back, and what follows from it.
+    ///
+    /// # Errors
+    /// What is not of that plan.
+    pub(super) fn settle(&mut self, plan: Arc<Plan>) -> Result<(), &'static str> {
+        let metrics = plan.metrics.len();
+        let counted = [self.counters.len(), self.window.metrics()];
+        if counted != [metrics; 2] || self.steps.is_empty() {
+            return Err("an analysis has other metrics than its plan");
+        }
+        if self.takes_samples() {
+            let filled = ArmSelectors::fill(&plan, &self.arms);
+            self.selectors = filled.map_err(|_| "the arms of an analysis are not its plan's")?;
+        }
+        self.judge.settle(plan.clone())?;
+        self.plan = plan;
+        Ok(())
+    }
+
+    /// Variables of the plan's arm selectors.
+    pub(super) fn arms(&self) -> &BTreeMap<String, String> {
+        &self.arms
+    }
+
     /// What is being deployed.
     pub fn change(&self) -> &Change {
         &self.change
@@ -151,16 +185,30 @@ impl Analysis {
         self.last_activity = self.last_activity.max(now);
     }
 
-    /// Samples came that no running analysis asks for: of interest to one that waits for its first.
-    pub(super) fn see_unmatched(&mut self, samples: u64) {
+    /// Samples came that no running analysis asks for: of interest to one that waits for its first,
+    /// as is told.
+    pub(super) fn see_unmatched(&mut self, samples: u64) -> bool {
         let got_any = |counters: &Counters| counters.samples != [0, 0];
-        if self.selectors.is_some() && !self.counters.iter().any(got_any) {
+        let waits = self.selectors.is_some() && !self.counters.iter().any(got_any);
+        if waits {
             self.unmatched = self.unmatched.saturating_add(samples);
         }
+        waits
     }
 
     pub(super) fn idle_for(&self, now: Timestamp) -> Millis {
         now.since(self.last_activity)
+    }
+
+    /// davy was away: what waited for the clock waits anew.
+    pub(super) fn resume(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.touch(now);
+        self.window.resume(now);
+        effects.push(Effect::Record {
+            analysis: self.id.clone(),
+            line: recording::resumed(now),
+        });
+        effects.push(Effect::Changed(Box::new(self.view())));
     }
 
     /// First event and first line of the recording.

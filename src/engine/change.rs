@@ -19,6 +19,7 @@ pub(super) fn require_change(plan: &Plan, change: &Change) -> Result<(), Refusal
                 ChangeField::Id => ("id", &change.id),
                 ChangeField::Revision => ("revision", &change.revision),
                 ChangeField::Owner => ("owner", &change.owner),
+                ChangeField::Namespace => ("namespace", &change.namespace),
                 ChangeField::Service => ("service", &change.service),
                 ChangeField::Environment => ("environment", &change.environment),
                 ChangeField::Region => ("region", &change.region),

@@ -4,11 +4,21 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use serde::{Deserialize, Serialize, Serializer};
+
 /// Sample ids seen lately; the oldest is forgotten first.
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
+#[serde(from = "Saved")]
 pub(super) struct Dedupe {
     order: VecDeque<u128>,
     known: BTreeSet<u128>,
+    ids_max: usize,
+}
+
+/// As it is saved: which ids are known follows from their order.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    order: Vec<[u8; 16]>,
     ids_max: usize,
 }
 
@@ -39,6 +49,30 @@ impl Dedupe {
             && let Some(oldest) = self.order.pop_front()
         {
             self.known.remove(&oldest);
+        }
+    }
+}
+
+impl Serialize for Dedupe {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Dedupe {
+            order,
+            known: _,
+            ids_max,
+        } = self;
+        let order = order.iter().map(|id| id.to_le_bytes()).collect();
+        let ids_max = *ids_max;
+        Saved { order, ids_max }.serialize(serializer)
+    }
+}
+
+impl From<Saved> for Dedupe {
+    fn from(Saved { order, ids_max }: Saved) -> Dedupe {
+        let order: VecDeque<u128> = order.into_iter().map(u128::from_le_bytes).collect();
+        Dedupe {
+            known: order.iter().copied().collect(),
+            order,
+            ids_max,
         }
     }
 }

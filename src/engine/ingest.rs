@@ -41,6 +41,7 @@ pub(super) fn take(
     all_met.begin_batch();
     let mut totals = Totals::default();
     let taking = Taking::new(state, now);
+    let mut journal = state.journal.take();
     for (index, sample) in samples.iter().enumerate() {
         if let Err((code, message)) = taking.check(sample.ts) {
             answer.refuse(index, code, message);
@@ -49,7 +50,12 @@ pub(super) fn take(
         match &sample.address {
             Some(address) => {
                 let fate = match state.analyses.get_mut(&address.analysis) {
-                    Some(analysis) => addressed(analysis, sample, address.arm, taking, &mut lines),
+                    Some(analysis) => {
+                        if let Some(journal) = &mut journal {
+                            journal.sample(None, sample);
+                        }
+                        addressed(analysis, sample, address.arm, taking, &mut lines)
+                    }
                     None => Fate::Refused(
                         "unknown_analysis",
                         format!("no analysis has the id {:?}", address.analysis),
@@ -60,16 +66,21 @@ pub(super) fn take(
             None => {
                 let (name, labels) = (&sample.metric, &sample.labels);
                 let find = || meetings(state, name, labels);
-                let met = all_met.meet(name, labels, find);
-                if met.0.is_total {
+                let (met, is_first) = all_met.meet(name, labels, find);
+                if let Some(journal) = journal.as_mut().filter(|_| !met.found.is_empty()) {
+                    journal.sample(Some(&mut met.spelled), sample);
+                }
+                if met.is_total {
                     totals.add(index, sample, &mut answer);
                 } else {
+                    let met = (&*met, is_first);
                     matched(state, index, sample, met, taking, &mut lines, &mut answer);
                 }
             }
         }
     }
     state.met = all_met;
+    state.journal = journal;
     totals.take(state, taking, &mut lines, &mut answer);
     placing::finish(state, lines, answer, now, effects);
 }

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::messages::{Refusal, RefusalCode};
 use crate::model::{Arm, Labels};
 use crate::plan::{Counted, Plan, Selector, Source};
@@ -19,7 +21,7 @@ pub(super) struct ArmSelectors {
 }
 
 /// What a matching series counts for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Role {
     /// The reading itself.
     Reading,
@@ -34,7 +36,7 @@ pub(super) enum Role {
 }
 
 /// How what a series' points hold is to be taken.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) enum Form {
     /// As it is: a reading, or what came on top.
     AsIs,
@@ -49,7 +51,7 @@ pub(super) enum Form {
 }
 
 /// One place a series belongs to.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Place {
     pub metric: usize,
     pub arm: Arm,

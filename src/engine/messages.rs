@@ -3,10 +3,11 @@
 //! Owns the inputs and effects of [`super::apply`]. The shell turns requests into inputs and
 //! performs effects; it never changes an analysis itself.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::pull::{Pull, PullProgress, PulledMetric, PulledView};
 use crate::judge::verdict::{Status, VerdictBody};
@@ -18,7 +19,7 @@ use crate::plan::Plan;
 #[derive(Debug, Clone)]
 pub enum Input {
     /// Somebody asks for a new analysis.
-    Start(Start),
+    Start(Box<Start>),
     /// Decoded samples arrived, in one request.
     Samples(Vec<Sample>),
     /// Decoded series arrived, in one request.
@@ -50,6 +51,8 @@ pub enum Input {
         /// Id of the analysis.
         analysis: String,
     },
+    /// davy was away and is back: nobody could send meanwhile, so nobody was idle.
+    Resumed,
 }
 
 /// A request for a new analysis. Id and digest come from the shell: chance is an argument.
@@ -261,10 +264,23 @@ impl EventKind {
             EventKind::WatchEnded => "watch.ended",
         }
     }
+
+    /// The kind of this type.
+    pub fn named(name: &str) -> Option<EventKind> {
+        let all = [
+            EventKind::Started,
+            EventKind::Look,
+            EventKind::VerdictChanged,
+            EventKind::VerdictFinal,
+            EventKind::WatchAlarm,
+            EventKind::WatchEnded,
+        ];
+        all.into_iter().find(|kind| kind.as_str() == name)
+    }
 }
 
 /// The readable state of an analysis, for lists and pages.
-#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct AnalysisView {
     /// Id.
     pub id: String,
@@ -293,18 +309,19 @@ pub struct AnalysisView {
     /// What each metric received.
     pub received: Vec<ReceivedView>,
     /// How the source answers, of each metric that is pulled.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pulled: Vec<PulledView>,
     /// Samples that both arms asked for, so that neither got them.
     pub ambiguous: u64,
     /// While its arms' matchers had found nothing yet: samples that no running analysis asked for.
     pub unmatched: u64,
     /// The verdict, for the final gate.
-    #[serde(skip)]
+    #[serde(skip_serializing)]
+    #[schemars(skip)]
     pub body: Arc<Verdict>,
     /// The verdict, for the gate of the current step.
-    #[serde(skip)]
+    #[serde(skip_serializing)]
+    #[schemars(skip)]
     pub step_body: Arc<Verdict>,
 }
 
@@ -338,6 +355,12 @@ impl Verdict {
     }
 }
 
+impl<'de> Deserialize<'de> for Verdict {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Verdict, D::Error> {
+        VerdictBody::deserialize(from).map(Verdict::new)
+    }
+}
+
 impl std::ops::Deref for Verdict {
     type Target = VerdictBody;
 
@@ -347,7 +370,7 @@ impl std::ops::Deref for Verdict {
 }
 
 /// One step of a rollout.
-#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StepView {
     /// Name given by the controller.
     pub name: String,
@@ -358,7 +381,7 @@ pub struct StepView {
 }
 
 /// What one metric received.
-#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ReceivedView {
     /// Name of the metric.
     pub metric: String,
@@ -385,10 +408,10 @@ pub struct ReceivedView {
 }
 
 /// Samples of a metric that were refused for one reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RefusedView {
     /// Stable code, as in the answer to its sender.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// How many.
     pub samples: u64,
     /// Why the last one was, and what to do.
@@ -396,7 +419,7 @@ pub struct RefusedView {
 }
 
 /// One series that a metric received.
-#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SourceView {
     /// Whose it is.
     pub arm: Arm,

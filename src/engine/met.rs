@@ -8,6 +8,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
+use super::journal::Spelled;
 use super::matching::{Form, Match};
 use super::unplaced;
 use crate::model::Labels;
@@ -38,6 +39,8 @@ pub(super) struct Met {
     pub found: Vec<(String, Match)>,
     /// Whether somebody asks for what came on top of a total, not for the sample itself.
     pub is_total: bool,
+    /// Where its name stands in the journal.
+    pub spelled: Spelled,
     /// What tells it apart from others that are shown.
     id: u64,
     batch: u64,
@@ -72,7 +75,7 @@ impl MetSeries {
         name: &str,
         labels: &Labels,
         find: impl FnOnce() -> Vec<(String, Match)>,
-    ) -> (&Met, bool) {
+    ) -> (&mut Met, bool) {
         let number = self.number_of(name, labels, find);
         self.next = number + 1;
         let met = &mut self.met[number];
@@ -130,6 +133,7 @@ impl Met {
             id,
             found,
             is_total,
+            spelled: Spelled::default(),
             batch: 0,
         }
     }

@@ -6,6 +6,7 @@
 //! `analysis`, the life of one analysis; `matching`, which samples are whose; `recording`, the
 //! inputs of one analysis as lines of text.
 
+pub mod checkpoint;
 pub mod messages;
 pub mod pull;
 pub mod recording;
@@ -14,6 +15,7 @@ mod analysis;
 mod change;
 mod dedupe;
 mod ingest;
+pub mod journal;
 mod matching;
 mod met;
 mod placing;
@@ -30,8 +32,10 @@ use std::collections::BTreeMap;
 
 pub use analysis::Analysis;
 pub use messages::*;
+use serde::{Deserialize, Serialize};
 
 use crate::judge::check::Detail;
+use journal::{Journal, Logged};
 use met::MetSeries;
 use series::KnownSeries;
 
@@ -40,7 +44,7 @@ use crate::model::{Change, Millis, Reason, Timestamp};
 use crate::window::OPEN_TICKS_MAX;
 
 /// Bounds of the machine. Every one has a name in the daemon's configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// Analyses that are not final.
     pub analyses_max: usize,
@@ -86,8 +90,10 @@ impl Default for Limits {
 }
 
 /// Everything the machine knows.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct State {
+    /// The configuration's.
+    #[serde(skip)]
     limits: Limits,
     detail: Detail,
     analyses: BTreeMap<String, Analysis>,
@@ -97,8 +103,15 @@ pub struct State {
     finished: std::collections::VecDeque<String>,
     /// Series that running analyses ask for, and what is remembered of them.
     series: KnownSeries,
-    /// Which running analyses ask for the series of samples.
+    /// Which running analyses ask for the series of samples: found again with each that comes.
+    #[serde(skip)]
     met: MetSeries,
+    /// Where inputs are written that must not be lost; `None` where nobody keeps them: who loads
+    /// a state keeps one of its own.
+    #[serde(skip)]
+    journal: Option<Journal>,
+    /// Drawn again by whoever needs it, from the same seeds.
+    #[serde(skip)]
     scratch: Scratch,
 }
 
@@ -115,8 +128,38 @@ impl State {
             analyses: BTreeMap::new(),
             keys: BTreeMap::new(),
             finished: Default::default(),
+            journal: None,
             scratch: Scratch::default(),
         }
+    }
+
+    /// Other bounds hold from now on; what was begun under others goes on under them.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// From now on every input that changes something is written to [`State::frame`].
+    pub fn keep_journal(&mut self) {
+        self.journal = Some(Journal::new());
+    }
+
+    /// The last input as a frame of a journal; empty where it changed nothing, or where no journal
+    /// is kept.
+    pub fn frame(&self) -> &[u8] {
+        self.journal.as_ref().map_or(&[], Journal::frame)
+    }
+
+    /// Begins a chapter of the journal, which can be read without those before.
+    pub fn begin_chapter(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            journal.turn_over();
+        }
+    }
+
+    /// Takes the seed that its series were found by so far.
+    fn reseed(&mut self) {
+        self.limits.series_seed = self.series.seed();
+        self.met = MetSeries::new(self.limits.series_seed);
     }
 
     /// The analysis of this id, running or retained.
@@ -136,8 +179,12 @@ impl State {
 /// Applies one input at clock time `now` and says what is to be done.
 pub fn apply(state: &mut State, input: Input, now: Timestamp) -> Vec<Effect> {
     let mut effects = Vec::new();
+    if let Some(journal) = &mut state.journal {
+        journal.begin(&input, now);
+    }
+    let is_tick = matches!(input, Input::Tick);
     match input {
-        Input::Start(start) => begin(state, start, now, &mut effects),
+        Input::Start(start) => begin(state, *start, now, &mut effects),
         Input::Samples(samples) => ingest::take(state, samples, now, &mut effects),
         Input::Series(batch) => series::take(state, &batch, now, &mut effects),
         Input::Pulled(pulled) => series::take_pulled(state, &pulled, now, &mut effects),
@@ -175,8 +222,31 @@ pub fn apply(state: &mut State, input: Input, now: Timestamp) -> Vec<Effect> {
                 analysis.touch(now);
             }
         }
+        Input::Resumed => {
+            let all = state.analyses.values_mut();
+            for analysis in all.filter(|analysis| analysis.takes_samples()) {
+                analysis.resume(now, &mut effects);
+            }
+        }
     }
     retire(state, &mut effects);
+    if let Some(journal) = &mut state.journal {
+        let is_refused = effects.iter().any(|effect| {
+            let existing = matches!(effect, Effect::Started { existing: true, .. });
+            existing || matches!(effect, Effect::Refused(_))
+        });
+        // A tick at which nothing is due changes nothing.
+        if is_refused || is_tick && effects.is_empty() {
+            journal.drop_frame();
+        }
+    }
+    effects
+}
+
+/// Applies what was read from a journal.
+pub fn apply_logged(state: &mut State, logged: Logged) -> Vec<Effect> {
+    let effects = apply(state, logged.input, logged.at);
+    placing::see_unmatched(state, logged.unmatched);
     effects
 }
 
@@ -230,14 +300,16 @@ fn begin(state: &mut State, start: Start, now: Timestamp, effects: &mut Vec<Effe
     series.match_anew(|id| analyses.get(id).is_some_and(Analysis::takes_samples));
 }
 
-/// Running analyses of the same service, environment and region that judge another revision.
+/// Running analyses of the same namespace, service, environment and region that judge another
+/// revision.
 fn superseded_by(state: &State, newer: &Change) -> Vec<String> {
     if newer.service.is_none() {
         return Vec::new();
     }
     let is_older = |analysis: &Analysis| {
         let old = analysis.change();
-        let same_place = old.service == newer.service
+        let same_place = old.namespace == newer.namespace
+            && old.service == newer.service
             && old.environment == newer.environment
             && old.region == newer.region;
         same_place && old.revision != newer.revision

@@ -128,12 +128,23 @@ pub(super) fn finish(
             }
         }
     }
-    if answer.unmatched > 0 {
-        for analysis in state.analyses.values_mut().filter(|a| a.takes_samples()) {
-            analysis.see_unmatched(answer.unmatched);
-        }
+    let is_noted = see_unmatched(state, answer.unmatched);
+    if let Some(journal) = &mut state.journal {
+        journal.end(answer.unmatched, is_noted);
     }
     effects.push(Effect::Ingested(answer));
+}
+
+/// Tells those that wait for their first sample how many came that nobody asks for; whether there
+/// is one.
+pub(super) fn see_unmatched(state: &mut State, samples: u64) -> bool {
+    let mut is_noted = false;
+    if samples > 0 {
+        for analysis in state.analyses.values_mut().filter(|a| a.takes_samples()) {
+            is_noted |= analysis.see_unmatched(samples);
+        }
+    }
+    is_noted
 }
 
 /// The refusal of a sample that has no place; one that is only late is not refused but counted.

@@ -3,7 +3,7 @@
 //! Owns the part of the machine's inputs and effects that is about pulling. Who asks, when, and
 //! over what wire is [`crate::pull`]'s; what becomes of the answers is `series::pulled`'s.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::series::SeriesBatch;
 use crate::model::{Arm, Millis, Timestamp};
@@ -99,7 +99,7 @@ pub struct PullProgress {
 }
 
 /// How a source answers about one metric.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PulledView {
     /// Name of the metric.
     pub metric: String,

@@ -46,6 +46,9 @@ enum Entry {
     Clock {
         at: Timestamp,
     },
+    Resumed {
+        at: Timestamp,
+    },
     Step {
         at: Timestamp,
         name: String,
@@ -155,6 +158,10 @@ pub(super) fn clock(at: Timestamp) -> String {
     to_line(&Entry::Clock { at })
 }
 
+pub(super) fn resumed(at: Timestamp) -> String {
+    to_line(&Entry::Resumed { at })
+}
+
 pub(super) fn step(at: Timestamp, name: &str, weight: Option<f64>) -> String {
     to_line(&Entry::Step {
         at,
@@ -241,7 +248,7 @@ pub fn play<'l>(
         idempotency_key: None,
         request_digest: String::new(),
     };
-    let effects = apply(&mut state, Input::Start(start), header.started_at);
+    let effects = apply(&mut state, Input::Start(Box::new(start)), header.started_at);
     if let Some(refusal) = refused(&effects) {
         return Err(PlayError::NotStarted(refusal));
     }
@@ -307,6 +314,7 @@ impl Entry {
         match self {
             Entry::Samples { at, .. }
             | Entry::Clock { at }
+            | Entry::Resumed { at }
             | Entry::Step { at, .. }
             | Entry::End { at, .. } => *at,
         }
@@ -364,6 +372,7 @@ impl State {
                 apply(self, Input::Samples(addressed.collect()), at)
             }
             Entry::Clock { at } => apply(self, Input::Tick, at),
+            Entry::Resumed { at } => apply(self, Input::Resumed, at),
             Entry::Step { at, name, weight } => {
                 let analysis = id.to_owned();
                 let step = Input::Step {

@@ -3,14 +3,17 @@
 //!
 //! Owns a count and the last words by code. It decides nothing and is no part of a recording.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use super::messages::RefusedView;
 
 /// The refusals of one metric. Codes are few and fixed, which bounds it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Refusals {
-    by_code: BTreeMap<&'static str, (u64, String)>,
+    by_code: BTreeMap<Cow<'static, str>, (u64, String)>,
 }
 
 // === impl Refusals ===
@@ -18,7 +21,7 @@ pub(super) struct Refusals {
 impl Refusals {
     /// So many samples were refused for this reason.
     pub fn note(&mut self, code: &'static str, samples: u64, message: &str) {
-        let (count, last) = self.by_code.entry(code).or_default();
+        let (count, last) = self.by_code.entry(Cow::Borrowed(code)).or_default();
         *count = count.saturating_add(samples);
         // Most repeat the last words.
         if last != message {
@@ -28,8 +31,8 @@ impl Refusals {
 
     /// As it is shown.
     pub fn view(&self) -> Vec<RefusedView> {
-        let view = |(&code, (samples, message)): (&&'static str, &(u64, String))| RefusedView {
-            code,
+        let view = |(code, (samples, message)): (&Cow<'static, str>, &(u64, String))| RefusedView {
+            code: code.clone(),
             samples: *samples,
             message: message.clone(),
         };

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use super::analysis::Analysis;
 use super::dedupe::Dedupe;
-use crate::plan::{Plan, Selector, Source};
 
 /// The analysis and its judge: who else holds the plan goes on using it.
 const OWN_HOLDERS: usize = 2;
@@ -27,40 +26,9 @@ impl Analysis {
         self.window.forget_open();
         // A plan of the request's own is this analysis' alone, compiled matchers and all.
         if Arc::strong_count(&self.plan) <= OWN_HOLDERS {
-            let mut plan = Plan::clone(&self.plan);
-            forget_matchers(&mut plan);
-            self.plan = Arc::new(plan);
+            self.plan = Arc::new(self.plan.without_matchers());
         }
         self.judge.forget_history(self.plan.clone());
-    }
-}
-
-fn forget_matchers(plan: &mut Plan) {
-    plan.arms = None;
-    for metric in &mut plan.metrics {
-        let name = &metric.name;
-        let forget = |selector: &mut Selector| *selector = Selector::named(name);
-        match &mut metric.source {
-            Source::Pulled(_) => {}
-            Source::Values { select } => forget(select),
-            Source::RatioCounts { bad, total, .. } => {
-                forget(bad);
-                forget(total);
-            }
-            Source::Buckets { histogram, buckets }
-            | Source::Above {
-                histogram, buckets, ..
-            } => {
-                forget(histogram);
-                forget(buckets);
-            }
-            Source::RateCounts {
-                events, exposure, ..
-            } => {
-                forget(events);
-                exposure.iter_mut().for_each(forget);
-            }
-        }
     }
 }
 
@@ -122,7 +90,7 @@ checks: [{compare: latency, tolerance: 20%, min_samples: 5}]
             idempotency_key: None,
             request_digest: String::new(),
         };
-        apply(&mut state, Input::Start(start), Timestamp(0));
+        apply(&mut state, Input::Start(Box::new(start)), Timestamp(0));
         for tick in 0..ticks {
             apply(
                 &mut state,

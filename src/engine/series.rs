@@ -25,6 +25,7 @@ pub(super) use totals::Totals;
 use super::State;
 use super::analysis::Analysis;
 use super::ingest;
+use super::journal::{Journal, Spelled};
 use super::matching::{BUCKET_LABEL, Form, Match, Place, Role};
 use super::messages::*;
 use super::placing::{self, Lines, Refused, Taking};
@@ -70,15 +71,27 @@ pub(super) fn take(
     let mut answer = Ingested::default();
     let mut lines = Lines::new();
     let taking = Taking::new(state, now);
-    take_all(state, batch, |index| index, taking, &mut lines, &mut answer);
+    let mut journal = state.journal.take();
+    let writing = Writing {
+        index_of: |index| index,
+        journal: journal.as_mut(),
+    };
+    take_all(state, batch, writing, taking, &mut lines, &mut answer);
+    state.journal = journal;
     placing::finish(state, lines, answer, now, effects);
+}
+
+/// How the series of a batch are told apart, and where those are written that somebody asks for.
+struct Writing<'j, N> {
+    index_of: N,
+    journal: Option<&'j mut Journal>,
 }
 
 /// Takes the series of a batch, each under the number that `index_of` gives it.
 fn take_all(
     state: &mut State,
     batch: &SeriesBatch,
-    index_of: impl Fn(usize) -> usize,
+    mut writing: Writing<'_, impl Fn(usize) -> usize>,
     taking: Taking,
     lines: &mut Lines,
     answer: &mut Ingested,
@@ -87,16 +100,22 @@ fn take_all(
     let (mut seen, mut fates, mut increments) = (Vec::new(), Vec::new(), Vec::new());
     let mut all_known = std::mem::take(&mut state.series);
     for (number, series) in batch.iter().enumerate() {
-        let index = index_of(number);
+        let index = (writing.index_of)(number);
         let series_max = state.limits.series_max;
         let met = all_known.meet(series.key, series_max, || sites(state, &series));
         if let Met::Full(sites) = met {
+            if let Some(journal) = &mut writing.journal {
+                journal.series(&mut Spelled::default(), &series, batch);
+            }
             refuse_series(state, &sites, index, &series, (taking, lines), answer);
             continue;
         }
         let Some(known) = met_at(state, met, index, &series, answer) else {
             continue;
         };
+        if let Some(journal) = &mut writing.journal {
+            journal.series(&mut known.spelled, &series, batch);
+        }
         let first = known.sites.first().map(|site| &site.analysis);
         if let Some(analysis) = first.and_then(|id| state.analyses.get_mut(id)) {
             let taken = (index, &series, taking);

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::messages::{AHEAD_MIN, SourceView};
 use crate::model::{Arm, Millis, Timestamp};
 
@@ -15,14 +17,14 @@ pub const SOURCES_SHOWN_MAX: usize = 5;
 const GONE_AFTER: Millis = 5 * 60_000;
 
 /// The series of one metric.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Sources {
     seen: [Vec<Source>; 2],
     /// No source of an arm is older than this; `None` where nobody has looked.
     oldest: [Option<Timestamp>; 2],
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Source {
     id: u64,
     /// Name and labels, for people.

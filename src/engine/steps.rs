@@ -4,13 +4,15 @@
 //! and any change of weight is sound, but a step's gate opens only on that step's own time and
 //! samples. Next: `analysis`.
 
+use serde::{Deserialize, Serialize};
+
 use crate::judge::sentence;
 use crate::model::{Millis, Timestamp};
 use crate::plan::{MetricKind, Plan, Question};
 use crate::window::ClosedTick;
 
 /// One step.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Step {
     /// Name given by the controller; empty for the run before the first marked step.
     pub name: String,

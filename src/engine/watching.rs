@@ -3,6 +3,8 @@
 //! Owns what is told then: alarms as they come, and the end. The verdict stays what it was. Next:
 //! `judge::watch`, which finds the alarms.
 
+use serde::{Deserialize, Serialize};
+
 use super::analysis::Analysis;
 use super::messages::{Effect, EventKind};
 use crate::judge::watch::{WatchAlarm, WatchView};
@@ -11,7 +13,7 @@ use crate::plan::WatchFor;
 use crate::window::ClosedTick;
 
 /// A watch that has begun.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Watch {
     plan: WatchFor,
     /// Ticks closed at the pass.

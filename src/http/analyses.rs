@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Shared;
+use super::door::Caller;
 use super::json;
 use super::link::Answer;
 use super::problem::{BUSY_RETRY_SECS, Problem};
@@ -96,11 +98,12 @@ impl From<&AnalysisView> for AnalysisAnswer {
 /// `POST /v1/analyses`
 pub async fn create(
     State(shared): State<Arc<Shared>>,
+    caller: Caller,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let request = start::read(&shared, &headers, body).await?;
-    let (id, existing, superseded) = match shared.ask(Input::Start(request)).await? {
+    let request = start::read(&shared, &caller, &headers, body).await?;
+    let (id, existing, superseded) = match shared.ask(Input::Start(Box::new(request))).await? {
         Answer::Started {
             analysis,
             existing,
@@ -129,6 +132,7 @@ pub async fn create(
 /// `GET /v1/analyses`
 pub async fn list(
     State(shared): State<Arc<Shared>>,
+    caller: Caller,
     uri: Uri,
 ) -> Result<Json<AnalysesAnswer>, Problem> {
     let given = Parameters::read(
@@ -146,6 +150,7 @@ pub async fn list(
     let time = "an RFC 3339 time or unix milliseconds";
     let filter = Filter {
         service: given.text("service").map(str::to_string),
+        namespaces: caller.namespaces,
         plan: given.text("plan").map(str::to_string),
         verdict: given.parse("verdict", "pass, fail or inconclusive", |text| match text {
             "pass" => Some(Outcome::Pass),
@@ -173,7 +178,7 @@ pub async fn list(
 /// `GET /v1/analyses/{id}`
 pub async fn read(
     State(shared): State<Arc<Shared>>,
-    Named(id): Named,
+    Visible(id): Visible,
 ) -> Result<Json<AnalysisAnswer>, Problem> {
     Ok(Json(AnalysisAnswer::from(&*find(&shared, &id).await?)))
 }
@@ -181,7 +186,7 @@ pub async fn read(
 /// `POST /v1/analyses/{id}/steps`
 pub async fn step(
     State(shared): State<Arc<Shared>>,
-    Named(id): Named,
+    Visible(id): Visible,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<AnalysisAnswer>, Problem> {
@@ -212,7 +217,7 @@ pub async fn step(
 /// `POST /v1/analyses/{id}/cancel`
 pub async fn cancel(
     State(shared): State<Arc<Shared>>,
-    Named(id): Named,
+    Visible(id): Visible,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<AnalysisAnswer>, Problem> {
@@ -236,7 +241,7 @@ pub async fn cancel(
 /// `GET /v1/analyses/{id}/recording`
 pub async fn recording(
     State(shared): State<Arc<Shared>>,
-    Named(id): Named,
+    Visible(id): Visible,
 ) -> Result<Response, Problem> {
     let Ok(room) = shared.recordings.clone().try_acquire_owned() else {
         shared.metrics.limit("recording_reads");
@@ -284,6 +289,30 @@ fn sent(
 /// Header of a recording that is not whole: the bytes after which lines were not kept.
 pub const TRUNCATED: header::HeaderName =
     header::HeaderName::from_static("davy-truncated-at-bytes");
+
+/// The id of an analysis in the path, where the caller may know of it: to one who is limited to
+/// other namespaces it is as if it were not there.
+#[derive(Debug, Clone)]
+pub struct Visible(pub String);
+
+impl FromRequestParts<Arc<Shared>> for Visible {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        shared: &Arc<Shared>,
+    ) -> Result<Visible, Problem> {
+        let caller = Caller::from_request_parts(parts, shared).await?;
+        let Named(id) = Named::from_request_parts(parts, shared).await?;
+        if caller.namespaces.is_some() {
+            let view = find(shared, &id).await?;
+            if !caller.sees(view.change.namespace.as_deref()) {
+                return Err(Problem::analysis_not_found(&id));
+            }
+        }
+        Ok(Visible(id))
+    }
+}
 
 /// The readable state of an analysis.
 ///

@@ -19,9 +19,10 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::Shared;
+use super::analyses::Visible;
 use super::interest::interest_every;
 use super::problem::{LIMIT_RETRY_SECS, Problem};
-use super::query::{Named, Parameters};
+use super::query::Parameters;
 use crate::engine::Input;
 use crate::judge::verdict::Status;
 use crate::store::KeptEvent;
@@ -34,7 +35,7 @@ pub const GAP: &str = "gap";
 /// The handler.
 pub async fn stream(
     State(shared): State<Arc<Shared>>,
-    Named(id): Named,
+    Visible(id): Visible,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {

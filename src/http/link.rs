@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::budget::Reserved;
 use crate::engine::pull::PullProgress;
 use crate::engine::{Ingested, Input, Refusal};
+use crate::log::Ticket;
 use crate::model::{Reading, Sample};
 use crate::telemetry::Metrics;
 
@@ -24,8 +25,31 @@ pub const INLINE_POINTS_MAX: usize = 4_096;
 
 /// Who applies inputs.
 pub trait Perform: Send {
+    /// Begins, once everybody who is told of something is there.
+    fn begin(&mut self);
+    /// Ends: nothing comes any more.
+    fn end(&mut self);
     /// Applies an input, writes everything it caused, and says what came of it.
-    fn perform(&mut self, input: Input) -> Answer;
+    fn perform(&mut self, input: Input) -> Performed;
+}
+
+/// What came of an input, and when it may be told.
+#[derive(Debug)]
+pub struct Performed {
+    /// What came of it.
+    pub answer: Answer,
+    /// It may be told once this is safe.
+    pub ticket: Option<Ticket>,
+}
+
+impl Performed {
+    /// An answer that may be told at once.
+    pub fn at_once(answer: Answer) -> Performed {
+        Performed {
+            answer,
+            ticket: None,
+        }
+    }
 }
 
 /// Where the engine is while nobody uses it; empty once it has stopped.
@@ -37,7 +61,7 @@ pub struct Knock {
     /// What happened.
     pub input: Input,
     /// Who wants to know what came of it.
-    pub reply: Option<oneshot::Sender<Answer>>,
+    pub reply: Option<oneshot::Sender<Performed>>,
     /// The memory the input takes, given back with it: who asked may be gone long before.
     pub room: Option<Reserved>,
 }
@@ -67,6 +91,10 @@ pub enum Answer {
     },
     /// The input was refused.
     Refused(Refusal),
+    /// The disk does not take what it is given: nothing was taken.
+    NotTaken,
+    /// The store failed: what the input caused is not written, and the daemon stops.
+    NotWritten,
 }
 
 /// Why an input did not reach the engine.
@@ -75,6 +103,9 @@ pub enum LinkError {
     /// The queue is full.
     #[error("the queue of inputs is full")]
     Full,
+    /// What must last cannot be written.
+    #[error("what must last cannot be written")]
+    NotWritable,
     /// The engine stopped.
     #[error("the engine takes no more inputs")]
     Stopped,
@@ -112,18 +143,30 @@ impl EngineLink {
     /// # Errors
     /// [`LinkError`]; after `Stopped` the input may or may not have been applied.
     pub async fn ask(&self, input: Input, room: Option<Reserved>) -> Result<Answer, LinkError> {
-        if let Some(mut desk) = self.idle_engine(&input)
+        if self.metrics.is_stuck() {
+            return Err(LinkError::NotWritable);
+        }
+        let performed = if let Some(mut desk) = self.idle_engine(&input)
             && let Some(engine) = desk.as_mut()
         {
-            return Ok(engine.perform(input));
+            engine.perform(input)
+        } else {
+            let (reply, answer) = oneshot::channel();
+            self.push(Knock {
+                input,
+                reply: Some(reply),
+                room,
+            })?;
+            answer.await.map_err(|_| LinkError::Stopped)?
+        };
+        if let Some(ticket) = performed.ticket {
+            ticket.safe().await.map_err(|_| LinkError::NotWritable)?;
         }
-        let (reply, answer) = oneshot::channel();
-        self.push(Knock {
-            input,
-            reply: Some(reply),
-            room,
-        })?;
-        answer.await.map_err(|_| LinkError::Stopped)
+        match performed.answer {
+            Answer::NotTaken => Err(LinkError::NotWritable),
+            Answer::NotWritten => Err(LinkError::Stopped),
+            answer => Ok(answer),
+        }
     }
 
     /// The engine, for a few samples, unless it is at work or others wait for it.

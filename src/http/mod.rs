@@ -8,6 +8,7 @@ pub mod analyses;
 pub mod body;
 pub mod budget;
 pub mod dead_letters;
+pub mod door;
 pub mod events;
 pub mod interest;
 pub mod json;
@@ -28,7 +29,7 @@ pub mod start;
 pub mod unmatched;
 pub mod verdicts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ use axum::body::Bytes;
 use axum::extract::Request;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -81,8 +82,12 @@ pub struct Shared {
     pub store: Arc<dyn Store>,
     /// Where notifications wait, and where those that were given up are kept.
     pub outbox: Arc<dyn Outbox>,
+    /// The bells of the endpoints' workers, by name: the endpoints there are.
+    pub bells: Arc<HashMap<String, Arc<Notify>>>,
     /// Who waits for what.
     pub watchers: Arc<Watchers>,
+    /// Who is let in.
+    pub door: Arc<door::Door>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// When the engine was told that somebody asks.

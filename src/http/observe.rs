@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 
 use super::Shared;
+use super::door::{Asks, Caller};
 use super::origin;
 use super::problem::{LimitReached, Problem};
 use super::query;
@@ -35,7 +36,11 @@ const NO_ROUTE: &str = "none";
     clippy::disallowed_methods,
     reason = "times a request for its metric; decides nothing"
 )]
-pub async fn observe(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+pub async fn observe(
+    State(shared): State<Arc<Shared>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let id = given_id(&request);
     let id = id.unwrap_or_else(|| shared.request_ids.next(shared.clock.now()));
     let method = request.method().clone();
@@ -43,11 +48,14 @@ pub async fn observe(State(shared): State<Arc<Shared>>, request: Request, next: 
     let route = matched.as_ref().map_or(NO_ROUTE, |path| path.as_str());
     let begun = Instant::now();
     let rules = Rules::of(route, &method);
-    let is_fit = origin::check(&request, shared.bounds.host_names.as_deref())
-        .and_then(|()| rules.map_or(Ok(()), |rules| rules.check(&request)));
-    let mut response = match is_fit {
+    let caller = origin::check(&request, shared.bounds.host_names.as_deref())
+        .and_then(|()| rules.map_or(Ok(None), |rules| rules.check(&shared, route, &request)));
+    let mut response = match caller {
         Err(problem) => problem.into_response(),
-        Ok(()) => {
+        Ok(caller) => {
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(caller);
+            }
             let answering = AssertUnwindSafe(next.run(request)).catch_unwind();
             let answered = match rules {
                 Some(Rules { is_timed: true, .. }) => in_time(&shared, answering).await,
@@ -146,6 +154,10 @@ fn method_label(method: &Method) -> &'static str {
 struct Rules {
     /// Parameters that are known, where others are refused.
     query: Option<&'static [(&'static str, &'static str)]>,
+    /// What it asks of who calls.
+    asks: Asks,
+    /// Whether its callers give up what is answered with 429.
+    is_remote_write: bool,
     /// Whether a request that takes too long is ended. Not streams and long polls, which end
     /// themselves, nor requests that change something: what was handed over happens, whatever is
     /// answered. Those have [`time_to_read`].
@@ -160,6 +172,8 @@ impl Rules {
             let rules = |route: Route| {
                 let rules = Rules {
                     query: route.is_strict().then_some(route.query),
+                    asks: route.asks,
+                    is_remote_write: route.is_remote_write(),
                     is_timed: route.timed,
                 };
                 ((route.path, route.method), rules)
@@ -177,11 +191,28 @@ impl Rules {
         ALL.get(&(path, method)).copied()
     }
 
-    fn check(&self, request: &Request) -> Result<(), Problem> {
-        match self.query {
-            Some(known) => query::refuse_unknown(request.uri(), known),
-            None => Ok(()),
+    /// Who asks, where the handler must know: first of all whether he may ask.
+    fn check(
+        &self,
+        shared: &Shared,
+        route: &str,
+        request: &Request,
+    ) -> Result<Option<Caller>, Problem> {
+        let now = shared.clock.now();
+        let admitted = shared.door.admit(self.asks, request.headers(), now);
+        let caller = admitted.map_err(|refusal| {
+            refusal.note(&shared.metrics, route);
+            let problem = Problem::from(refusal);
+            if self.is_remote_write {
+                problem.to_remote_writer()
+            } else {
+                problem
+            }
+        })?;
+        if let Some(known) = self.query {
+            query::refuse_unknown(request.uri(), known)?;
         }
+        Ok(matches!(self.asks, Asks::Within(_)).then_some(caller))
     }
 }
 

@@ -6,8 +6,10 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use super::door::Asks;
 use super::problem::{CODES, Problem};
 use super::routes::{Route, routes};
+use crate::tokens::Scope;
 
 /// The document.
 pub fn document() -> Value {
@@ -36,7 +38,22 @@ pub fn document() -> Value {
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "paths": paths,
-        "components": { "schemas": generator.take_definitions(true), "responses": responses },
+        "components": {
+            "schemas": generator.take_definitions(true),
+            "responses": responses,
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A token of `davy token create`; where the daemon has no file of tokens nobody is asked",
+                },
+                "basic": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "The token as the password of any user",
+                },
+            },
+        },
     })
 }
 
@@ -67,6 +84,7 @@ fn operation(route: &Route, generator: &mut schemars::SchemaGenerator) -> Value 
     let mut operation = json!({
         "operationId": route.operation,
         "summary": route.summary,
+        "security": security(route.asks),
         "parameters": parameters(route),
         "responses": answers,
     });
@@ -79,6 +97,16 @@ fn operation(route: &Route, generator: &mut schemars::SchemaGenerator) -> Value 
         operation["requestBody"] = json!({ "required": true, "content": content });
     }
     operation
+}
+
+/// One of the schemes, with the scope as its role; an empty list where nobody is asked.
+fn security(asks: Asks) -> Value {
+    let scope = match asks {
+        Asks::Nothing => return json!([]),
+        Asks::Scope(scope) | Asks::Within(scope) => scope,
+        Asks::Metrics => Scope::Read,
+    };
+    json!([{ "bearer": [scope.as_str()] }, { "basic": [scope.as_str()] }])
 }
 
 fn parameters(route: &Route) -> Vec<Value> {

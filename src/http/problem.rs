@@ -92,7 +92,7 @@ pub struct PlacedProblem {
 }
 
 /// Every code with its status and title: the one table.
-pub const CODES: [(&str, u16, &str); 37] = [
+pub const CODES: [(&str, u16, &str); 43] = [
     ("malformed_json", 400, "the body is not JSON"),
     (
         "malformed_text",
@@ -112,6 +112,8 @@ pub const CODES: [(&str, u16, &str); 37] = [
         "the body is not what its content-encoding says",
     ),
     ("incomplete_body", 400, "the body ended early"),
+    ("unauthenticated", 401, "who asks is not known"),
+    ("forbidden", 403, "the token does not allow this"),
     ("cross_site", 403, "a page of another site asked"),
     (
         "unknown_host",
@@ -120,6 +122,7 @@ pub const CODES: [(&str, u16, &str); 37] = [
     ),
     ("analysis_not_found", 404, "no analysis has this id"),
     ("plan_not_found", 404, "no plan has this name"),
+    ("dead_letter_not_found", 404, "no dead letter has this id"),
     ("route_not_found", 404, "nothing is here"),
     (
         "method_not_allowed",
@@ -132,6 +135,11 @@ pub const CODES: [(&str, u16, &str); 37] = [
         "idempotency_mismatch",
         409,
         "the idempotency key belongs to another request",
+    ),
+    (
+        "webhook_not_configured",
+        409,
+        "no webhook of the configuration has this name",
     ),
     ("body_too_large", 413, "the body is too large"),
     (
@@ -149,6 +157,7 @@ pub const CODES: [(&str, u16, &str); 37] = [
         415,
         "the content encoding is not accepted",
     ),
+    ("store_unavailable", 503, "what must last cannot be written"),
     (
         "invalid_request",
         422,
@@ -183,6 +192,11 @@ pub const CODES: [(&str, u16, &str); 37] = [
         "too_many_recordings",
         429,
         "too many recordings are being read",
+    ),
+    (
+        "webhook_queue_full",
+        429,
+        "too many notifications wait for this webhook",
     ),
     ("busy", 429, "davy is too busy"),
     ("internal", 500, "davy failed"),
@@ -275,6 +289,13 @@ impl IntoResponse for Problem {
         if let Some(secs) = retry_after_secs {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(secs.get()));
         }
+        if status == StatusCode::UNAUTHORIZED {
+            // Two headers: there are clients that read only the first challenge of one.
+            for challenge in ["Bearer realm=\"davy\"", "Basic realm=\"davy\""] {
+                let challenge = HeaderValue::from_static(challenge);
+                headers.append(header::WWW_AUTHENTICATE, challenge);
+            }
+        }
         if let Some((_, limit)) = limit {
             response.extensions_mut().insert(*limit);
         }
@@ -330,6 +351,14 @@ impl From<LinkError> for Problem {
             LinkError::Full => Problem::new("busy", "the queue of inputs is full")
                 .help("send the same request again after the stated time")
                 .retry_after(BUSY_RETRY_SECS),
+            LinkError::NotWritable => Problem::new(
+                "store_unavailable",
+                "what must last cannot be written, so nothing is taken",
+            )
+            .help(
+                "send the same request again after the stated time; GET /readyz says what is wrong",
+            )
+            .retry_after(LIMIT_RETRY_SECS),
             LinkError::Stopped => Problem::new("stopping", "davy takes no more inputs")
                 .help("send the same request to the next instance")
                 .retry_after(LIMIT_RETRY_SECS),

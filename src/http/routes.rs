@@ -1,8 +1,10 @@
 //! Every route with its handler and its description, in one table.
 //!
 //! Owns the list from which both the router and the OpenAPI document are made, so that neither
-//! can have what the other lacks. The routes that take samples are in `taking`.
+//! can have what the other lacks. The routes that take samples are in `taking`, those of notifications
+//! in `letters`.
 
+mod letters;
 mod taking;
 
 use std::sync::Arc;
@@ -12,12 +14,13 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 
 use super::analyses::{AnalysesAnswer, AnalysisAnswer, CancelRequest, StepRequest};
-use super::dead_letters::DeadLettersAnswer;
+use super::door::Asks;
 use super::service::{HealthAnswer, PlansAnswer};
 use super::start::StartRequest;
 use super::unmatched::UnmatchedAnswer;
-use super::{Shared, analyses, dead_letters, events, service, unmatched, verdicts};
+use super::{Shared, analyses, events, service, unmatched, verdicts};
 use crate::judge::verdict::VerdictBody;
+use crate::tokens::Scope;
 
 type MakeSchema = fn(&mut SchemaGenerator) -> Schema;
 
@@ -31,6 +34,8 @@ pub struct Route {
     pub operation: &'static str,
     /// One line.
     pub summary: &'static str,
+    /// What it asks of who calls.
+    pub asks: Asks,
     /// Name and meaning of each parameter in the query.
     pub query: &'static [(&'static str, &'static str)],
     /// Name and meaning of each header.
@@ -79,6 +84,8 @@ const GENERAL: &[&str] = &[
 ];
 /// Problems of a route whose parameters are checked.
 const STRICT: &[&str] = &["invalid_parameter"];
+/// Problems of a route that asks for a token.
+const GUARDED: &[&str] = &["unauthenticated", "forbidden"];
 /// Problems of a route that takes a body and hands it to the engine.
 const HANDING_OVER: &[&str] = &[
     "malformed_json",
@@ -88,6 +95,7 @@ const HANDING_OVER: &[&str] = &[
     "unsupported_media_type",
     "unsupported_encoding",
     "outcome_unknown",
+    "store_unavailable",
 ];
 
 // === impl Route ===
@@ -99,11 +107,18 @@ impl Route {
         self.path.starts_with("/v1/")
     }
 
-    /// What it answers when there is no room: see [`super::problem::Problem::to_remote_writer`].
+    /// Whether it answers senders of remote-write: see
+    /// [`super::problem::Problem::to_remote_writer`].
+    pub fn is_remote_write(&self) -> bool {
+        self.operation == "writeSeries"
+    }
+
+    /// What it answers when there is no room.
     fn busy(&self) -> &'static [&'static str] {
-        match self.operation {
-            "writeSeries" => &["write_busy"],
-            _ => &["busy"],
+        if self.is_remote_write() {
+            &["write_busy"]
+        } else {
+            &["busy"]
         }
     }
 
@@ -112,11 +127,13 @@ impl Route {
         let when = |condition: bool, codes: &'static [&'static str]| {
             if condition { codes } else { &[] }
         };
+        let is_guarded = self.asks != Asks::Nothing;
         let all = [
             self.problems,
             when(self.is_strict(), STRICT),
+            when(is_guarded, GUARDED),
             when(self.request.is_some(), HANDING_OVER),
-            when(self.request.is_some(), self.busy()),
+            when(is_guarded || self.request.is_some(), self.busy()),
             GENERAL,
         ];
         all.concat()
@@ -134,9 +151,9 @@ pub fn routes() -> Vec<Route> {
         read_verdict(),
         watch_events(),
         read_recording(),
-        list_dead_letters(),
         list_unmatched(),
     ];
+    all.extend(letters::routes());
     all.extend(taking::routes());
     all.extend(service_routes());
     all
@@ -148,6 +165,7 @@ fn start_analysis() -> Route {
         method: "post",
         operation: "startAnalysis",
         summary: "Start an analysis of a change",
+        asks: Asks::Within(Scope::Control),
         query: &[],
         headers: &[(
             "Idempotency-Key",
@@ -184,6 +202,7 @@ fn list_analyses() -> Route {
         method: "get",
         operation: "listAnalyses",
         summary: "List analyses, newest first",
+        asks: Asks::Within(Scope::Read),
         query: &[
             ("service", "only of this service"),
             ("plan", "only on this plan"),
@@ -214,6 +233,7 @@ fn read_analysis() -> Route {
         method: "get",
         operation: "readAnalysis",
         summary: "Read an analysis",
+        asks: Asks::Within(Scope::Read),
         query: &[],
         headers: &[],
         request: None,
@@ -230,6 +250,7 @@ fn cancel_analysis() -> Route {
         method: "post",
         operation: "cancelAnalysis",
         summary: "End an analysis: inconclusive, cancelled, hold",
+        asks: Asks::Within(Scope::Control),
         query: &[],
         headers: &[],
         request: Some((JSON_BODY, schema::<CancelRequest>)),
@@ -251,6 +272,7 @@ fn enter_step() -> Route {
         method: "post",
         operation: "enterStep",
         summary: "Enter a step of the rollout",
+        asks: Asks::Within(Scope::Control),
         query: &[],
         headers: &[],
         request: Some((JSON_BODY, schema::<StepRequest>)),
@@ -274,6 +296,7 @@ fn read_verdict() -> Route {
         method: "get",
         operation: "readVerdict",
         summary: "Read the verdict, or wait for it to change",
+        asks: Asks::Within(Scope::Read),
         query: &[
             (
                 "wait",
@@ -299,6 +322,7 @@ fn watch_events() -> Route {
         method: "get",
         operation: "watchEvents",
         summary: "Follow an analysis as server-sent events; each carries a verdict body",
+        asks: Asks::Within(Scope::Read),
         query: &[("after", "begin after this event")],
         headers: &[("Last-Event-ID", "begin after this event; wins over `after`")],
         request: None,
@@ -320,6 +344,7 @@ fn read_recording() -> Route {
         method: "get",
         operation: "readRecording",
         summary: "Every accepted input of an analysis; `davy replay` reads it",
+        asks: Asks::Within(Scope::Read),
         query: &[],
         headers: &[],
         request: None,
@@ -330,31 +355,13 @@ fn read_recording() -> Route {
     }
 }
 
-fn list_dead_letters() -> Route {
-    Route {
-        path: "/v1/dead-letters",
-        method: "get",
-        operation: "listDeadLetters",
-        summary: "List notifications that were given up, newest first",
-        query: &[
-            ("limit", "letters on a page, 1 to 200; 50 unless given"),
-            ("cursor", "`next` of the page before"),
-        ],
-        headers: &[],
-        request: None,
-        answers: &[(200, JSON, schema::<DeadLettersAnswer>)],
-        problems: &["invalid_parameter"],
-        timed: true,
-        handler: get(dead_letters::list),
-    }
-}
-
 fn list_unmatched() -> Route {
     Route {
         path: "/v1/unmatched",
         method: "get",
         operation: "listUnmatched",
         summary: "List the names of series that no running analysis asked for, most samples first",
+        asks: Asks::Scope(Scope::Read),
         query: &[("limit", "names, 1 to 200; 50 unless given")],
         headers: &[],
         request: None,
@@ -365,12 +372,21 @@ fn list_unmatched() -> Route {
     }
 }
 
-fn service_routes() -> Vec<Route> {
-    let get_json = |path, operation, summary, answers, handler| Route {
+/// A route that answers GET and takes no parameters.
+fn plain(
+    path: &'static str,
+    operation: &'static str,
+    asks: Asks,
+    summary: &'static str,
+    answers: &'static [(u16, &'static str, MakeSchema)],
+    handler: MethodRouter<Arc<Shared>>,
+) -> Route {
+    Route {
         path,
         method: "get",
         operation,
         summary,
+        asks,
         query: &[],
         headers: &[],
         request: None,
@@ -378,51 +394,60 @@ fn service_routes() -> Vec<Route> {
         problems: &[],
         timed: true,
         handler,
-    };
+    }
+}
+
+fn service_routes() -> Vec<Route> {
     vec![
-        get_json(
+        plain(
             "/v1/plans",
             "listPlans",
+            Asks::Within(Scope::Read),
             "List the plans the daemon has loaded",
             &[(200, JSON, schema::<PlansAnswer>)],
             get(service::plans),
         ),
         Route {
             problems: &["plan_not_found"],
-            ..get_json(
+            ..plain(
                 "/v1/plans/{name}",
                 "readPlan",
+                Asks::Within(Scope::Read),
                 "Read a plan with its defaults filled in",
                 &[(200, JSON, object)],
                 get(service::plan),
             )
         },
-        get_json(
+        plain(
             "/v1/openapi.json",
             "readOpenapi",
+            Asks::Nothing,
             "This document",
             &[(200, JSON, object)],
             get(service::openapi),
         ),
-        get_json(
+        plain(
             "/metrics",
             "readMetrics",
+            Asks::Metrics,
             "Metrics in the Prometheus text format",
             &[(200, "text/plain", text)],
             get(service::metrics),
         ),
-        get_json(
+        plain(
             "/healthz",
             "readHealth",
+            Asks::Nothing,
             "Whether the process answers",
             &[(200, JSON, schema::<HealthAnswer>)],
             get(service::healthz),
         ),
         Route {
-            problems: &["stopping"],
-            ..get_json(
+            problems: &["stopping", "store_unavailable"],
+            ..plain(
                 "/readyz",
                 "readReadiness",
+                Asks::Nothing,
                 "Whether the process takes work",
                 &[(200, JSON, schema::<HealthAnswer>)],
                 get(service::readyz),

@@ -24,6 +24,10 @@ pub struct HealthAnswer {
     pub status: &'static str,
     /// The running version.
     pub version: &'static str,
+    /// Of readiness: webhooks that are held back after failures in a row. They do not keep davy
+    /// from working.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhooks_held_back: Option<i64>,
 }
 
 /// The plans the daemon has loaded.
@@ -53,6 +57,7 @@ pub async fn healthz() -> Json<HealthAnswer> {
     Json(HealthAnswer {
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),
+        webhooks_held_back: None,
     })
 }
 
@@ -61,9 +66,24 @@ pub async fn readyz(State(shared): State<Arc<Shared>>) -> Result<Json<HealthAnsw
     if shared.stopping.is_cancelled() {
         return Err(Problem::new("stopping", "davy is stopping"));
     }
+    if shared.metrics.is_stuck() {
+        let what = match shared.metrics.store_stuck.get() {
+            0 => "sample log",
+            _ => "database",
+        };
+        let why = format!(
+            "the {what} below store.path cannot be written; verdicts are answered, nothing is taken"
+        );
+        let help = "see that the disk has room and is writable; davy tries again by itself, and its log says what the system said";
+        return Err(Problem::new("store_unavailable", why).help(help));
+    }
+    let open = &shared.metrics.webhook.breaker_open;
+    let held_back = shared.bells.keys();
+    let held_back = held_back.map(|name| open.with_label_values(&[name]).get());
     Ok(Json(HealthAnswer {
         status: "ready",
         version: env!("CARGO_PKG_VERSION"),
+        webhooks_held_back: Some(held_back.sum()),
     }))
 }
 

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Shared;
+use super::door::Caller;
 use super::json;
 use super::problem::Problem;
 use crate::config::plan_file::{self, Parsed};
@@ -56,10 +57,16 @@ pub struct StartRequest {
 ///
 /// # Errors
 /// A problem for everything that is wrong with it before the engine sees it.
-pub async fn read(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<Start, Problem> {
+pub async fn read(
+    shared: &Shared,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Start, Problem> {
     let idempotency_key = idempotency_key(headers)?;
     let mut request: StartRequest = json::read(shared, headers, body, None).await?;
     check_sizes(&request)?;
+    check_namespace(caller, &request.change)?;
     let plan = resolve(shared, request.plan.take()).await?;
     check_variables(&plan, &request)?;
     check_source(shared, &plan)?;
@@ -105,6 +112,7 @@ fn check_sizes(request: &StartRequest) -> Result<(), Problem> {
         &change.id,
         &change.revision,
         &change.owner,
+        &change.namespace,
         &change.service,
         &change.environment,
         &change.region,
@@ -121,6 +129,21 @@ fn check_sizes(request: &StartRequest) -> Result<(), Problem> {
         ));
     }
     Ok(())
+}
+
+/// A caller that is limited to namespaces starts analyses in those, and so ends none elsewhere.
+fn check_namespace(caller: &Caller, change: &Change) -> Result<(), Problem> {
+    let own = change.namespace.as_deref();
+    if caller.sees(own) {
+        return Ok(());
+    }
+    let detail = match own {
+        Some(name) => format!("the token is not for the namespace {name:?}"),
+        None => "the token is limited to namespaces, and the change names none".to_owned(),
+    };
+    let names = caller.namespaces.iter().flat_map(|names| names.iter());
+    let names = one_of(names.map(String::as_str));
+    Err(Problem::new("forbidden", detail).help(format!("give change.namespace as {names}")))
 }
 
 async fn resolve(shared: &Shared, given: Value) -> Result<Arc<Plan>, Problem> {

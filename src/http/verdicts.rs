@@ -12,9 +12,9 @@ use axum::http::{HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Shared;
-use super::analyses::find;
+use super::analyses::{Visible, find};
 use super::problem::Problem;
-use super::query::{self, Named, Parameters};
+use super::query::{self, Parameters};
 use crate::engine::{AnalysisView, Input, Verdict};
 use crate::judge::verdict::{GateKind, VerdictBody};
 
@@ -23,7 +23,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The handler.
 pub async fn read(
     State(shared): State<Arc<Shared>>,
-    Named(id): Named,
+    Visible(id): Visible,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let given = Parameters::read(&uri, &["wait", "gate"])?;

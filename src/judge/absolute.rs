@@ -15,6 +15,8 @@
 //! - **Pass afterwards** (asymptotic): the difference of proportions with its variance at the
 //!   restricted maximum likelihood (Farrington and Manning 1990), by the Lan-DeMets recursion.
 
+use serde::{Deserialize, Serialize};
+
 use crate::judge::check::LookAt;
 use crate::judge::forecast::{Ahead, soonest};
 use crate::judge::measure;
@@ -43,7 +45,7 @@ const BISECTIONS: u32 = 60;
 const PREDICTION_TICKS_MAX: usize = 100_000;
 
 /// Both tests of the absolute part.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct AbsolutePart {
     kind: MetricKind,
     once: bool,

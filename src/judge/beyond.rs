@@ -6,6 +6,8 @@
 //! to the horizon (power .82 for .85 in a simulation of an effect that a single test finds nine
 //! times of ten) and finds nearly all of it (.995) by four horizons. Next: `stats::tilts`.
 
+use serde::{Deserialize, Serialize};
+
 use crate::judge::side::Spending;
 use crate::stats::law::Law;
 use crate::stats::tilts::{Detector, Mixture};
@@ -14,7 +16,7 @@ use crate::stats::tilts::{Detector, Mixture};
 pub const RESERVED_SHARE: f64 = 0.2;
 
 /// The mixtures of one side: that it is worse, and that it is not.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Beyond {
     worse: Option<Mixture>,
     better: Option<Mixture>,

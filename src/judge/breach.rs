@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::judge::check::{Evidence, Setting};
 use crate::judge::threshold;
 use crate::judge::verdict::Scale;
@@ -16,7 +18,7 @@ use crate::stats::censored::{self, Cells, Rounding};
 use crate::window::Cell;
 
 /// The alarm check of one metric.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BreachCheck {
     kind: MetricKind,
     at: Option<Quantile>,
@@ -30,7 +32,7 @@ pub struct BreachCheck {
     evaluated: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Period {
     Good,
     Breaching,

@@ -14,6 +14,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::judge::check::{Evidence, Setting};
 use crate::judge::verdict::{PartEvidence, Scale};
 use crate::model::{Millis, Reason};
@@ -21,7 +23,7 @@ use crate::plan::{BurnRate, NoData};
 use crate::window::Cell;
 
 /// The burn rate check of one ratio.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BurnRateCheck {
     rule: BurnRate,
     /// Ticks of the long and of the short window.

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::judge::beyond::RESERVED_SHARE;
 use crate::judge::scratch::Scratch;
 use crate::judge::side::Spending;
@@ -21,7 +23,7 @@ pub const MISSING_SHARE_MAX: f64 = 0.2;
 pub const RESOLUTION: &str = "resolution";
 
 /// How much of the evidence a look has to work out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Detail {
     /// Everything: estimates, intervals, needs.
     Full,

@@ -6,6 +6,8 @@
 //! (intersection-union, no split); a pass needs one part shown, at half of beta each. Next:
 //! `absolute`.
 
+use serde::{Deserialize, Serialize};
+
 use crate::judge::absolute::{AbsoluteLook, AbsolutePart};
 use crate::judge::check::{self, Detail, Evidence, LookAt, MISSING_SHARE_MAX, Setting};
 use crate::judge::dispersion::Weakening;
@@ -24,7 +26,7 @@ use crate::window::Cell;
 const LEAD_TO_CHANGE: f64 = 1.25;
 
 /// The check of one ratio or rate.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct CountCheck {
     kind: MetricKind,
     worse: Worse,
@@ -40,7 +42,7 @@ pub struct CountCheck {
 }
 
 /// Which part of a two-part tolerance findings show, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Shown {
     Undecided,
     /// The part that is larger at the baseline's level.
@@ -53,7 +55,7 @@ enum Shown {
     },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct OneSide {
     worse_is_lower: bool,
     relative: Option<Side>,

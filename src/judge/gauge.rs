@@ -6,6 +6,8 @@
 //! paths: independent ticks where the plan says `iid`, the worst first-order autocorrelation up
 //! to 0.8 under `envelope`. A plan with a single look is `series`' business. Next: `threshold`.
 
+use serde::{Deserialize, Serialize};
+
 use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
 use crate::judge::forecast::Ahead;
 use crate::judge::scratch::{Claim, Scratch};
@@ -28,7 +30,7 @@ const LOG_RATIO_MAX: f64 = 6.907_755_278_982_137;
 const THRESHOLD_SLACK: f64 = 1e-5;
 
 /// The gauge check of one metric.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct GaugeCheck {
     worse: Worse,
     tolerance: Tolerance,
@@ -40,7 +42,7 @@ pub struct GaugeCheck {
 }
 
 /// A studentised sequential test that paired numbers lie above zero, or below it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct PairedSide {
     seed: [u8; 32],
     kind: Kind,
@@ -51,6 +53,8 @@ pub struct PairedSide {
     /// The test of numbers whose long-run deviation is known, in place of the studentised one.
     known: Option<Box<Known>>,
     failed: bool,
+    /// Of paths in a scratch; who has none draws them again.
+    #[serde(skip)]
     claims: [Option<Claim>; 2],
     /// Bounds at the latest tick that each claim's paths have taken.
     bounds: [f64; 2],
@@ -58,7 +62,7 @@ pub struct PairedSide {
 
 /// Numbers against their calibrated deviation: sums over ticks are roughly Gaussian with the
 /// long-run variance, and so are their increments over the windows that matter.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Known {
     side: Side,
     variance: f64,

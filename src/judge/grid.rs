@@ -8,6 +8,8 @@
 //! verdict, so an interval never contradicts it (Jennison and Turnbull 1989, repeated confidence
 //! intervals, carried to sliding windows).
 
+use serde::{Deserialize, Serialize};
+
 use crate::judge::side::{Adjust, Look};
 use crate::judge::verdict::Scale;
 use crate::plan::Worse;
@@ -27,7 +29,7 @@ const DIFFERENCE_STEPS: [f64; 16] = [
 const ROOM_TICKS: usize = 64;
 
 /// Scores against a ladder of boundaries, tick by tick.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Grid {
     scale: Scale,
     nodes: Vec<f64>,
@@ -38,7 +40,7 @@ pub struct Grid {
 }
 
 /// Rows of equal length, one after the other; the first is of zeros.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Rows {
     columns: usize,
     /// Rows that room is made for at once.

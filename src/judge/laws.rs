@@ -6,17 +6,21 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::stats::count_law::CountLaw;
 use crate::stats::law::Law;
 use crate::stats::recipe::Recipe;
 
-/// One law a tick.
-#[derive(Debug)]
+/// One law a tick. Saved as what is kept: the newest follows from it.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Vec<Kept>")]
 pub struct Laws {
     kept: Vec<Kept>,
     newest: Law,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 enum Kept {
     Empty,
     Gaussian { variance: f64 },
@@ -68,11 +72,43 @@ impl Laws {
         if tick + 1 == self.kept.len() {
             return Cow::Borrowed(&self.newest);
         }
-        Cow::Owned(match &self.kept[tick] {
+        Cow::Owned(self.kept[tick].law())
+    }
+}
+
+impl Serialize for Laws {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Laws { kept, newest: _ } = self;
+        kept.serialize(serializer)
+    }
+}
+
+impl TryFrom<Vec<Kept>> for Laws {
+    type Error = &'static str;
+
+    fn try_from(kept: Vec<Kept>) -> Result<Laws, &'static str> {
+        let newest = match kept.last() {
+            None => Law::Empty,
+            // From bytes anything may come, also what no machine could enumerate.
+            Some(Kept::Count(recipe)) => match CountLaw::again(recipe) {
+                Some(CountLaw::Exact { lattice, .. }) => Law::lattice(lattice),
+                Some(CountLaw::Wide { .. }) | None => return Err("a law that is none"),
+            },
+            Some(other) => other.law(),
+        };
+        Ok(Laws { kept, newest })
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    fn law(&self) -> Law {
+        match self {
             Kept::Empty => Law::Empty,
             Kept::Gaussian { variance } => Law::gaussian(*variance),
             Kept::Count(recipe) => Law::lattice(recipe.lattice()),
-        })
+        }
     }
 }
 

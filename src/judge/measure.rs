@@ -5,6 +5,8 @@
 //! is that window's, by inverting the very test that spoke, so that the two cannot contradict each
 //! other. It decides nothing. Next: `threshold`, whose evidence it is.
 
+use serde::{Deserialize, Serialize};
+
 use crate::judge::rank;
 use crate::judge::side::Adjust;
 use crate::plan::{LimitSide, MetricKind, Quantile};
@@ -24,7 +26,7 @@ const TICK_BITS: u32 = 10;
 const BISECTIONS: u32 = 60;
 
 /// What the canary itself did, tick by tick.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Measure {
     kind: Measured,
     side: LimitSide,
@@ -37,7 +39,7 @@ pub(super) struct Measure {
 }
 
 /// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) enum Measured {
     /// A quantile of values, at this level.
     Quantile(f64),
@@ -48,7 +50,7 @@ pub(super) enum Measured {
 }
 
 /// Breaching observations of all observations, and the exposure of a rate.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Seen {
     pub breaching: u64,
     pub all: u64,

@@ -42,6 +42,8 @@ mod threshold;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{Millis, Outcome, Reason};
 use crate::plan::{MetricKind, Plan, Question, ThresholdForm};
 use crate::window::{Cell, ClosedTick};
@@ -67,8 +69,10 @@ const STALE_TICKS: usize = 4;
 const STALE_AFTER: Millis = 10_000;
 
 /// The checks of one analysis and what they have seen.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Judge {
+    /// Given back by [`Judge::settle`]: a saved one has none of its own.
+    #[serde(skip, default = "Plan::to_come")]
     plan: Arc<Plan>,
     detail: Detail,
     checks: Vec<OneCheck>,
@@ -77,19 +81,20 @@ pub struct Judge {
 }
 
 /// The outcome of a look over all checks.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judgement {
     /// pass, fail or inconclusive.
     pub outcome: Outcome,
     /// Why.
     pub reason: Reason,
     /// One finding a check, in the plan's order.
+    #[serde(with = "verdict::saved_findings")]
     pub findings: Vec<Finding>,
     /// Alpha spent so far, as a probability.
     pub spent: f64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 enum OneCheck {
     Rank(Box<rank::RankCheck>),
     Tail(Box<tail::TailCheck>),
@@ -123,6 +128,22 @@ impl Judge {
             received,
             ticks: 0,
         }
+    }
+
+    /// Gives a judge that was saved its plan back.
+    ///
+    /// # Errors
+    /// What is not of that plan.
+    pub fn settle(&mut self, plan: Arc<Plan>) -> Result<(), &'static str> {
+        let checks = self.checks.len();
+        if self.received.len() != plan.metrics.len() {
+            return Err("a judge has other metrics than its plan");
+        }
+        if checks != 0 && checks != plan.checks.len() {
+            return Err("a judge has other checks than its plan");
+        }
+        self.plan = plan;
+        Ok(())
     }
 
     /// Takes a closed tick and looks.

@@ -3,11 +3,13 @@
 //! Owns the Lan-DeMets recursion along a run's own information, and which looks carry too little
 //! of it to be looks of their own. Next: `side`, whose pass side it is.
 
+use serde::{Deserialize, Serialize};
+
 use crate::judge::side::Spending;
 use crate::stats::lan_demets::{LanDemets, MIN_INFORMATION_STEP};
 
 /// The recursion so far.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct PassGaussian {
     recursion: LanDemets,
     looked: usize,

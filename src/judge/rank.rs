@@ -6,6 +6,8 @@
 //! and between the cells of rounded values (see `stats::censored`).
 //! A plan with a single look gets the exact permutation test instead. Next: `tail`.
 
+use serde::{Deserialize, Serialize};
+
 use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
 use crate::judge::dispersion::{self, Weakening};
 use crate::judge::forecast;
@@ -24,7 +26,7 @@ use crate::window::Cell;
 const SHAPE_VALUES_MIN: f64 = 50.0;
 
 /// The rank check of one metric.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct RankCheck {
     worse: Worse,
     tolerance: Tolerance,
@@ -36,7 +38,7 @@ pub struct RankCheck {
     infinite: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct OneSide {
     worse_is_lower: bool,
     side: Side,
@@ -46,14 +48,14 @@ struct OneSide {
 }
 
 /// Exact one-sided p-values of a plan's only look.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct SingleLook {
     p_worse: f64,
     p_better: f64,
 }
 
 /// Running moments of placements (the share of the other arm below a value) and their null law.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Placement {
     count: f64,
     sum: f64,

@@ -2,10 +2,12 @@
 //!
 //! Owns the tallies by arm over closed ticks. What is too little of it is for the judge to say.
 
+use serde::{Deserialize, Serialize};
+
 use crate::window::Cell;
 
 /// What one metric received in closed ticks.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Received {
     /// Samples by arm.
     pub samples: [u64; 2],

@@ -11,6 +11,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::Arm;
 use crate::plan::{Metric, Resolution};
 use crate::stats::buckets::{self, Layout, WIDE_SHARE_MAX};
@@ -24,7 +26,7 @@ use crate::window::Cell;
 const RELATIVE_STEP_MIN: f64 = 1e-4;
 
 /// The resolution of one metric's values, tick by tick.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Recorded {
     resolution: Resolution,
     negative: bool,

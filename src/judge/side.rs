@@ -12,6 +12,8 @@
 //! threshold, and only above it the null paths are rebuilt from the stored laws, in scratch
 //! memory that all checks share. Where a plan has an `extend`, `beyond` tests after the horizon.
 
+use serde::{Deserialize, Serialize};
+
 use crate::judge::beyond::Beyond;
 use crate::judge::laws::Laws;
 use crate::judge::pass_gaussian::PassGaussian;
@@ -53,7 +55,7 @@ pub struct Look {
 }
 
 /// A one-sided sequential test of a stream of scores.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Side {
     seed: [u8; 32],
     fail_spending: Spending,
@@ -65,6 +67,8 @@ pub struct Side {
     unit: Option<f64>,
     exact_counts: bool,
     fail_bounds: Vec<f64>,
+    /// Of paths in a scratch; who has none draws them again.
+    #[serde(skip)]
     claim: Option<Claim>,
     /// Null paths removed by the looks of which the bounds are known.
     removed: Removed,
@@ -79,7 +83,7 @@ pub struct Side {
     passing: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct PassCounts {
     recursion: CountDp,
     looked: usize,

@@ -3,6 +3,8 @@
 //! Owns the spending of an error probability over looks and the adjustment of a score for
 //! dependence. It must not know what is tested. Next: `side`, which spends and adjusts.
 
+use serde::{Deserialize, Serialize};
+
 use crate::stats::special;
 use crate::stats::spending;
 
@@ -10,7 +12,7 @@ use crate::stats::spending;
 const NORMAL_DF: f64 = 2_000.0;
 
 /// Spending of one error probability over the looks of an analysis.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Spending {
     /// The whole probability.
     pub level: f64,

@@ -3,12 +3,14 @@
 //! Owns the sums from which the variance of the weighted differences follows. What is tested by
 //! them is `absolute`'s.
 
+use serde::{Deserialize, Serialize};
+
 use crate::judge::tally::Tally;
 use crate::plan::MetricKind;
 
 /// The ticks that both arms are in, and what the variance of their weighted differences is made
 /// of: ticks differ in how the traffic is split and in what happens behind both arms.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Strata {
     /// Their counts.
     pub run: Tally,

@@ -10,6 +10,8 @@
 
 mod one_side;
 
+use serde::{Deserialize, Serialize};
+
 use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
 use crate::judge::cut::Cut;
 use crate::judge::dispersion::Weakening;
@@ -33,7 +35,7 @@ const WARM_UP_BEYOND: f64 = 2.0;
 const REFERENCE_DISTINCT_MAX: usize = 16_384;
 
 /// The tail check of one metric.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct TailCheck {
     worse: Worse,
     tolerance: Tolerance,

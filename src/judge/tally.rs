@@ -3,11 +3,13 @@
 //! Owns what one tick (or a run) counted, and the law of the canary's events given the total. It
 //! must not know tolerances. Next: `counts` and `absolute`, which test them.
 
+use serde::{Deserialize, Serialize};
+
 use crate::plan::MetricKind;
 use crate::stats::count_law::CountLaw;
 
 /// Bad events and exposure of both arms in one tick (or over a run).
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
     /// Bad events by arm.
     pub bad: [u64; 2],

@@ -11,6 +11,8 @@
 //! thresholds for the worst first-order autocorrelation up to 0.8, which takes ticks for roughly
 //! Gaussian. Signs are no way out there: sixty of them are worth nine at 0.8.
 
+use serde::{Deserialize, Serialize};
+
 use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
 use crate::judge::forecast::Ahead;
 use crate::judge::gauge::{PairedLook, PairedSide};
@@ -30,7 +32,7 @@ use crate::window::Cell;
 const COARSE_SHARE_MAX: f64 = 1e-4;
 
 /// The limit check of one metric.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct ThresholdCheck {
     kind: MetricKind,
     at: Option<Quantile>,
@@ -48,7 +50,7 @@ pub struct ThresholdCheck {
     coarse_bucket: Option<[f64; 2]>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 enum Test {
     Count(Box<Side>),
     Mean(Box<PairedSide>),

@@ -8,6 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::judge::side::Adjust;
 use crate::plan::{Lifetime, Metric};
 
@@ -22,7 +24,7 @@ pub const TICK_UNITS_MIN: usize = 3;
 const DF_MIN: f64 = 0.25;
 
 /// Counts and score sums of one arm, by unit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Units {
     lifetime: Lifetime,
     /// Units of the open tick, or of the run.
@@ -33,7 +35,7 @@ pub struct Units {
 }
 
 /// Sums over the units of closed ticks; n is a unit's count and e the sum of its scores.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct ClosedUnits {
     units: usize,
     n: f64,

@@ -3,16 +3,20 @@
 //! Owns the small, stable JSON body and the table from verdict to decision. It computes no
 //! statistics: findings come from the check files beside it. Next: `judge::mod`.
 
+pub mod saved_findings;
+
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::judge::watch::WatchView;
 use crate::model::{Change, Decision, Outcome, Reason};
 use crate::plan::{OnInconclusive, OnNoData, Plan};
 
 /// A number for each arm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 pub struct PerArm<T> {
     /// The baseline's.
     pub baseline: T,
@@ -21,7 +25,7 @@ pub struct PerArm<T> {
 }
 
 /// On which scale `estimate`, `interval` and `tolerance` of a finding are given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scale {
     /// Canary over baseline; 1 is no difference.
@@ -40,7 +44,7 @@ pub enum Scale {
 }
 
 /// How much more is needed at the present rate, where davy can tell.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Needs {
     /// More samples, both arms together.
     pub samples: Option<u64>,
@@ -49,7 +53,7 @@ pub struct Needs {
 }
 
 /// Evidence on the part of a tolerance that did not decide, where the tolerance has two.
-#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PartEvidence {
     /// Scale of the other fields.
     pub scale: Scale,
@@ -64,7 +68,7 @@ pub struct PartEvidence {
 }
 
 /// One check's outcome at a look, with its evidence.
-#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Finding {
     /// Name of the check.
     pub check: String,
@@ -109,7 +113,7 @@ pub struct Finding {
 }
 
 /// What the answer promises.
-#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Guarantee {
     /// P(false fail) over the whole analysis is at most this.
     pub alpha: f64,
@@ -124,7 +128,7 @@ pub struct Guarantee {
 }
 
 /// Which question the answer answers.
-#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Gate {
     /// `final` or `step`.
     pub kind: GateKind,
@@ -139,9 +143,7 @@ pub struct Gate {
 }
 
 /// The two kinds of gate.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GateKind {
     /// May the change be promoted for good?
@@ -151,9 +153,7 @@ pub enum GateKind {
 }
 
 /// Where the analysis is in its life.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// No sample arrived yet.
@@ -165,7 +165,7 @@ pub enum Status {
 }
 
 /// The verdict body: small, always JSON.
-#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct VerdictBody {
     /// Id of the analysis.
     pub analysis: String,

@@ -9,7 +9,7 @@
 //! rules of the plan go on as they are and promise nothing. A verdict never changes here. Next:
 //! `engine::analysis`, which tells of the alarms.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::judge::check::{Detail, Setting};
 use crate::judge::side::Side;
@@ -18,7 +18,7 @@ use crate::model::Millis;
 use crate::window::ClosedTick;
 
 /// A watch over a plan's checks, as a verdict shows it.
-#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct WatchView {
     /// Checks that are watched.
     pub checks: Vec<String>,
@@ -36,7 +36,7 @@ pub struct WatchView {
 }
 
 /// A check that went beyond its boundary after the pass.
-#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct WatchAlarm {
     /// Name of the check.
     pub check: String,

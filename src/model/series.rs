@@ -5,6 +5,8 @@
 //! thousand known series cost no allocation each. It must not know of plans, arms or formats; what
 //! a number means (a counter's total, a gauge's point) is decided by who asks for the series.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Labels, Timestamp};
 
 /// Ends a label's name, and its value. It occurs in no text, since UTF-8 has no such byte.
@@ -70,7 +72,7 @@ pub struct Histogram {
 
 /// Observations above `low`, up to and including `high` (a cell of negative values includes its
 /// low end instead; the zero cell both).
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct HistogramCell {
     /// Lower end, possibly minus infinity.
     pub low: f64,
@@ -130,6 +132,23 @@ impl<'b> SeriesKey<'b> {
         let key = SeriesKey(bytes);
         debug_assert!(key.pairs().is_sorted_by(|a, b| a.0 < b.0) && !key.name().is_empty());
         key
+    }
+
+    /// The key laid out in bytes of unknown origin; `None` where they are no key.
+    pub(crate) fn checked(bytes: &'b [u8]) -> Option<SeriesKey<'b>> {
+        let key = SeriesKey(bytes);
+        std::str::from_utf8(
+            &bytes
+                .iter()
+                .map(|&b| if b == KEY_END { 0 } else { b })
+                .collect::<Vec<u8>>(),
+        )
+        .ok()?;
+        let ends = bytes.iter().filter(|&&byte| byte == KEY_END).count();
+        let is_whole = bytes.last() == Some(&KEY_END) && ends % 2 == 0;
+        let is_sorted = key.pairs().is_sorted_by(|a, b| a.0 < b.0);
+        let is_full = key.pairs().all(|(_, value)| !value.is_empty());
+        (is_whole && is_sorted && is_full && !key.name().is_empty()).then_some(key)
     }
 
     /// The bytes: what to look a series up by.

@@ -10,6 +10,7 @@ pub mod forecast;
 mod invariants;
 pub mod query;
 pub mod recording;
+mod saved;
 pub mod selector;
 mod source;
 pub mod traffic;
@@ -24,6 +25,7 @@ use crate::model::Millis;
 pub use cluster::{Cluster, Lifetime, UNITS_PER_TICK_DEFAULT, UNITS_PER_TICK_LIMIT};
 pub use dispersion::Dispersion;
 pub use query::Pulled;
+pub use saved::SavedPlan;
 pub use selector::{
     REGEXES_COMPILED_BYTES_MAX, REGEXES_HELP, Selector, SelectorError, SelectorTemplate,
 };
@@ -140,6 +142,7 @@ pub enum ChangeField {
     Id,
     Revision,
     Owner,
+    Namespace,
     Service,
     Environment,
     Region,

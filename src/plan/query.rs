@@ -78,7 +78,7 @@ pub enum Pulled {
 }
 
 /// What a query's results count for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Part {
     /// The points themselves.
     Points,

@@ -39,7 +39,7 @@ const NAME_LABEL: &str = "__name__";
 /// sorted, quoting and blanks normalised.
 #[derive(Clone)]
 pub struct Selector {
-    source: String,
+    pub(super) source: String,
     canonical: String,
     matchers: Vec<Matcher>,
     regex_bytes: usize,

@@ -55,6 +55,42 @@ pub enum Source {
     Pulled(Pulled),
 }
 
+// === impl Source ===
+
+impl Source {
+    /// Its selectors, in the order in which they are written above.
+    pub(super) fn selectors(&self) -> Vec<&Selector> {
+        match self {
+            Source::Pulled(_) => Vec::new(),
+            Source::Values { select } => vec![select],
+            Source::RatioCounts { bad, total, .. } => vec![bad, total],
+            Source::RateCounts {
+                events, exposure, ..
+            } => std::iter::once(events).chain(exposure).collect(),
+            Source::Buckets { histogram, buckets }
+            | Source::Above {
+                histogram, buckets, ..
+            } => vec![histogram, buckets],
+        }
+    }
+
+    /// As [`Source::selectors`], to be changed.
+    pub(super) fn selectors_mut(&mut self) -> Vec<&mut Selector> {
+        match self {
+            Source::Pulled(_) => Vec::new(),
+            Source::Values { select } => vec![select],
+            Source::RatioCounts { bad, total, .. } => vec![bad, total],
+            Source::RateCounts {
+                events, exposure, ..
+            } => std::iter::once(events).chain(exposure).collect(),
+            Source::Buckets { histogram, buckets }
+            | Source::Above {
+                histogram, buckets, ..
+            } => vec![histogram, buckets],
+        }
+    }
+}
+
 /// What the samples of a counter hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

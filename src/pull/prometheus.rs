@@ -17,7 +17,7 @@ use super::pace;
 use super::rules::{self, SettingProblem};
 use crate::clock::Clock;
 use crate::config::sources::{PrometheusSource, TlsFiles};
-use crate::webhook::worker::causes;
+use crate::webhook::attempt::causes;
 
 /// Bytes read of an answer that is an error.
 const ERROR_BYTES_MAX: usize = 16 << 10;

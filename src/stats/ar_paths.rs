@@ -7,6 +7,8 @@
 //! to 0.8, and it is what removes paths: an autocorrelation for which the largest threshold was
 //! more than careful keeps what it did not spend for later looks.
 
+use serde::{Deserialize, Serialize};
+
 use crate::stats::multiscale::{self, Peak, WHOLE_RUN_PENALTY};
 use crate::stats::sampler::Stream;
 
@@ -21,7 +23,7 @@ const SCRATCH_BYTES_MAX: usize = 64 << 20;
 const PATHS_MIN: usize = 500;
 
 /// How dependence between ticks is allowed for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// Ticks are independent.
     Independent,

@@ -7,6 +7,8 @@
 //! Buckets that overlap (a client library that widened its own, pods of two versions with different
 //! bounds) become one: which part of the wider one a value lies in, nobody knows.
 
+use serde::{Deserialize, Serialize};
+
 /// Buckets of one metric; beyond it neighbours become one. Exponential histograms of 5 % steps have
 /// half as many over the whole range of a double.
 pub const BUCKETS_MAX: usize = 4_096;
@@ -23,7 +25,7 @@ const NARROW_SHARE: f64 = 1e-4;
 
 /// Disjoint intervals, ascending; each holds its upper end and not its lower one. A point is an
 /// interval of its own.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Layout {
     buckets: Vec<[f64; 2]>,
 }

@@ -5,6 +5,8 @@
 //! rounding errs on the careful side. A count so spread out that a look would take more than
 //! [`STEPS_MAX`] is given up: its law is Gaussian by then, and the caller's to go on with.
 
+use serde::{Deserialize, Serialize};
+
 use crate::stats::law::Lattice;
 
 /// Multiplications of one look, at most: some 30 ms. Whole counts never reach it, for at a variance
@@ -16,7 +18,7 @@ pub const STEPS_MAX: usize = 1 << 26;
 const NEGLIGIBLE: f64 = 1e-17;
 
 /// Sequential thresholds of one side.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CountDp {
     upper: bool,
     running: Running,
@@ -26,7 +28,7 @@ pub struct CountDp {
 }
 
 /// The law of a running count.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Running {
     lo: i64,
     pmf: Vec<f64>,
@@ -36,7 +38,7 @@ struct Running {
 }
 
 /// Tails of the whole-run count when nothing is flagged.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct CountTail {
     running: Running,
 }

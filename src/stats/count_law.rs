@@ -13,6 +13,9 @@ pub const EXACT_VARIANCE_MAX: f64 = 2_500.0;
 /// The same where tied values make the steps sixteenths, and enumerating is quadratic.
 const TIED_VARIANCE_MAX: f64 = 400.0;
 
+/// Trials or events of one law, at most: sixteen of a run's largest cells.
+const COUNT_MAX: u64 = 1 << 50;
+
 /// The law of a count.
 #[derive(Debug, Clone)]
 pub enum CountLaw {
@@ -134,6 +137,48 @@ impl CountLaw {
         }
     }
 
+    /// The law of a recipe that may be nonsense: `None` where it is.
+    pub fn again(recipe: &Recipe) -> Option<CountLaw> {
+        let (family, is_negated) = recipe.parts();
+        let are_counts = |counts: &[u64]| counts.iter().all(|&count| count <= COUNT_MAX);
+        let law = match family {
+            Family::Binomial { trials, p } => {
+                let holds = are_counts(&[trials]) && !p.is_nan();
+                holds.then(|| CountLaw::binomial(trials, p))?
+            }
+            Family::Poisson { mean } => (!mean.is_nan()).then(|| CountLaw::poisson(mean))?,
+            Family::Hypergeometric {
+                canary,
+                baseline,
+                events,
+                odds,
+            } => {
+                let holds = are_counts(&[canary, baseline])
+                    && events <= canary + baseline
+                    && odds.is_finite()
+                    && odds >= 0.0;
+                holds.then(|| {
+                    CountLaw::fisher_noncentral_hypergeometric(canary, baseline, events, odds)
+                })?
+            }
+            Family::Permutation {
+                canary,
+                baseline,
+                beyond,
+                tied,
+                tied_sixteenths,
+            } => {
+                let holds = are_counts(&[canary, baseline, beyond, tied])
+                    && beyond + tied <= canary + baseline
+                    && tied_sixteenths <= 16;
+                holds.then(|| {
+                    CountLaw::permutation_scores(canary, baseline, beyond, tied, tied_sixteenths)
+                })?
+            }
+        };
+        Some(if is_negated { law.negated() } else { law })
+    }
+
     fn exact(family: Family) -> CountLaw {
         let recipe = Recipe::of(family);
         CountLaw::Exact {
@@ -241,5 +286,51 @@ mod tests {
                 law.variance()
             );
         }
+    }
+
+    #[test]
+    fn a_recipe_that_came_as_bytes_gives_its_law_again_or_none() {
+        for law in [
+            CountLaw::binomial(900, 0.3),
+            CountLaw::binomial(900, 1.0).negated(),
+            CountLaw::poisson(0.0),
+            CountLaw::poisson(44.0).negated(),
+            CountLaw::fisher_noncentral_hypergeometric(500, 400, 30, 1.2),
+            CountLaw::permutation_scores(500, 400, 30, 9, 8).negated(),
+        ] {
+            let CountLaw::Exact { lattice, recipe } = law else {
+                panic!("it is narrow");
+            };
+            let Some(CountLaw::Exact { lattice: again, .. }) = CountLaw::again(&recipe) else {
+                panic!("{recipe:?} is one");
+            };
+            let bits = |law: &Lattice| law.pmf().iter().map(|p| p.to_bits()).collect::<Vec<_>>();
+            assert_eq!((again.lo(), bits(&again)), (lattice.lo(), bits(&lattice)));
+        }
+        let none = |family| match CountLaw::again(&Recipe::of(family)) {
+            Some(CountLaw::Exact { .. }) => panic!("{family:?} is nonsense"),
+            Some(CountLaw::Wide { .. }) | None => {}
+        };
+        none(Family::Binomial {
+            trials: u64::MAX,
+            p: 0.5,
+        });
+        none(Family::Poisson { mean: f64::NAN });
+        none(Family::Poisson { mean: 1e300 });
+        for (canary, events, odds) in [(u64::MAX, 3, 1.0), (5, 11, 1.0), (5, 3, f64::INFINITY)] {
+            none(Family::Hypergeometric {
+                canary,
+                baseline: 5,
+                events,
+                odds,
+            });
+        }
+        none(Family::Permutation {
+            canary: 3,
+            baseline: 3,
+            beyond: u64::MAX,
+            tied: 1,
+            tied_sixteenths: 8,
+        });
     }
 }

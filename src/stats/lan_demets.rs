@@ -7,6 +7,8 @@
 //! offset instead of one for each pair. Information may leap by any factor: a grid that is too fine
 //! for the leap is lumped first, so that a look's cost is bounded whatever the traffic does.
 
+use serde::{Deserialize, Serialize};
+
 use crate::stats::special::{normal_pdf, normal_quantile, normal_sf};
 
 /// Smallest share of the information so far that a look may add: below it the grid is too coarse
@@ -26,7 +28,7 @@ const POINTS_PER_STEP: f64 = 128.0;
 const NEWTON_STEPS: u32 = 50;
 
 /// The recursion after some looks. The score W has mean zero and the information as variance.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct LanDemets {
     information: f64,
     spacing: f64,

@@ -11,6 +11,8 @@
 
 use std::borrow::Borrow;
 
+use serde::{Deserialize, Serialize};
+
 use crate::stats::law::{Lattice, Law};
 use crate::stats::multiscale::{self, WHOLE_RUN_PENALTY};
 use crate::stats::noise::Noise;
@@ -42,7 +44,7 @@ pub struct NullPaths {
 }
 
 /// Numbers of the paths that were removed so far: with the laws, all that a test's past amounts to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed(Vec<u32>);
 
 // === impl NullPaths ===

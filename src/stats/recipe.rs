@@ -4,17 +4,19 @@
 //! thousand probabilities, and most are never looked at again. It must not choose between laws:
 //! that is `count_law`'s. Next: `law`, which enumerates.
 
+use serde::{Deserialize, Serialize};
+
 use crate::stats::law::Lattice;
 
 /// What a law is made of; the same recipe gives the same bits every time.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
     family: Family,
     negated: bool,
 }
 
 /// Families of laws, named as [`Lattice`] names them.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) enum Family {
     Binomial {
         trials: u64,
@@ -55,6 +57,11 @@ impl Recipe {
             negated: !self.negated,
             ..self
         }
+    }
+
+    /// Its family, and whether its number is negated.
+    pub(super) fn parts(&self) -> (Family, bool) {
+        (self.family, self.negated)
     }
 
     /// The law.

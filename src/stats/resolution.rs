@@ -9,6 +9,8 @@
 //! neighbouring values are few steps apart. Sizes such as 200, 5000 and 30000 have a common
 //! divisor, but were not rounded to it.
 
+use serde::{Deserialize, Serialize};
+
 use super::rank::Sorted;
 
 /// Decimals looked for: nanoseconds in seconds, and some.
@@ -35,7 +37,7 @@ const NEAR_STEPS: f64 = 4.5;
 const NEAR_ONE_IN: usize = 4;
 
 /// What the values so far look like.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
     /// Weight of the values that need exactly so many decimals; the last slot for the others.
     weights: [u64; SLOTS],

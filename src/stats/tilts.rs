@@ -13,6 +13,8 @@
 //!   Shiryaev-Roberts e-detector (Shin, Ramdas and Rinaldo 2023). R_k - k is a martingale, so the
 //!   mean number of ticks until it reaches A, while nothing is wrong, is at least A.
 
+use serde::{Deserialize, Serialize};
+
 use crate::stats::law::Law;
 use crate::stats::normal_mixture::best_rho;
 use crate::stats::special::normal_pdf;
@@ -29,7 +31,7 @@ const BISECTIONS: u32 = 60;
 const BOUND_MAX: f64 = 60.0;
 
 /// A mixture of tilted likelihood ratios of the whole run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Mixture {
     grid: Vec<Tilt>,
     /// Sum of the cumulants at each tilt.
@@ -37,14 +39,14 @@ pub struct Mixture {
 }
 
 /// A detector of a change at any time.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Detector {
     grid: Vec<Tilt>,
     /// ln R at each tilt; minus infinity before the first score.
     log_r: Vec<f64>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Tilt {
     tilt: f64,
     log_weight: f64,

@@ -1,64 +1,41 @@
 //! Keeps everything in this process: fast, bounded, gone at the end.
 //!
-//! Owns the memory behind the traits of [`super`] and its bounds: recording bytes of all analyses,
-//! the deliveries that wait for each endpoint. How many analyses there are is the engine's to say,
-//! which forgets the oldest. It must not wait while it holds its lock. Next: `room`, what is kept of
-//! one analysis.
+//! Owns the memory behind the traits of [`super`]. How many analyses there are is the engine's to
+//! say, which forgets the oldest. It must not wait while it holds its lock. Next: `room`, what is
+//! kept of one analysis; `queues`, deliveries; `recordings`, the lines.
 
-mod packed;
+mod queues;
 mod room;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use queues::Queues;
 use room::{Room, Unread};
 
+pub use super::Bounds;
+use super::recordings::Recordings;
 use super::{
-    Commit, Cursor, CutRecording, DEAD_LETTERS_MAX, DeadLetter, Delivery, EventsAfter, Filter,
-    Losses, Outbox, PAGE_MAX, Page, Pending, Recording, Settlement, Store, Write,
+    Commit, Cursor, Delivery, EventsAfter, Filter, LetterFilter, LetterPage, Letters, Losses,
+    Outbox, PAGE_MAX, Page, Pending, Recording, Redelivery, Settlement, Shelving, Store,
+    StoreError, Write,
 };
 use crate::engine::AnalysisView;
-use crate::judge::verdict::Status;
 use crate::model::Timestamp;
-
-/// Bounds of the memory.
-#[derive(Debug, Clone)]
-pub struct Bounds {
-    /// Bytes of one analysis' recording, as it is read.
-    pub recording_bytes_max: u64,
-    /// Bytes that all recordings take together, compressed as they are; past it the oldest final
-    /// analyses lose theirs.
-    pub recordings_bytes_max: u64,
-    /// Deliveries waiting for one endpoint: an endpoint that is down fills its own room only.
-    pub outbox_max: usize,
-}
 
 /// A store in memory.
 #[derive(Debug)]
 pub struct MemoryStore {
-    bounds: Bounds,
     kept: Mutex<Kept>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
     rooms: HashMap<String, Room>,
     /// By start and id: the order of lists.
     order: BTreeMap<(i64, String), ()>,
-    /// By endpoint, in the order they came.
-    outbox: HashMap<String, BTreeMap<u64, Waiting>>,
-    /// Delivery id to its endpoint and its place there.
-    places: HashMap<String, (String, u64)>,
-    next_place: u64,
-    /// Bytes that all recordings take.
-    recordings_bytes: u64,
-    dead: VecDeque<DeadLetter>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    delivery: Delivery,
-    leased_until: Timestamp,
+    queues: Queues,
+    recordings: Recordings,
 }
 
 // === impl MemoryStore ===
@@ -67,8 +44,12 @@ impl MemoryStore {
     /// An empty store.
     pub fn new(bounds: Bounds) -> MemoryStore {
         MemoryStore {
-            bounds,
-            kept: Mutex::default(),
+            kept: Mutex::new(Kept {
+                rooms: HashMap::new(),
+                order: BTreeMap::new(),
+                queues: Queues::new(bounds.outbox_max),
+                recordings: Recordings::new(&bounds),
+            }),
         }
     }
 
@@ -92,9 +73,30 @@ impl Store for MemoryStore {
             .into_iter()
             .partition(|write| matches!(write, Write::View(_)));
         for write in views.into_iter().chain(others) {
-            kept.write(write, &self.bounds, &mut losses);
+            kept.write(write, &mut losses);
         }
         ready(losses)
+    }
+
+    fn recall(&self, _: Commit) -> Losses {
+        // No earlier process has committed anything here.
+        Losses::default()
+    }
+
+    fn shelve(&self) -> Option<Shelving> {
+        None
+    }
+
+    fn shelved(&self, _: &Shelving) {}
+
+    fn remember(&self, _: &[u8]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn tidy(&self) {}
+
+    fn position(&self) -> Pending<'_, u64> {
+        ready(0)
     }
 
     fn analysis<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Arc<AnalysisView>>> {
@@ -119,7 +121,7 @@ impl Store for MemoryStore {
     }
 
     fn recording<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Recording>> {
-        ready(self.lock().rooms.get(id).map(Room::recording))
+        ready(self.lock().recordings.read(id))
     }
 }
 
@@ -132,81 +134,60 @@ impl Outbox for MemoryStore {
         limit: usize,
     ) -> Pending<'s, Vec<Delivery>> {
         let mut kept = self.lock();
-        let mut claimed = Vec::new();
-        for place in kept.heads(endpoint) {
-            let Some(waiting) = kept.waiting(endpoint, place) else {
-                continue;
-            };
-            if claimed.len() < limit && waiting.delivery.due <= now && waiting.leased_until <= now {
-                waiting.leased_until = lease_until;
-                claimed.push(waiting.delivery.clone());
-            }
-        }
-        drop(kept);
-        ready(claimed)
+        ready(kept.queues.claim(endpoint, now, lease_until, limit))
     }
 
     fn settle<'s>(&'s self, id: &'s str, settlement: Settlement) -> Pending<'s, ()> {
-        self.lock().settle(id, settlement);
+        self.lock().queues.settle(id, settlement);
         ready(())
     }
 
     fn next_due<'s>(&'s self, endpoint: &'s str) -> Pending<'s, Option<Timestamp>> {
-        let mut kept = self.lock();
-        let mut due: Option<Timestamp> = None;
-        for place in kept.heads(endpoint) {
-            if let Some(waiting) = kept.waiting(endpoint, place) {
-                let next = waiting.delivery.due.max(waiting.leased_until);
-                due = Some(due.map_or(next, |earliest| earliest.min(next)));
-            }
-        }
-        drop(kept);
-        ready(due)
+        ready(self.lock().queues.next_due(endpoint))
     }
 
     fn depth(&self) -> Pending<'_, usize> {
-        ready(self.lock().places.len())
+        ready(self.lock().queues.depth())
     }
 
-    fn dead_letters(&self, limit: usize) -> Pending<'_, Vec<DeadLetter>> {
-        ready(self.lock().dead.iter().rev().take(limit).cloned().collect())
+    fn dead_letters<'s>(
+        &'s self,
+        filter: &'s LetterFilter,
+        limit: usize,
+    ) -> Pending<'s, LetterPage> {
+        ready(self.lock().queues.dead_letters(filter, limit))
+    }
+
+    fn endpoint_of<'s>(&'s self, id: &'s str) -> Pending<'s, Option<String>> {
+        ready(self.lock().queues.endpoint_of(id))
+    }
+
+    fn redeliver<'s>(&'s self, letters: Letters<'s>, now: Timestamp) -> Pending<'s, Redelivery> {
+        ready(self.lock().queues.redeliver(letters, now))
     }
 }
 
 // === impl Kept ===
 
 impl Kept {
-    fn write(&mut self, write: Write, bounds: &Bounds, losses: &mut Losses) {
+    fn write(&mut self, write: Write, losses: &mut Losses) {
         match write {
             Write::View(view) => self.replace_view(*view),
+            // It is in the header of the recording, and nothing here outlives the process.
+            Write::Plan(_) => {}
             Write::Event(event) => {
                 if let Some(room) = self.rooms.get_mut(&event.analysis) {
-                    self.recordings_bytes -= room.recording_bytes();
                     room.push(&event);
-                    self.recordings_bytes += room.recording_bytes();
-                }
-            }
-            Write::Record { analysis, line } => {
-                let mut cut = |analysis: String, limit| {
-                    losses.cut.push(CutRecording { analysis, limit });
-                };
-                if let Some(room) = self.rooms.get_mut(&analysis) {
-                    let whole = !room.is_truncated();
-                    self.recordings_bytes -= room.recording_bytes();
-                    room.record(&line, bounds.recording_bytes_max);
-                    self.recordings_bytes += room.recording_bytes();
-                    if whole && room.is_truncated() {
-                        cut(analysis.clone(), "recording_bytes");
+                    if event.is_last() {
+                        self.recordings.seal(&event.analysis);
                     }
                 }
-                if self.recordings_bytes > bounds.recordings_bytes_max {
-                    cut(self.drop_recording(&analysis), "recordings_bytes");
-                }
             }
-            Write::Deliver(delivery) => self.deliver(delivery, bounds.outbox_max, losses),
+            Write::Record { analysis, line } => self.recordings.record(&analysis, &line, losses),
+            Write::Deliver(delivery) => losses.refused.extend(self.queues.put(delivery)),
             Write::Forget(analysis) => {
+                self.recordings.forget(&analysis);
                 if let Some(room) = self.rooms.remove(&analysis) {
-                    self.recordings_bytes -= room.recording_bytes();
                     self.order.remove(&(room.view.started_at, analysis));
                 }
             }
@@ -214,6 +195,7 @@ impl Kept {
     }
 
     fn replace_view(&mut self, view: AnalysisView) {
+        self.recordings.note(&view);
         let view = Arc::new(view);
         match self.rooms.get_mut(&view.id) {
             Some(room) => room.view = view,
@@ -223,27 +205,6 @@ impl Kept {
                 self.rooms.insert(id, Room::new(view));
             }
         }
-    }
-
-    /// Makes room: the oldest final analysis that has a recording loses it; where none is final,
-    /// the one that was just written to. Its id.
-    fn drop_recording(&mut self, last_written: &str) -> String {
-        let final_with_lines = |id: &&String| {
-            let room = self.rooms.get(*id);
-            room.is_some_and(|room| room.view.status == Status::Final && room.has_lines())
-        };
-        let oldest = self
-            .order
-            .keys()
-            .map(|(_, id)| id)
-            .find(final_with_lines)
-            .cloned();
-        let chosen = oldest.unwrap_or_else(|| last_written.to_string());
-        if let Some(room) = self.rooms.get_mut(&chosen) {
-            self.recordings_bytes -= room.recording_bytes();
-            room.drop_recording();
-        }
-        chosen
     }
 
     fn page(&self, filter: &Filter, cursor: Option<&Cursor>, limit: usize) -> Page {
@@ -278,99 +239,21 @@ impl Kept {
         }
         page
     }
-
-    /// Puts a delivery into its endpoint's room; the same one twice is one.
-    fn deliver(&mut self, delivery: Delivery, most: usize, losses: &mut Losses) {
-        if self.places.contains_key(&delivery.id) {
-            return;
-        }
-        let room = self.outbox.entry(delivery.endpoint.clone()).or_default();
-        if room.len() >= most {
-            let error = format!("{most} deliveries wait for this endpoint already");
-            let letter = dead_letter(&delivery, error, delivery.at);
-            losses.refused.push(letter.clone());
-            self.bury(letter);
-            return;
-        }
-        let place = self.next_place;
-        self.next_place += 1;
-        let (id, endpoint) = (delivery.id.clone(), delivery.endpoint.clone());
-        self.places.insert(id, (endpoint, place));
-        let waiting = Waiting {
-            delivery,
-            leased_until: Timestamp(i64::MIN),
-        };
-        room.insert(place, waiting);
-    }
-
-    fn waiting(&mut self, endpoint: &str, place: u64) -> Option<&mut Waiting> {
-        self.outbox.get_mut(endpoint)?.get_mut(&place)
-    }
-
-    /// The oldest waiting delivery of each analysis to this endpoint.
-    fn heads(&self, endpoint: &str) -> Vec<u64> {
-        let mut seen = std::collections::HashSet::new();
-        let mut heads = Vec::new();
-        for (place, waiting) in self.outbox.get(endpoint).into_iter().flatten() {
-            if seen.insert(waiting.delivery.analysis.as_str()) {
-                heads.push(*place);
-            }
-        }
-        heads
-    }
-
-    fn settle(&mut self, id: &str, settlement: Settlement) {
-        let Some((endpoint, place)) = self.places.get(id).cloned() else {
-            return;
-        };
-        if let Settlement::Retry { due } = settlement {
-            if let Some(waiting) = self.waiting(&endpoint, place) {
-                waiting.delivery.attempts += 1;
-                waiting.delivery.due = due;
-                waiting.leased_until = Timestamp(i64::MIN);
-            }
-            return;
-        }
-        self.places.remove(id);
-        let room = self.outbox.get_mut(&endpoint);
-        let settled = room.and_then(|room| room.remove(&place));
-        if let (Some(mut waiting), Settlement::Dead { error, at }) = (settled, settlement) {
-            waiting.delivery.attempts += 1;
-            self.bury(dead_letter(&waiting.delivery, error, at));
-        }
-    }
-
-    fn bury(&mut self, letter: DeadLetter) {
-        if self.dead.len() == DEAD_LETTERS_MAX {
-            self.dead.pop_front();
-        }
-        self.dead.push_back(letter);
-    }
 }
 
 fn admits(filter: &Filter, view: &AnalysisView) -> bool {
+    let in_namespace = |names: &Arc<[String]>| {
+        let own = view.change.namespace.as_ref();
+        own.is_some_and(|own| names.contains(own))
+    };
     filter
         .service
         .as_ref()
         .is_none_or(|service| view.change.service.as_ref() == Some(service))
+        && filter.namespaces.as_ref().is_none_or(in_namespace)
         && filter.plan.as_ref().is_none_or(|plan| view.plan == *plan)
         && filter.verdict.is_none_or(|verdict| view.verdict == verdict)
         && filter
             .started_before
             .is_none_or(|before| view.started_at < before.millis())
 }
-
-fn dead_letter(delivery: &Delivery, error: String, at: Timestamp) -> DeadLetter {
-    DeadLetter {
-        id: delivery.id.clone(),
-        endpoint: delivery.endpoint.clone(),
-        analysis: delivery.analysis.clone(),
-        event_type: delivery.event_type,
-        attempts: delivery.attempts,
-        error,
-        at: at.millis(),
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -2,21 +2,33 @@
 //!
 //! Owns the shape of what is kept (readable analyses, their events, their recordings, the webhook
 //! outbox) and the traits behind which it is kept. It must not know where: [`memory`] keeps it in
-//! this process; a database keeps it behind the same traits. Everything one input caused is
-//! written by one [`Store::commit`], so that a verdict and its notifications exist together or
-//! not at all. Next: [`memory`], [`watch`].
+//! this process, [`sql`] in a database. Everything one input caused is written by one
+//! [`Store::commit`], so that a verdict and its notifications exist together or not at all. Next:
+//! `outbox`, the notifications; [`memory`], [`sql`], [`watch`].
 
 pub mod memory;
+mod outbox;
+mod packed;
+mod recordings;
+mod shelf;
+pub mod sql;
 pub mod watch;
+
+pub use recordings::Shelving;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use serde::Serialize;
+pub use outbox::{
+    DEAD_LETTERS_MAX, DeadLetter, Delivery, LetterFilter, LetterPage, Letters, Outbox, Redelivery,
+    Settlement,
+};
 
 use crate::engine::{AnalysisView, Event, EventKind};
+use crate::log::Ticket;
 use crate::model::{Outcome, Timestamp};
+use crate::plan::Plan;
 
 /// Largest page of a list.
 pub const PAGE_MAX: usize = 200;
@@ -26,8 +38,18 @@ pub const PAGE_MAX: usize = 200;
 pub const EVENTS_KEPT_MAX: usize = 24;
 /// Events kept of an analysis that is final: nobody follows it any more.
 pub const EVENTS_KEPT_FINAL_MAX: usize = 16;
-/// Dead letters kept over all endpoints.
-pub const DEAD_LETTERS_MAX: usize = 1_000;
+
+/// Bounds of what is kept.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Bytes of one analysis' recording, as it is read.
+    pub recording_bytes_max: u64,
+    /// Bytes that all recordings take together, compressed as they are; past it the oldest final
+    /// analyses lose theirs.
+    pub recordings_bytes_max: u64,
+    /// Deliveries waiting for one endpoint: an endpoint that is down fills its own room only.
+    pub outbox_max: usize,
+}
 
 /// Something that may take a while and may fail.
 pub type Pending<'s, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 's>>;
@@ -41,17 +63,25 @@ pub struct StoreError {
 }
 
 /// Everything that one or several inputs caused, in the order it happened.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Commit {
     /// What to write.
     pub writes: Vec<Write>,
+    /// Number in the sample log of the input that caused it; 0 where there is none. A store that
+    /// outlives its process keeps it with what it writes: what came before need not come again.
+    pub position: u64,
+    /// What must be safe before this may be.
+    pub after: Option<Ticket>,
 }
 
 /// One thing to write.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Write {
     /// The readable state of an analysis: replaces the one before.
     View(Box<AnalysisView>),
+    /// The plan of an analysis that begins. A store that outlives its process keeps it by its hash
+    /// for as long as an analysis ran on it.
+    Plan(Arc<Plan>),
     /// An event of an analysis.
     Event(Event),
     /// A line of an analysis' recording, without its newline.
@@ -72,6 +102,8 @@ pub enum Write {
 pub struct Filter {
     /// `change.service`.
     pub service: Option<String>,
+    /// One of these is `change.namespace`.
+    pub namespaces: Option<Arc<[String]>>,
     /// Name of the plan.
     pub plan: Option<String>,
     /// Verdict.
@@ -135,65 +167,6 @@ pub struct Recording {
     pub truncated_at_bytes: Option<u64>,
 }
 
-/// One notification on its way to one endpoint.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Delivery {
-    /// Stable over retries and restarts: the receiver may drop a second one.
-    pub id: String,
-    /// Name of the endpoint.
-    pub endpoint: String,
-    /// Deliveries of one analysis to one endpoint are sent in order.
-    pub analysis: String,
-    /// Such as `verdict.final`.
-    pub event_type: &'static str,
-    /// When the event happened.
-    pub at: Timestamp,
-    /// The verdict body, as JSON.
-    pub body: Arc<str>,
-    /// Attempts made so far.
-    pub attempts: u32,
-    /// Not to be tried before this.
-    pub due: Timestamp,
-}
-
-/// What became of an attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settlement {
-    /// The endpoint took it.
-    Delivered,
-    /// To be tried again.
-    Retry {
-        /// Not before this.
-        due: Timestamp,
-    },
-    /// Given up.
-    Dead {
-        /// Why, for the operator.
-        error: String,
-        /// When.
-        at: Timestamp,
-    },
-}
-
-/// A delivery that was given up.
-#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
-pub struct DeadLetter {
-    /// Id of the delivery.
-    pub id: String,
-    /// Name of the endpoint.
-    pub endpoint: String,
-    /// Id of the analysis.
-    pub analysis: String,
-    /// Such as `verdict.final`.
-    pub event_type: &'static str,
-    /// Attempts made.
-    pub attempts: u32,
-    /// Why it was given up.
-    pub error: String,
-    /// When, unix milliseconds.
-    pub at: i64,
-}
-
 /// What a commit found no room for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Losses {
@@ -217,6 +190,22 @@ pub trait Store: Send + Sync {
     /// Writes everything, or nothing; events and lines may stand before the view of a new
     /// analysis. Returns what found no room.
     fn commit(&self, commit: Commit) -> Pending<'_, Losses>;
+    /// Takes again what an earlier process has committed: only what is in memory learns of it.
+    fn recall(&self, commit: Commit) -> Losses;
+    /// What of recordings must be written for a checkpoint to hold; `None` where they end with the
+    /// process.
+    fn shelve(&self) -> Option<Shelving>;
+    /// The checkpoint holds.
+    fn shelved(&self, done: &Shelving);
+    /// Takes what a checkpoint told of recordings.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn remember(&self, told: &[u8]) -> Result<(), StoreError>;
+    /// Everything that an earlier process was given was taken again.
+    fn tidy(&self);
+    /// Number in the sample log of the last input whose commit is written; 0 where none is.
+    fn position(&self) -> Pending<'_, u64>;
     /// One analysis.
     fn analysis<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Arc<AnalysisView>>>;
     /// Analyses, newest first, after `cursor`, at most `limit` (to [`PAGE_MAX`]).
@@ -230,25 +219,4 @@ pub trait Store: Send + Sync {
     fn events_after<'s>(&'s self, id: &'s str, after: u64) -> Pending<'s, Option<EventsAfter>>;
     /// The recording of an analysis.
     fn recording<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Recording>>;
-}
-
-/// What the webhook worker asks of a store.
-pub trait Outbox: Send + Sync {
-    /// Takes due deliveries of an endpoint, the first of each analysis only, and leases them: no
-    /// other claim sees them until `lease_until`, so a worker that died is made up for.
-    fn claim<'s>(
-        &'s self,
-        endpoint: &'s str,
-        now: Timestamp,
-        lease_until: Timestamp,
-        limit: usize,
-    ) -> Pending<'s, Vec<Delivery>>;
-    /// Says what became of a claimed delivery.
-    fn settle<'s>(&'s self, id: &'s str, settlement: Settlement) -> Pending<'s, ()>;
-    /// When the endpoint's next delivery is due.
-    fn next_due<'s>(&'s self, endpoint: &'s str) -> Pending<'s, Option<Timestamp>>;
-    /// Deliveries waiting, over all endpoints.
-    fn depth(&self) -> Pending<'_, usize>;
-    /// The newest dead letters, newest first.
-    fn dead_letters(&self, limit: usize) -> Pending<'_, Vec<DeadLetter>>;
 }

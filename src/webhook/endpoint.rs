@@ -4,7 +4,7 @@
 //! to without surprises later: everything that can be wrong is found at start. It must not know
 //! when a request is made: that is [`super::worker`].
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::guard;
 use super::rules;
-use super::sign::Secret;
+use super::sign::Secrets;
 use super::template::{self, Place, Template};
 use crate::config::daemon::{self, WebhookDecision, WebhookEvent, WebhookMethod};
 use crate::engine::{Event, EventKind};
@@ -54,17 +54,22 @@ pub struct EndpointProblem {
 }
 
 /// A checked endpoint.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Endpoint {
     /// Its unique name.
     pub name: String,
     /// How long one attempt may take.
     pub timeout: Duration,
+    /// Attempts at one time, each of another analysis.
+    pub concurrent_attempts_max: usize,
     url: Template,
+    /// Scheme, host and port, which no value may change.
+    origin: String,
     method: Method,
     headers: HeaderMap,
     body: Option<Template>,
-    secret: Option<Secret>,
+    /// They may be changed while davy runs.
+    secrets: RwLock<Option<Arc<Secrets>>>,
     events: Vec<EventKind>,
     services: Option<Vec<String>>,
     plans: Option<Vec<String>>,
@@ -115,41 +120,45 @@ impl Endpoint {
             let set = rules::header(name, value, &mut headers);
             note(&format!("headers.{name}"), set.as_ref().err());
         }
-        let secret = read_secret(entry)
-            .transpose()
-            .map_err(|error| (error, "check the name and the permissions".to_string()));
-        let secret = secret.and_then(|text| {
-            let parsed = text.as_deref().map(Secret::parse).transpose();
-            parsed.map_err(|bad| (bad.to_string(), bad.help().to_string()))
-        });
-        let secret_key = match entry.secret_env {
-            Some(_) => "secret_env",
-            None => "secret_file",
-        };
-        note(secret_key, secret.as_ref().err());
+        let secrets = read_secret(entry)
+            .map(|text| parse_secrets(&text))
+            .transpose();
+        note(secret_key(entry), secrets.as_ref().err());
         if !problems.is_empty() {
             return Err(problems);
         }
-        match (url, body, secret) {
-            (Ok(url), Ok(body), Ok(secret)) => Ok(Endpoint {
-                name: entry.name.clone(),
-                timeout: Duration::from_secs(entry.timeout_secs),
-                url,
-                method: method(entry.method),
-                headers,
-                body,
-                secret,
-                events: entry
-                    .events
-                    .iter()
-                    .filter_map(|event| kind(*event))
-                    .collect(),
-                services: entry.services.clone(),
-                plans: entry.plans.clone(),
-                decisions: entry.decisions.clone(),
-            }),
-            _ => Err(problems),
-        }
+        let (Ok((url, origin)), Ok(body), Ok(secrets)) = (url, body, secrets) else {
+            return Err(problems);
+        };
+        let events = entry.events.iter();
+        Ok(Endpoint {
+            name: entry.name.clone(),
+            timeout: Duration::from_secs(entry.timeout_secs),
+            concurrent_attempts_max: usize::try_from(entry.concurrent_attempts_max)
+                .unwrap_or(usize::MAX),
+            url,
+            origin,
+            method: method(entry.method),
+            headers,
+            body,
+            secrets: RwLock::new(secrets.map(Arc::new)),
+            events: events.filter_map(|event| kind(*event)).collect(),
+            services: entry.services.clone(),
+            plans: entry.plans.clone(),
+            decisions: entry.decisions.clone(),
+        })
+    }
+
+    /// Its secrets; `None` where deliveries are not signed.
+    pub fn secrets(&self) -> Option<Arc<Secrets>> {
+        let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
+        secrets.clone()
+    }
+
+    /// Signs with other secrets from now on.
+    pub fn replace_secrets(&self, secrets: Secrets) {
+        let mut now = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
+        *now = Some(Arc::new(secrets));
     }
 
     /// Whether this endpoint wants to hear of an event. An absent list wants everything.
@@ -180,6 +189,7 @@ impl Endpoint {
             analysis: event.analysis.clone(),
             event_type: event.kind.as_str(),
             at: event.at,
+            queued_at: event.at,
             body: body.into(),
             attempts: 0,
             due: event.at,
@@ -212,6 +222,9 @@ impl Endpoint {
         }
         let url = Url::parse(&address)
             .map_err(|error| format!("the filled-in address is none: {error}"))?;
+        if url.origin().ascii_serialization() != self.origin {
+            return Err("a value makes the address one of another host".to_string());
+        }
         if guard::host_is_refused(&url) {
             return Err("the filled-in address is one of a metadata service".to_string());
         }
@@ -224,10 +237,10 @@ impl Endpoint {
         };
         set("webhook-id", delivery.id.clone())?;
         set("webhook-timestamp", seconds.to_string())?;
-        if let Some(secret) = &self.secret {
+        if let Some(secrets) = self.secrets() {
             set(
                 "webhook-signature",
-                secret.sign(&delivery.id, seconds, body.as_bytes()),
+                secrets.sign(&delivery.id, seconds, body.as_bytes()),
             )?;
         }
         headers
@@ -239,6 +252,27 @@ impl Endpoint {
             headers,
             body: body.into_bytes(),
         })
+    }
+}
+
+/// The secrets in what was read, or what is wrong and what to do about it.
+///
+/// # Errors
+/// What could not be read, or why it holds no secrets. It never repeats one.
+pub fn parse_secrets(read: &Result<String, String>) -> Result<Secrets, (String, String)> {
+    match read {
+        Ok(text) => Secrets::parse(text).map_err(|bad| (bad.to_string(), bad.help().to_string())),
+        Err(error) => {
+            let help = "check the name and the permissions";
+            Err((error.clone(), help.to_string()))
+        }
+    }
+}
+
+fn secret_key(entry: &daemon::Webhook) -> &'static str {
+    match entry.secret_env {
+        Some(_) => "secret_env",
+        None => "secret_file",
     }
 }
 

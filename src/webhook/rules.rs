@@ -9,7 +9,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::endpoint::{Endpoint, FIELDS};
 use super::guard;
-use super::template::{self, Place, Template};
+use super::template::{self, Template};
 use crate::config::daemon::{Config, Webhook, WebhookEvent};
 use crate::config::layers::Places;
 use crate::config::{Problem, Severity};
@@ -57,9 +57,9 @@ pub fn check(
     found
 }
 
-/// An address with placeholders, the host fixed. Messages never repeat it: its path is often the
+/// An address with placeholders, and its scheme, host and port, which are fixed. Messages never repeat it: its path is often the
 /// secret.
-pub(super) fn url(text: &str) -> Checked<Template> {
+pub(super) fn url(text: &str) -> Checked<(Template, String)> {
     let help = "write https://host/path; placeholders only after the host";
     let refuse = |what: &str| Err((what.to_owned(), help.to_owned()));
     if let Some((before, _)) = text.split_once("{{") {
@@ -70,10 +70,15 @@ pub(super) fn url(text: &str) -> Checked<Template> {
         }
     }
     let template = Template::parse(text, &FIELDS).map_err(told)?;
-    let sample = template.render(&serde_json::Value::Null, Place::Address);
-    let Ok(url) = Url::parse(&sample) else {
+    let filled = |value: &str| Url::parse(&template.with_all(value));
+    let (Ok(url), Ok(other)) = (filled("x"), filled("y")) else {
         return refuse("this is not an address");
     };
+    // What stands before the first slash is not all there is to it: `https:///{{..}}/` has no host
+    // of its own, and takes the first name that comes.
+    if url.origin() != other.origin() {
+        return refuse("a placeholder stands in the host");
+    }
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return refuse("the address is not http or https");
     }
@@ -88,7 +93,7 @@ pub(super) fn url(text: &str) -> Checked<Template> {
         let help = "davy never sends there; give another address";
         return Err((message.to_owned(), help.to_owned()));
     }
-    Ok(template)
+    Ok((template, url.origin().ascii_serialization()))
 }
 
 /// A body with placeholders; `None` for the usual one.

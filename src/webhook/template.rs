@@ -96,6 +96,15 @@ impl Template {
         }
         out
     }
+
+    /// The text with the same in place of every placeholder.
+    pub fn with_all(&self, value: &str) -> String {
+        let part = |part: &Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Field { .. } => value.to_owned(),
+        };
+        self.parts.iter().map(part).collect()
+    }
 }
 
 fn placeholder(inside: &str, offset: usize, fields: &[&str]) -> Result<Part, BadTemplate> {

@@ -1,26 +1,29 @@
 //! Sends what waits in the outbox, one worker an endpoint.
 //!
-//! Owns attempts: when, how many at once, what counts as delivered, when to give up. The outbox
-//! hands out only the oldest delivery of each analysis, so an endpoint sees one analysis in order;
-//! a slow endpoint holds up nobody but itself.
+//! Owns when an attempt is made, how many at once, and what becomes of a delivery. The outbox hands
+//! out only the oldest delivery of each analysis, so an endpoint sees one analysis in order; a slow
+//! endpoint holds up nobody but itself, and a slow answer nothing but its analysis. Only the loop
+//! asks the store: attempts under way hold nothing of it. Next: [`super::attempt`], one request;
+//! [`super::breaker`], when an endpoint is left alone.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use reqwest::header::RETRY_AFTER;
+use futures_util::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::attempt::{self, Failure};
+use super::breaker::{Breaker, Change, Health};
 use super::endpoint::Endpoint;
-use super::guard::GuardedResolver;
+use super::guard::{GuardedResolver, SystemResolver};
 use crate::backoff::{self, Backoff};
 use crate::clock::Clock;
+use crate::model::{Millis, Timestamp};
 use crate::store::{Delivery, Outbox, Settlement, StoreError};
 use crate::telemetry::Metrics;
 
-/// Attempts to one endpoint at the same time, each of another analysis.
-pub const ATTEMPTS_AT_ONCE: usize = 8;
 /// A lease outlives an attempt by this much.
 const LEASE_SLACK: Duration = Duration::from_secs(30);
 /// Wait after the store itself failed.
@@ -29,12 +32,16 @@ const STORE_FAILED_WAIT: Duration = Duration::from_secs(1);
 /// How hard to try.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Waits between attempts.
+    /// Waits between attempts at one delivery.
     pub backoff: Backoff,
     /// A delivery older than this is given up.
     pub age_max: Duration,
     /// Bytes of an answer that are read, for the log.
     pub response_bytes_max: usize,
+    /// The failure of this number in a row has the endpoint held back.
+    pub failures_max: u32,
+    /// Waits between probes of an endpoint that is held back.
+    pub probing: Backoff,
 }
 
 /// The worker of one endpoint.
@@ -62,21 +69,20 @@ pub struct Worker {
 /// # Errors
 /// When TLS cannot be set up.
 pub fn client() -> Result<reqwest::Client, reqwest::Error> {
+    client_with(GuardedResolver::of(SystemResolver))
+}
+
+/// The same with another resolver.
+///
+/// # Errors
+/// When TLS cannot be set up.
+pub fn client_with(resolver: GuardedResolver) -> Result<reqwest::Client, reqwest::Error> {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        .dns_resolver(Arc::new(GuardedResolver))
+        .dns_resolver(Arc::new(resolver))
         .user_agent(concat!("davy/", env!("CARGO_PKG_VERSION")))
         .build()
-}
-
-/// Why an attempt failed.
-struct Failure {
-    error: String,
-    /// The receiver's wish.
-    retry_after: Option<Duration>,
-    /// The receiver wants no more of this, or it can never be sent.
-    gone: bool,
 }
 
 // === impl Worker ===
@@ -84,77 +90,119 @@ struct Failure {
 impl Worker {
     /// Sends until `stop`, and then what is due at that moment.
     pub async fn run(self, stop: CancellationToken) {
+        let mut breaker = Breaker::new(self.policy.failures_max, self.policy.probing);
+        let mut under_way = FuturesUnordered::new();
+        self.show(&breaker);
         loop {
-            match self.send_due().await {
-                Ok(0) if stop.is_cancelled() => return,
-                Ok(0) => self.wait(&stop).await,
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::error!(endpoint = self.endpoint.name, %error, "the outbox failed");
-                    tokio::select! {
-                        () = tokio::time::sleep(STORE_FAILED_WAIT) => {}
-                        () = stop.cancelled() => return,
-                    }
+            let claimed = self.claim(&breaker, under_way.len()).await;
+            let has_failed = claimed.is_err();
+            for delivery in claimed.unwrap_or_else(|error| self.complain(&error)) {
+                breaker.begin();
+                under_way.push(self.attempt(delivery));
+            }
+            let busy = under_way.len();
+            if busy == 0 && stop.is_cancelled() {
+                return;
+            }
+            let ended = tokio::select! {
+                ended = under_way.next(), if busy > 0 => ended,
+                () = self.rest(&breaker, busy, has_failed) => None,
+                () = stop.cancelled(), if !stop.is_cancelled() => None,
+            };
+            let Some(first) = ended else { continue };
+            let mut all = vec![first];
+            // Those that have ended meanwhile, so that one claim makes up for all of them.
+            while let Some(Some(next)) = under_way.next().now_or_never() {
+                all.push(next);
+            }
+            for (delivery, result) in all {
+                if let Err(error) = self.settle(&mut breaker, &delivery, result).await {
+                    // Its lease ends, and it is sent again.
+                    self.complain::<()>(&error);
                 }
             }
         }
     }
 
-    /// Makes one round of attempts; how many.
-    async fn send_due(&self) -> Result<usize, StoreError> {
+    /// Takes as many deliveries as may be tried now.
+    async fn claim(
+        &self,
+        breaker: &Breaker,
+        under_way: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
         let now = self.clock.now();
-        let lease_until = now.plus(millis(self.endpoint.timeout + LEASE_SLACK));
-        let name = self.endpoint.name.as_str();
-        let due = self
-            .outbox
-            .claim(name, now, lease_until, ATTEMPTS_AT_ONCE)
-            .await?;
-        let count = due.len();
-        for settled in join_all(due.into_iter().map(|delivery| self.attempt(delivery))).await {
-            settled?;
+        let room = breaker.admits(now, under_way, self.endpoint.concurrent_attempts_max);
+        let mut due = Vec::new();
+        if room > 0 {
+            let lease_until = now.plus(millis(self.endpoint.timeout + LEASE_SLACK));
+            let name = self.endpoint.name.as_str();
+            due = self.outbox.claim(name, now, lease_until, room).await?;
         }
         let depth = self.outbox.depth().await?;
-        self.metrics
-            .outbox_depth
-            .set(i64::try_from(depth).unwrap_or(i64::MAX));
-        Ok(count)
+        let depth = i64::try_from(depth).unwrap_or(i64::MAX);
+        self.metrics.outbox_depth.set(depth);
+        Ok(due)
     }
 
-    async fn wait(&self, stop: &CancellationToken) {
-        let next = self
-            .outbox
-            .next_due(&self.endpoint.name)
-            .await
-            .ok()
-            .flatten();
-        let pause = async {
-            match next {
-                Some(due) => {
-                    let wait = due.since(self.clock.now()).max(0);
-                    tokio::time::sleep(Duration::from_millis(wait.unsigned_abs())).await;
-                }
-                None => std::future::pending().await,
+    /// Waits until there may be something to claim, beside what is under way.
+    async fn rest(&self, breaker: &Breaker, under_way: usize, has_failed: bool) {
+        if has_failed {
+            return tokio::time::sleep(STORE_FAILED_WAIT).await;
+        }
+        let most = self.endpoint.concurrent_attempts_max;
+        if breaker.admits(Timestamp(i64::MAX), under_way, most) == 0 {
+            // Whatever ends next makes room.
+            return std::future::pending().await;
+        }
+        let next = match self.outbox.next_due(&self.endpoint.name).await {
+            Ok(next) => next,
+            Err(error) => {
+                self.complain::<()>(&error);
+                return tokio::time::sleep(STORE_FAILED_WAIT).await;
             }
+        };
+        let pause = async {
+            let Some(due) = next else {
+                return std::future::pending().await;
+            };
+            let due = breaker.opens_at().map_or(due, |at| at.max(due));
+            let wait = due.since(self.clock.now()).max(0);
+            tokio::time::sleep(Duration::from_millis(wait.unsigned_abs())).await;
         };
         tokio::select! {
             () = self.bell.notified() => {}
             () = pause => {}
-            () = stop.cancelled() => {}
         }
     }
 
-    async fn attempt(&self, delivery: Delivery) -> Result<(), StoreError> {
-        let result = self.send(&delivery).await;
-        let settlement = self.settlement(&delivery, result);
+    async fn attempt(&self, delivery: Delivery) -> (Delivery, Result<(), Failure>) {
+        let now = self.clock.now();
+        let bytes_max = self.policy.response_bytes_max;
+        let result = attempt::send(&self.client, &self.endpoint, &delivery, now, bytes_max).await;
+        (delivery, result)
+    }
+
+    /// Draws what follows from an attempt, for its endpoint and for the delivery.
+    async fn settle(
+        &self,
+        breaker: &mut Breaker,
+        delivery: &Delivery,
+        result: Result<(), Failure>,
+    ) -> Result<(), StoreError> {
+        let health = result
+            .as_ref()
+            .map_or_else(Failure::health, |()| Health::Well);
+        let change = breaker.note(health, self.clock.now(), (self.chance)());
+        self.tell(change, breaker);
+        let settlement = self.settlement(delivery, result);
         let outcome = match &settlement {
             Settlement::Delivered => "delivered",
             Settlement::Retry { .. } => "retried",
             Settlement::Dead { .. } => "dead",
         };
-        self.metrics
-            .webhook_attempts
-            .with_label_values(&[&self.endpoint.name, outcome])
-            .inc();
+        let name = self.endpoint.name.as_str();
+        let attempts = &self.metrics.webhook.attempts;
+        attempts.with_label_values(&[name, outcome]).inc();
         self.outbox.settle(&delivery.id, settlement).await
     }
 
@@ -169,13 +217,12 @@ impl Worker {
         };
         let now = self.clock.now();
         let drawn = backoff::delay(delivery.attempts, &self.policy.backoff, (self.chance)());
-        let asked = failure
-            .retry_after
-            .unwrap_or_default()
-            .min(self.policy.backoff.ceiling(u32::MAX));
+        let longest = self.policy.backoff.ceiling(u32::MAX);
+        let asked = failure.retry_after.min(longest);
         let due = now.plus(millis(drawn.max(asked)));
         let error = failure.error;
-        if failure.gone || due.since(delivery.at) > millis(self.policy.age_max) {
+        let age_max = millis(self.policy.age_max);
+        if failure.is_final || due.since(delivery.queued_at) > age_max {
             let attempts = delivery.attempts + 1;
             tracing::error!(
                 endpoint,
@@ -197,84 +244,39 @@ impl Worker {
         Settlement::Retry { due }
     }
 
-    async fn send(&self, delivery: &Delivery) -> Result<(), Failure> {
-        let fail = |error: String| Failure {
-            error,
-            retry_after: None,
-            gone: false,
-        };
-        // It would be the same request the next time.
-        let never = |error: String| Failure {
-            gone: true,
-            ..fail(error)
-        };
-        let request = self
-            .endpoint
-            .prepare(delivery, self.clock.now())
-            .map_err(never)?;
-        let mut response = self
-            .client
-            .request(request.method, request.url)
-            .headers(request.headers)
-            .body(request.body)
-            .timeout(self.endpoint.timeout)
-            .send()
-            .await
-            .map_err(|error| fail(causes(&error.without_url())))?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(());
-        }
-        let retry_after = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|v| v.to_str().ok());
-        let retry_after = retry_after
-            .and_then(|v| v.parse().ok())
-            .map(Duration::from_secs);
-        let said = self.excerpt(&mut response).await;
-        let hint = if status.is_redirection() {
-            " (redirects are not followed)"
-        } else {
-            ""
-        };
-        Err(Failure {
-            error: format!("answered {status}{hint}: {said}"),
-            retry_after,
-            gone: status == reqwest::StatusCode::GONE,
-        })
-    }
-
-    /// The beginning of an answer, for the log.
-    async fn excerpt(&self, response: &mut reqwest::Response) -> String {
-        let mut said = Vec::new();
-        while said.len() < self.policy.response_bytes_max {
-            match response.chunk().await {
-                Ok(Some(chunk)) => said.extend_from_slice(&chunk),
-                _ => break,
+    /// Says that the endpoint is held back, or no longer.
+    fn tell(&self, change: Option<Change>, breaker: &Breaker) {
+        let endpoint = self.endpoint.name.as_str();
+        match change {
+            Some(Change::Opened) => {
+                let opened = &self.metrics.webhook.breaker_opened;
+                opened.with_label_values(&[endpoint]).inc();
+                let failures = self.policy.failures_max;
+                tracing::error!(
+                    endpoint,
+                    failures,
+                    "held back after failures in a row; one attempt at a time from now on"
+                );
             }
+            Some(Change::Closed) => tracing::info!(endpoint, "well again, no longer held back"),
+            None => return,
         }
-        said.truncate(self.policy.response_bytes_max);
-        String::from_utf8_lossy(&said)
-            .trim()
-            .chars()
-            .take(200)
-            .collect()
+        self.show(breaker);
+    }
+
+    fn show(&self, breaker: &Breaker) {
+        let open = &self.metrics.webhook.breaker_open;
+        let gauge = open.with_label_values(&[&self.endpoint.name]);
+        gauge.set(i64::from(breaker.is_open()));
+    }
+
+    /// Nothing came of it.
+    fn complain<T: Default>(&self, error: &StoreError) -> T {
+        tracing::error!(endpoint = self.endpoint.name, %error, "the outbox failed");
+        T::default()
     }
 }
 
-/// An error with what caused it: reqwest's own text names only the outermost.
-pub(crate) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
-}
-
-fn millis(duration: Duration) -> crate::model::Millis {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
 }

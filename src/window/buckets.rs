@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{Ordered, Reading};
 
 /// Counts by unit, where there are units, and bucket.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Buckets {
     apart: BTreeMap<(Option<u64>, Ordered, Ordered), u64>,
     up_to: BTreeMap<(Option<u64>, u64), BTreeMap<Ordered, UpTo>>,
@@ -18,7 +20,7 @@ pub struct Buckets {
 }
 
 /// Observations of one histogram up to one bound.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct UpTo {
     count: u64,
     /// Points that it sums up.

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::BoundsSeen;
 use super::NoPlace;
 use super::buckets::Buckets;
@@ -19,7 +21,7 @@ pub const CELL_COUNT_MAX: u64 = 1 << 46;
 const COARSE_MANTISSA_BITS: u32 = 11;
 
 /// What one arm of one metric received within one tick.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Cell {
     /// Values of a distribution (kind latency), in order of arrival.
     pub values: Vec<f64>,

@@ -70,7 +70,7 @@ impl TestDaemon {
         config.plans.directory = folder.path().to_path_buf();
         change(&mut config);
         let loaded = plans::load_directory(Path::new(&config.plans.directory)).expect("valid");
-        let daemon = app::build(&config, loaded.plans).expect("builds");
+        let daemon = app::build(&config, loaded.plans).await.expect("builds");
         let url = format!("http://{}", daemon.address().expect("bound"));
         let stop = CancellationToken::new();
         let done = tokio::spawn(daemon.run(stop.clone()));

@@ -38,9 +38,11 @@ fn api(request_timeout: Duration) -> (Arc<Shared>, Receiver<Knock>) {
     });
     let store = Arc::new(store);
     let shared = Shared {
+        door: Arc::new(davy::http::door::Door::open()),
         source: None,
         link,
         clock: Arc::new(davy::clock::SystemClock),
+        bells: Arc::default(),
         store: store.clone(),
         outbox: store,
         watchers: Arc::default(),

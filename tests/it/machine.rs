@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use davy::config::plan_file::parse_plan;
-use davy::engine::{Effect, Event, Ingested, Input, Limits, Refusal, Start, State, apply};
+use davy::engine::journal::Chapter;
+use davy::engine::{
+    Effect, Event, Ingested, Input, Limits, Refusal, Start, State, apply, apply_logged,
+};
 use davy::judge::verdict::{GateKind, VerdictBody};
 use davy::model::{Address, Arm, Change, Labels, Reading, Sample, Timestamp};
 use davy::plan::Plan;
@@ -28,6 +31,69 @@ pub struct Machine {
     pub state: State,
     pub now: Timestamp,
     pub effects: Vec<Effect>,
+    twin: Twin,
+}
+
+/// An engine that knows only what is in the journal of another: it must come to the same.
+struct Twin {
+    state: State,
+    chapter: Chapter,
+    frames: usize,
+}
+
+/// Inputs after which a chapter of the journal ends.
+const CHAPTER_FRAMES: usize = 7;
+
+impl Twin {
+    fn of(limits: &Limits) -> Twin {
+        let limits = Limits {
+            series_seed: limits.series_seed + 1,
+            ..limits.clone()
+        };
+        Twin {
+            state: State::new(limits),
+            chapter: Chapter::default(),
+            frames: 0,
+        }
+    }
+
+    /// Takes what the journal holds of an input with these effects.
+    fn follow(&mut self, state: &mut State, effects: &[Effect]) {
+        let frame = state.frame();
+        if frame.is_empty() {
+            assert_eq!(told(effects), [""; 0], "not in the journal");
+            return;
+        }
+        let logged = self.chapter.read(frame).expect("as it was written");
+        let again = apply_logged(&mut self.state, logged);
+        assert_eq!(told(&again), told(effects), "played from the journal");
+        self.frames += 1;
+        if self.frames.is_multiple_of(CHAPTER_FRAMES) {
+            state.begin_chapter();
+            self.chapter = Chapter::default();
+        }
+    }
+}
+
+/// Effects as text, without what is said of samples that nobody asked for.
+fn told(effects: &[Effect]) -> Vec<String> {
+    let told = |effect: &Effect| match effect {
+        Effect::Ingested(Ingested {
+            accepted: 0,
+            late: 0,
+            duplicate: 0,
+            ambiguous: 0,
+            ..
+        })
+        | Effect::Refused(_)
+        | Effect::Started { existing: true, .. } => None,
+        Effect::Ingested(answer) => Some(format!(
+            "accepted {} late {} duplicate {} ambiguous {}",
+            answer.accepted, answer.late, answer.duplicate, answer.ambiguous
+        )),
+        other => Some(format!("{other:?}")),
+    };
+    effects.iter().filter_map(told).collect()
 }
 
 impl Machine {
@@ -40,10 +106,14 @@ impl Machine {
     }
 
     pub fn limited(limits: Limits) -> Machine {
+        let twin = Twin::of(&limits);
+        let mut state = State::new(limits);
+        state.keep_journal();
         Machine {
-            state: State::new(limits),
+            state,
             now: START,
             effects: Vec::new(),
+            twin,
         }
     }
 
@@ -54,15 +124,23 @@ impl Machine {
         machine
     }
 
+    /// Goes on with another state, as one does that is started again.
+    pub fn go_on_with(&mut self, state: State) {
+        self.state = state;
+        self.state.keep_journal();
+        self.twin.chapter = Chapter::default();
+    }
+
     pub fn apply(&mut self, input: Input) -> Vec<Effect> {
         let effects = apply(&mut self.state, input, self.now);
+        self.twin.follow(&mut self.state, &effects);
         self.effects.extend(effects.iter().cloned());
         effects
     }
 
     /// Id of the analysis, and whether it had existed.
     pub fn start(&mut self, start: Start) -> Result<(String, bool), Refusal> {
-        match self.apply(Input::Start(start)).remove(0) {
+        match self.apply(Input::Start(Box::new(start))).remove(0) {
             Effect::Started {
                 analysis, existing, ..
             } => Ok((analysis, existing)),

@@ -53,7 +53,7 @@ async fn open_streams_and_long_polls_end_with_the_daemon() {
 }
 
 /// Kills the child when the test ends early.
-struct Child(std::process::Child);
+pub struct Child(pub std::process::Child);
 
 impl Drop for Child {
     fn drop(&mut self) {
@@ -62,13 +62,17 @@ impl Drop for Child {
     }
 }
 
-/// A davy of its own, its log, and where it listens.
-fn spawn(folder: &std::path::Path) -> (Child, impl Iterator<Item = String>, String) {
+/// A davy of its own with more arguments, its log, and where it listens.
+pub fn spawn(
+    folder: &std::path::Path,
+    more: &[&str],
+) -> (Child, impl Iterator<Item = String> + use<>, String) {
     std::fs::write(folder.join("walk.yaml"), WALK).expect("written");
     let child = Command::new(env!("CARGO_BIN_EXE_davy"))
         .args(["serve", "--ready-file", "ready", "--set", "server.port=0"])
         .args(["--set", "log.format=json", "--set"])
         .arg(format!("plans.directory={}", folder.display()))
+        .args(more)
         .current_dir(folder)
         .stderr(Stdio::piped())
         .spawn();
@@ -83,7 +87,7 @@ fn spawn(folder: &std::path::Path) -> (Child, impl Iterator<Item = String>, Stri
     (child, lines, url)
 }
 
-fn signal(child: &Child, name: &str) {
+pub fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill")
         .args([name, &child.0.id().to_string()])
         .status();
@@ -93,7 +97,7 @@ fn signal(child: &Child, name: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_a_drain_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (mut child, mut lines, url) = spawn(folder.path());
+    let (mut child, mut lines, url) = spawn(folder.path(), &[]);
     // A request whose body never comes holds the drain up.
     let mut held = tokio::net::TcpStream::connect(url.trim_start_matches("http://"))
         .await
@@ -122,7 +126,7 @@ async fn a_second_signal_ends_a_drain_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_drains_a_real_process_and_it_exits_0() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (mut child, mut lines, url) = spawn(folder.path());
+    let (mut child, mut lines, url) = spawn(folder.path(), &[]);
     assert!(folder.path().join("ready").exists());
     let body = json!({"plan": "walk"});
     let started = client()

@@ -1,4 +1,10 @@
-//! Webhooks against a receiver that misbehaves in every usual way.
+//! Webhooks against a receiver that misbehaves in every usual way, and in every unusual one.
+
+mod flaky;
+mod hostile;
+mod redelivery;
+mod rotation;
+mod workers;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -212,6 +218,7 @@ async fn what_cannot_be_right_is_refused_before_anything_listens() {
     let bad =
         config("name = \"x\"\nurl = \"http://169.254.169.254/\"\nevents = [\"verdict.final\"]");
     let error = davy::app::build(&bad, Default::default())
+        .await
         .err()
         .expect("refused");
     assert!(error.to_string().contains("metadata service"), "{error}");
@@ -219,6 +226,7 @@ async fn what_cannot_be_right_is_refused_before_anything_listens() {
     open.server.listen_address = "0.0.0.0".into();
     open.server.port = 0;
     let error = davy::app::build(&open, Default::default())
+        .await
         .err()
         .expect("refused");
     assert!(
@@ -226,7 +234,7 @@ async fn what_cannot_be_right_is_refused_before_anything_listens() {
         "{error}"
     );
     open.server.allow_unauthenticated = true;
-    assert!(davy::app::build(&open, Default::default()).is_ok());
+    assert!(davy::app::build(&open, Default::default()).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -175,14 +175,14 @@ impl<F: FnMut(&[Effect]) -> anyhow::Result<()>> Drive<F> {
             origin: from,
             tick: plan.tick,
         };
-        let start = Input::Start(Start {
+        let start = Input::Start(Box::new(Start {
             id: ID.to_owned(),
             plan: plan.clone(),
             arms,
             change: replayed_change(),
             idempotency_key: None,
             request_digest: String::new(),
-        });
+        }));
         let pull = self.begin(start, from)?;
         let bar = progress::bar(count as u64, "ticks fetched");
         let mut first = 0;

@@ -369,7 +369,7 @@ macro_rules! words {
 
 words!(WrittenOnInconclusive for OnInconclusive { Hold, Rollback, Promote });
 words!(WrittenOnNoData for OnNoData { Hold, Rollback });
-words!(WrittenChangeField for ChangeField { Id, Revision, Owner, Service, Environment, Region });
+words!(WrittenChangeField for ChangeField { Id, Revision, Owner, Namespace, Service, Environment, Region });
 words!(WrittenLifetime for Lifetime { Tick, Run });
 words!(WrittenWorse for Worse { Higher, Lower, Either });
 words!(WrittenNoData for NoData { Missing, Breaching, Ignore, NotBreaching });

@@ -4,13 +4,18 @@
 //! taking its point, and the same series come again and again; so it is done once, and again when
 //! an analysis starts. Series that nobody asks for are remembered by a hash only. Next: `track`.
 
+mod saving;
+
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::track::Track;
+use crate::engine::journal::Spelled;
 use crate::engine::matching::Place;
 use crate::engine::unplaced;
 use crate::model::series::SeriesKey;
@@ -23,8 +28,10 @@ pub const UNMATCHED_REMEMBERED_MAX: usize = 100_000;
 const SITES_REMEMBERED_MAX: usize = 16;
 
 /// Series by their keys.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(try_from = "saving::Saved")]
 pub(in crate::engine) struct KnownSeries {
+    seed: u64,
     hasher: FixedState,
     /// Series that somebody asks for, in the order they were met.
     matched: Vec<Known>,
@@ -48,12 +55,14 @@ pub(super) struct Known {
     pub id: u64,
     /// Who asks for it.
     pub sites: Arc<[Site]>,
+    /// Where its key stands in the journal.
+    pub spelled: Spelled,
     /// What came before.
     pub track: Track,
 }
 
 /// One analysis that asks for a series.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Site {
     /// Id of the analysis.
     pub analysis: String,
@@ -96,6 +105,7 @@ impl KnownSeries {
     /// Nothing known. The seed makes collisions unforeseeable to senders; no result depends on it.
     pub fn new(seed: u64) -> KnownSeries {
         KnownSeries {
+            seed,
             hasher: FixedState::with_seed(seed),
             matched: Vec::new(),
             table: HashTable::new(),
@@ -114,6 +124,20 @@ impl KnownSeries {
         self.shared.clear();
         self.matched
             .retain(|known| known.sites.iter().any(|site| is_running(&site.analysis)));
+        self.find_anew();
+    }
+
+    /// The seed of its hashes.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn hash_of(&self, key: &[u8]) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// Fills the table of those that are matched.
+    fn find_anew(&mut self) {
         self.table.clear();
         for (number, known) in self.matched.iter().enumerate() {
             let hash = self.hasher.hash_one(&*known.key);
@@ -170,6 +194,7 @@ impl KnownSeries {
             generation: self.generation,
             id: hash,
             sites: KnownSeries::share(&mut self.shared, sites),
+            spelled: Spelled::default(),
             track: Track::default(),
         };
         let (hasher, matched) = (&self.hasher, &self.matched);

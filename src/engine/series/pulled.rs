@@ -12,6 +12,8 @@ mod queries;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::amounts::{Amount, Seen, amount_at};
 use super::sums::{Added, Sums};
 use super::track::{Step, Track};
@@ -31,8 +33,10 @@ use crate::window::OPEN_TICKS_MAX;
 use health::Health;
 
 /// What is remembered of an analysis' pulled series.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(in crate::engine) struct PulledSeries {
+    /// Told once, at the start; they follow from the plan and the arms.
+    #[serde(skip)]
     asked: Vec<PullMetric>,
     followed: BTreeMap<Followed, Known>,
     health: BTreeMap<usize, Health>,
@@ -41,11 +45,11 @@ pub(in crate::engine) struct PulledSeries {
 }
 
 /// Which series it is: metric, arm, part and key.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Followed(usize, Arm, Part, Box<[u8]>);
 
 /// One series.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Known {
     /// What tells it apart from others that are shown.
     id: u64,
@@ -84,19 +88,12 @@ impl PulledSeries {
         pulls: bool,
     ) -> Result<PulledSeries, Refusal> {
         let mut pulled = PulledSeries::default();
-        for (metric, asked) in start.plan.metrics.iter().enumerate() {
-            let Some(source) = asked.source.pulled().filter(|_| pulls) else {
-                continue;
-            };
-            let queries = queries::of(source, start, selectors)?;
-            let name = asked.name.clone();
-            pulled.health.insert(metric, Health::new(&name, &queries));
-            pulled.asked.push(PullMetric {
-                metric,
-                name,
-                are_totals: source.are_totals(),
-                queries,
-            });
+        if pulls {
+            pulled.asked = queries::of(&start.plan, &start.arms, selectors)?;
+        }
+        for asked in &pulled.asked {
+            let health = Health::new(&asked.name, &asked.queries);
+            pulled.health.insert(asked.metric, health);
         }
         Ok(pulled)
     }
@@ -128,12 +125,16 @@ impl Analysis {
     /// What is to be asked of a source from now on; told once.
     pub(in crate::engine) fn pull(&mut self) -> Option<Pull> {
         let metrics = std::mem::take(&mut self.pulled.asked);
-        (!metrics.is_empty()).then(|| Pull {
+        (!metrics.is_empty()).then(|| self.pull_about(metrics))
+    }
+
+    fn pull_about(&self, metrics: Vec<PullMetric>) -> Pull {
+        Pull {
             analysis: self.id.clone(),
             origin: self.started_at(),
             tick: self.plan.tick,
             metrics,
-        })
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns how they become series, so that they are taken as those of exporters are.
 
-use super::take_all;
+use super::{Writing, take_all};
 use crate::engine::State;
 use crate::engine::messages::*;
 use crate::engine::placing::{Lines, Taking};
@@ -54,6 +54,11 @@ impl Totals {
     /// Takes what was added.
     pub fn take(self, state: &mut State, taking: Taking, lines: &mut Lines, answer: &mut Ingested) {
         let index_of = |number| self.indexes.get(number).copied().unwrap_or(number);
-        take_all(state, &self.batch, index_of, taking, lines, answer);
+        // They are in the journal as the samples they came as.
+        let writing = Writing {
+            index_of,
+            journal: None,
+        };
+        take_all(state, &self.batch, writing, taking, lines, answer);
     }
 }

@@ -8,17 +8,19 @@
 //! sender says since when a total counts, a reset is seen even if the new total is the larger one,
 //! and the first point of a series tells what came since its start.
 
+use serde::{Deserialize, Serialize};
+
 use super::runs::Increment;
 use crate::model::Timestamp;
 use crate::model::series::{Histogram, HistogramCell, Point, PointValue};
 
 /// What is remembered of a series.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Track {
     newest: Option<Newest>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Newest {
     ts: Timestamp,
     start: Option<Timestamp>,
@@ -26,7 +28,7 @@ struct Newest {
 }
 
 /// What the newest point held.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Held {
     Number(f64),
     Cells(Vec<HistogramCell>),

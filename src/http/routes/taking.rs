@@ -5,8 +5,10 @@
 use axum::routing::post;
 
 use super::{JSON, Route, object, sample, schema, text};
+use crate::http::door::Asks;
 use crate::http::samples::{self, SamplesAnswer};
 use crate::http::series;
+use crate::tokens::Scope;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -24,6 +26,7 @@ fn write_series() -> Route {
         method: "post",
         operation: "writeSeries",
         summary: "Prometheus remote-write 1.0 and 2.0; a refused series is told with 400, the others are taken",
+        asks: Asks::Scope(Scope::Ingest),
         query: &[],
         headers: &[("Content-Encoding", "snappy")],
         request: Some((&["application/x-protobuf"], text)),
@@ -40,6 +43,7 @@ fn export_metrics() -> Route {
         method: "post",
         operation: "exportMetrics",
         summary: "OTLP over HTTP; refused data points are told as partial success",
+        asks: Asks::Scope(Scope::Ingest),
         query: &[],
         headers: &[("Content-Encoding", "gzip or zstd")],
         request: Some((&["application/x-protobuf", JSON], text)),
@@ -56,6 +60,7 @@ fn send_exposition() -> Route {
         method: "post",
         operation: "sendExposition",
         summary: "OpenMetrics or Prometheus text; each bad line is refused by itself",
+        asks: Asks::Scope(Scope::Ingest),
         query: &[],
         headers: &[("Content-Encoding", "gzip or zstd")],
         request: Some((&["text/plain", "application/openmetrics-text"], text)),
@@ -72,6 +77,7 @@ fn send_intervals() -> Route {
         method: "post",
         operation: "sendIntervals",
         summary: "An HdrHistogram interval log (.hlog) of one series; each bad line is refused by itself",
+        asks: Asks::Scope(Scope::Ingest),
         query: &[
             (
                 "series",
@@ -102,6 +108,7 @@ fn send_samples() -> Route {
         method: "post",
         operation: "sendSamples",
         summary: "Send samples; each bad one is refused by itself",
+        asks: Asks::Scope(Scope::Ingest),
         query: &[],
         headers: &[("Content-Encoding", "gzip or zstd")],
         request: Some((&["application/x-ndjson", JSON], sample)),

@@ -3,6 +3,8 @@
 //! Owns the counting of a tick's two arms in this direction's orientation, in which higher is worse, and
 //! the units behind it. Which threshold is asked about is its parent's. Next: `judge::side`.
 
+use serde::{Deserialize, Serialize};
+
 use crate::judge::check;
 use crate::judge::cut::Cut;
 use crate::judge::recorded::Pair;
@@ -15,7 +17,7 @@ use crate::stats::count_law::CountLaw;
 use crate::stats::rank::Sorted;
 use crate::window::Cell;
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct OneSide {
     pub worse_is_lower: bool,
     /// Level in the orientation where higher is worse.

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::order::{from_order_key, order_key, sort_keys};
 
 /// A value that is not a number cannot be ranked.
@@ -24,7 +26,7 @@ impl std::error::Error for NotANumber {}
 /// `-0.0` is stored as `0.0`, so the two tie. Infinities rank as extremes. Counts derived from a
 /// sample are exact while the weights of both arms together stay below 2^42 (4e12), beyond
 /// anything a process can receive; above that they saturate instead of wrapping.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Sorted {
     values: Vec<f64>,
     /// As long as `values`, or empty where every weight is one: continuous data then take half

@@ -1,16 +1,14 @@
-//! What is kept of one analysis: its readable state, its last events, its recording.
+//! What is kept of one analysis: its readable state and its last events.
 //!
-//! Owns the bounds of each. It must not know of other analyses. Next: `packed`, the form in which
-//! events and lines wait for a reader, who may never come.
+//! Owns how many events. It must not know of other analyses. Next: `packed`, the form in which
+//! events wait for a reader, who may never come.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::packed::{Lines, Packed};
 use crate::engine::{AnalysisView, Event, EventKind};
-use crate::store::{
-    EVENTS_KEPT_FINAL_MAX, EVENTS_KEPT_MAX, EventsAfter, KeptEvent, Recording, StoreError,
-};
+use crate::store::packed::Packed;
+use crate::store::{EVENTS_KEPT_FINAL_MAX, EVENTS_KEPT_MAX, EventsAfter, KeptEvent, StoreError};
 
 /// What is kept of one analysis.
 #[derive(Debug)]
@@ -18,8 +16,6 @@ pub(super) struct Room {
     /// Its readable state.
     pub view: Arc<AnalysisView>,
     events: VecDeque<PackedEvent>,
-    lines: Lines,
-    truncated: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -44,8 +40,6 @@ impl Room {
         Room {
             view,
             events: VecDeque::new(),
-            lines: Lines::default(),
-            truncated: false,
         }
     }
 
@@ -68,7 +62,6 @@ impl Room {
         self.events.drain(..surplus);
         if is_last {
             self.events.shrink_to_fit();
-            self.lines.seal();
         }
     }
 
@@ -82,48 +75,6 @@ impl Room {
             gap: oldest > next,
         }
     }
-
-    /// Keeps a line of the recording as long as it stays within `bytes_max`.
-    pub fn record(&mut self, line: &str, bytes_max: u64) {
-        // Once a line is lost the rest is worth nothing for a replay, and would only mislead.
-        let bytes = line.len() as u64 + 1;
-        if self.truncated || self.lines.text_bytes() + bytes > bytes_max {
-            self.truncated = true;
-        } else {
-            self.lines.push(line);
-        }
-    }
-
-    /// Gives the recording up.
-    pub fn drop_recording(&mut self) {
-        self.lines = Lines::default();
-        self.truncated = true;
-    }
-
-    /// Whether lines are missing from the recording.
-    pub fn is_truncated(&self) -> bool {
-        self.truncated
-    }
-
-    /// Whether there is a line of the recording.
-    pub fn has_lines(&self) -> bool {
-        !self.lines.is_empty()
-    }
-
-    /// Bytes the recording takes.
-    pub fn recording_bytes(&self) -> u64 {
-        self.lines.kept_bytes()
-    }
-
-    /// The recording as it is now.
-    pub fn recording(&self) -> Recording {
-        let bytes = self.lines.text_bytes();
-        Recording {
-            text: self.lines.pieces(),
-            bytes,
-            truncated_at_bytes: self.truncated.then_some(bytes),
-        }
-    }
 }
 
 // === impl Unread ===
@@ -132,7 +83,7 @@ impl Unread {
     /// The events as they are read.
     pub fn read(self) -> Result<EventsAfter, StoreError> {
         let read = |event: PackedEvent| {
-            Ok(KeptEvent {
+            Ok::<_, StoreError>(KeptEvent {
                 sequence: event.sequence,
                 kind: event.kind,
                 is_last: event.is_last,

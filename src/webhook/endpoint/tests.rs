@@ -35,7 +35,7 @@ fn started() -> Event {
     let mut state = State::new(Limits::default());
     let effects = apply(
         &mut state,
-        Input::Start(start),
+        Input::Start(Box::new(start)),
         Timestamp(1_764_000_000_000),
     );
     let event = effects.into_iter().find_map(|effect| match effect {
@@ -92,6 +92,12 @@ fn what_is_wrong_is_found_at_start() {
             "url = \"http://example.org/\"\nheaders = {\"a b\" = \"1\"}",
             "headers.a b",
             "header's name",
+        ),
+        ("url = \"https:///{{change.id}}/x\"", "url", "in the host"),
+        (
+            "url = \"https:\\\\\\\\/{{change.id}}/x\"",
+            "url",
+            "in the host",
         ),
         (
             "url = \"http://example.org/a/../b\"",

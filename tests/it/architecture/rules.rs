@@ -30,6 +30,7 @@ const PURE_CRATES: &[&str] = &[
     "jiff",
     "libm",
     "memchr",
+    "postcard",
     "rand_chacha",
     "rand_core",
     "regex",

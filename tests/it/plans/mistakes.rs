@@ -124,7 +124,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "[id, owner]",
         "[id, ownr]",
-        "13:24 change.require[1]: `ownr` is not id, revision, owner, service, environment or region | did you mean `owner`?",
+        "13:24 change.require[1]: `ownr` is not id, revision, owner, namespace, service, environment or region | did you mean `owner`?",
     ),
     (
         "  baseline: 'app=\"x\", hash=\"{{baseline}}\"'",

@@ -2,6 +2,8 @@
 //!
 //! Owns the words for people. What an answer adds is its parent's.
 
+use serde::{Deserialize, Serialize};
+
 use crate::engine::pull::{PullQuery, PulledPart, PulledView};
 use crate::model::{Arm, Timestamp};
 
@@ -11,7 +13,7 @@ const SAID_CHARS_MAX: usize = 300;
 const QUERY_CHARS_MAX: usize = 200;
 
 /// One metric.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Health {
     view: PulledView,
     /// By arm, a query about it for as long as none of them has matched a series.

@@ -1,7 +1,7 @@
 //! Text in less room: what is kept to be read, perhaps, later.
 //!
 //! Owns the compressed form of a text and of a recording's lines, and what both take. It must not
-//! know what the text says. Next: `room`, which keeps it.
+//! know what the text says. Next: `recordings`, which keeps lines.
 
 use std::cell::RefCell;
 use std::io;
@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 use zstd::bulk::Compressor;
 
-use crate::store::{Pieces, StoreError};
+use super::{Pieces, StoreError};
 
 /// Bytes of lines that are compressed together. Numbers compress no better in larger blocks, and
 /// every analysis holds up to one block uncompressed.
 const BLOCK_BYTES: usize = 16 << 10;
+/// Bytes of a block that are believed: one line may be as long as one request's samples.
+const BLOCK_BYTES_MAX: usize = 1 << 30;
 /// The fastest level: digits compress to their entropy at any.
 const LEVEL: i32 = 1;
 
@@ -36,7 +38,7 @@ fn compress(bytes: &[u8]) -> io::Result<Vec<u8>> {
 
 /// A compressed text.
 #[derive(Debug, Clone)]
-pub(super) struct Packed {
+pub(in crate::store) struct Packed {
     bytes: Arc<[u8]>,
     /// Bytes of the text; `None` where `bytes` is the text itself.
     text_bytes: Option<usize>,
@@ -44,7 +46,7 @@ pub(super) struct Packed {
 
 /// Lines, all but the newest of which are compressed.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(in crate::store) struct Lines {
     blocks: Vec<Packed>,
     open: String,
     text_bytes: u64,
@@ -68,12 +70,47 @@ impl Packed {
         }
     }
 
+    /// Bytes of its text.
+    pub fn text_bytes(&self) -> u64 {
+        self.text_bytes.unwrap_or(self.bytes.len()) as u64
+    }
+
+    /// How many bytes [`Packed::to_bytes`] gives.
+    pub fn bytes_written(&self) -> usize {
+        size_of::<u64>() + self.bytes.len()
+    }
+
+    /// As bytes: how long its text is (8 bytes, all ones for one that is not compressed), and it.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let text_bytes = self.text_bytes.map_or(u64::MAX, |bytes| bytes as u64);
+        [&text_bytes.to_le_bytes(), &*self.bytes].concat()
+    }
+
+    /// What [`Packed::to_bytes`] made these of.
+    ///
+    /// # Errors
+    /// When they are none.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Packed, StoreError> {
+        let (text_bytes, bytes) = bytes.split_first_chunk().ok_or_else(|| StoreError {
+            message: "a block of lines is cut off".into(),
+        })?;
+        let text_bytes = u64::from_le_bytes(*text_bytes);
+        let text_bytes = (text_bytes != u64::MAX).then_some(text_bytes);
+        Ok(Packed {
+            bytes: bytes.into(),
+            text_bytes: text_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+        })
+    }
+
     /// The text.
     ///
     /// # Errors
     /// When the bytes are not those that were packed: the memory is at fault.
     pub fn text(&self) -> Result<String, StoreError> {
         let bytes = match self.text_bytes {
+            Some(text_bytes) if text_bytes > BLOCK_BYTES_MAX => {
+                Err(io::Error::other("it says that it is too long"))
+            }
             Some(text_bytes) => zstd::bulk::decompress(&self.bytes, text_bytes),
             None => Ok(self.bytes.to_vec()),
         };
@@ -107,9 +144,17 @@ impl Lines {
         }
     }
 
-    /// Whether there is no line.
-    pub fn is_empty(&self) -> bool {
-        self.text_bytes == 0
+    /// What is compressed.
+    pub fn blocks(&self) -> &[Packed] {
+        &self.blocks
+    }
+
+    /// Forgets the first so many blocks: they are kept elsewhere.
+    pub fn forget_first(&mut self, blocks: usize) {
+        for block in self.blocks.drain(..blocks.min(self.blocks.len())) {
+            self.packed_bytes -= block.bytes.len() as u64;
+            self.text_bytes -= block.text_bytes();
+        }
     }
 
     /// Bytes of all lines with their newlines.
@@ -169,13 +214,13 @@ mod tests {
     fn empty_lines_and_lines_longer_than_a_block_are_lines() {
         let long = "x".repeat(3 * BLOCK_BYTES);
         let mut lines = Lines::default();
-        assert!(lines.is_empty());
+        assert_eq!(lines.text_bytes(), 0);
         assert_eq!(read(&lines), "");
         for line in ["", &long, ""] {
             lines.push(line);
         }
         assert_eq!(read(&lines), format!("\n{long}\n\n"));
-        assert!(!lines.is_empty());
+        assert_eq!(lines.text_bytes(), long.len() as u64 + 3);
     }
 
     #[test]

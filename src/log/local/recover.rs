@@ -1,0 +1,176 @@
+//! What lies in the folder when davy starts: segments, of which a crash may have torn the last.
+//!
+//! Owns the difference between the two: an end that was never acknowledged is cut off; damage before
+//! it is told, and nothing is touched.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use super::segment::{self, HEAD_BYTES, MAGIC};
+use super::sync_folder;
+use crate::log::frame;
+
+/// Why the log cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The system does not let it be read.
+    #[error(
+        "cannot read the sample log in {path}: {error}; davy must be able to read and write what is in store.path"
+    )]
+    Unreadable {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Something is wrong before the end.
+    #[error(
+        "the sample log is damaged: {path} at byte {offset}; put the folder of store.path back from a backup, or move its folder `log` away: analyses that ran then end inconclusive, and nothing else is lost"
+    )]
+    Damaged {
+        /// The segment.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+    },
+}
+
+/// A piece of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found<'b> {
+    /// A segment begins, and with it a chapter. What its frames are to be read under.
+    Head(&'b [u8]),
+    /// A frame and its number.
+    Frame(u64, &'b [u8]),
+}
+
+/// How a segment was read.
+enum End {
+    /// To its end; this many frames.
+    Whole(u64),
+    /// Up to here; this many frames.
+    Torn(u64, u64),
+}
+
+/// Reads the whole log in order, and cuts off what a crash left of the last write. A checkpoint stands
+/// for the frames up to `known`: what is left of the log must go on from there. The number of the
+/// frame to be appended next.
+///
+/// # Errors
+/// [`OpenError`], or what `take` refuses.
+pub fn open_folder<E: From<OpenError>>(
+    folder: &Path,
+    known: Option<u64>,
+    mut take: impl FnMut(Found<'_>) -> Result<(), E>,
+) -> Result<u64, E> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |error| OpenError::Unreadable {
+            path: path.clone(),
+            error,
+        }
+    };
+    std::fs::create_dir_all(folder).map_err(unreadable(folder))?;
+    let segments = segment::list(folder).map_err(unreadable(folder))?;
+    let mut next = segments.first().map_or(1, |(first, _)| *first);
+    if let (Some((first, path)), Some(known)) = (segments.first(), known)
+        && *first > known + 1
+    {
+        tracing::error!(
+            first,
+            known,
+            "frames are missing before the first segment of the sample log"
+        );
+        let path = path.clone();
+        return Err(OpenError::Damaged { path, offset: 0 }.into());
+    }
+    for (number, (first, path)) in segments.iter().enumerate() {
+        let is_last = number + 1 == segments.len();
+        let damaged = |offset| OpenError::Damaged {
+            path: path.clone(),
+            offset,
+        };
+        if *first != next {
+            return Err(damaged(0).into());
+        }
+        match read(path, *first, &mut take, unreadable(path))? {
+            End::Whole(frames) => next += frames,
+            End::Torn(offset, frames) if is_last => {
+                cut(folder, path, offset).map_err(unreadable(path))?;
+                next += frames;
+            }
+            End::Torn(offset, _) => return Err(damaged(offset).into()),
+        }
+    }
+    Ok(next.max(known.map_or(1, |known| known + 1)))
+}
+
+/// Hands over the frames of a segment until its end or the first that is not whole.
+fn read<E: From<OpenError>>(
+    path: &Path,
+    first: u64,
+    take: &mut impl FnMut(Found<'_>) -> Result<(), E>,
+    unreadable: impl Fn(io::Error) -> OpenError,
+) -> Result<End, E> {
+    let file = File::open(path).map_err(&unreadable)?;
+    let length = file.metadata().map_err(&unreadable)?.len();
+    let mut file = BufReader::with_capacity(1 << 20, file);
+    let mut head = [0; HEAD_BYTES];
+    if length < HEAD_BYTES as u64 {
+        return Ok(End::Torn(0, 0));
+    }
+    file.read_exact(&mut head).map_err(&unreadable)?;
+    let (magic, named) = head.split_at(MAGIC.len());
+    if magic != MAGIC || named != first.to_le_bytes() {
+        return Ok(End::Torn(0, 0));
+    }
+    let mut at = HEAD_BYTES as u64;
+    let mut frames = None;
+    let mut bytes = Vec::new();
+    while at < length {
+        let count = frames.unwrap_or(0);
+        if !frame::read(&mut file, length - at, &mut bytes).map_err(&unreadable)? {
+            return Ok(End::Torn(at, count));
+        }
+        match &mut frames {
+            None => {
+                take(Found::Head(&bytes))?;
+                frames = Some(0);
+            }
+            Some(count) => {
+                take(Found::Frame(first + *count, &bytes))?;
+                *count += 1;
+            }
+        }
+        at += (frame::HEAD_BYTES + bytes.len()) as u64;
+    }
+    Ok(match frames {
+        None => End::Torn(0, 0),
+        Some(frames) => End::Whole(frames),
+    })
+}
+
+/// Deletes whatever the log has in a folder.
+///
+/// # Errors
+/// What the system says.
+pub fn clear_folder(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        std::fs::remove_file(entry?.path())?;
+    }
+    sync_folder(folder)
+}
+
+/// Cuts off what is not whole; a segment that has nothing goes.
+fn cut(folder: &Path, path: &Path, offset: u64) -> io::Result<()> {
+    if offset == 0 {
+        std::fs::remove_file(path)?;
+        return sync_folder(folder);
+    }
+    let file = File::options().write(true).open(path)?;
+    let torn_bytes = file.metadata()?.len() - offset;
+    tracing::warn!(path = %path.display(), torn_bytes, "cut off the end of the sample log, which was never acknowledged");
+    file.set_len(offset)?;
+    file.sync_all()
+}

@@ -1,0 +1,174 @@
+//! From a folder to open connections.
+//!
+//! Owns that one process has the folder, how the database is to keep what it is given, and what is
+//! said when it cannot be opened. It must not know the tables. Next: `schema`, which makes them.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+
+use sqlx::AnyPool;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+
+use super::schema::{self, MigrateError};
+
+/// Name of the database in its folder.
+const DATABASE: &str = "davy.db";
+/// Held by the process that has the folder; empty.
+const LOCK: &str = "davy.lock";
+
+/// Begins a transaction that will write: it waits for its turn now, and cannot fail for it later.
+pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
+
+/// Connections that read. Each is a thread and, at most, 2 MB of pages.
+const READERS: u32 = 4;
+
+/// What is committed is on the disk (FULL syncs the log at every commit), and readers do not wait for
+/// the writer (WAL). A tool that holds the file gets 5 s before davy gives up. The log is cut back to
+/// 64 MiB once it is taken over.
+const PRAGMAS: &str = "PRAGMA busy_timeout = 5000;
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+PRAGMA foreign_keys = ON;
+PRAGMA journal_size_limit = 67108864;";
+
+/// Why a store could not be opened. The message ends with what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder cannot be used.
+    #[error(
+        "cannot use the folder {folder} (store.path): {error}; it must be a folder that davy may write to, or a place where it may make one"
+    )]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// Another process has it.
+    #[error(
+        "another davy uses the folder {folder} (store.path); stop it first, or give this one a folder of its own"
+    )]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The name of the folder cannot be given to the database.
+    #[error("the folder {folder} (store.path) has a name that is not UTF-8; choose another")]
+    Name {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The database does not open, or what is in it is not what davy writes.
+    #[error(
+        "cannot open the database {path}: {message}; see that davy may write to it and that the disk has room; where it is damaged, move it away and put a backup in its place"
+    )]
+    Unreadable {
+        /// The database.
+        path: PathBuf,
+        /// What it said.
+        message: String,
+    },
+    /// A later davy has written it.
+    #[error("the database {path} has schema {found}, and davy {version} knows schemas up to {known}: a newer davy has written it; run that version or a later one, or put the backup from before the upgrade in its place", version = env!("CARGO_PKG_VERSION"))]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The newest this davy knows.
+        known: i64,
+    },
+}
+
+// === impl OpenError ===
+
+impl OpenError {
+    pub(super) fn unreadable(path: &Path, message: &str) -> OpenError {
+        OpenError::Unreadable {
+            path: path.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+}
+
+/// Makes the folder where it is missing and takes it for this process; the path of its database.
+pub(super) fn take_folder(folder: &Path) -> Result<(File, PathBuf), OpenError> {
+    let refused = |error| OpenError::Folder {
+        folder: folder.to_owned(),
+        error,
+    };
+    private_folder(folder).map_err(refused)?;
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true);
+    let lock = options.open(folder.join(LOCK)).map_err(refused)?;
+    match lock.try_lock() {
+        Ok(()) => Ok((lock, folder.join(DATABASE))),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
+            folder: folder.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => Err(refused(error)),
+    }
+}
+
+/// Makes a folder that nobody else on the machine may look into; one that is there stays as it is.
+fn private_folder(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(folder)
+}
+
+/// The connection that writes, and those that read, to a database whose tables are up to date.
+pub(super) async fn open(path: &Path) -> Result<(AnyPool, AnyPool), OpenError> {
+    sqlx::any::install_default_drivers();
+    let unreadable = |error: sqlx::Error| OpenError::unreadable(path, &error.to_string());
+    let options = AnyConnectOptions::from_str(&address(path)?).map_err(unreadable)?;
+    let writer = pool(1).connect_with(options.clone()).await;
+    let writer = writer.map_err(unreadable)?;
+    schema::migrate(&writer)
+        .await
+        .map_err(|error| match error {
+            MigrateError::Sql(error) => unreadable(error),
+            MigrateError::Newer { found } => OpenError::Newer {
+                path: path.to_owned(),
+                found,
+                known: schema::NEWEST,
+            },
+        })?;
+    let reader = pool(READERS).connect_with(options).await;
+    Ok((writer, reader.map_err(unreadable)?))
+}
+
+/// Connections that stay: there is nobody on the other side who could close them.
+fn pool(connections: u32) -> AnyPoolOptions {
+    AnyPoolOptions::new()
+        .max_connections(connections)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                sqlx::raw_sql(PRAGMAS).execute(connection).await?;
+                Ok(())
+            })
+        })
+}
+
+/// The path as an address: what has a meaning in one is written as %XX.
+fn address(path: &Path) -> Result<String, OpenError> {
+    let Some(text) = path.to_str() else {
+        return Err(OpenError::Name {
+            folder: path.parent().unwrap_or(path).to_owned(),
+        });
+    };
+    let mut address = "sqlite:".to_owned();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-".contains(&byte) {
+            address.push(char::from(byte));
+        } else {
+            address.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    address.push_str("?mode=rwc");
+    Ok(address)
+}

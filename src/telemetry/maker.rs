@@ -1,0 +1,197 @@
+//! Metrics into a registry, each with its name and what it tells.
+//!
+//! Owns the names. Conventions: `davy_`, base units, `_total` for what only grows.
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
+};
+
+use super::*;
+
+/// Makes metrics and registers each.
+pub(super) struct Maker<'r> {
+    pub registry: &'r Registry,
+}
+
+impl Maker<'_> {
+    pub fn about_the_process(&self, version: &str) -> Result<(), prometheus::Error> {
+        let build_info = self.gauges("davy_build_info", "the running version", &["version"])?;
+        build_info.with_label_values(&[version]).set(1);
+        #[cfg(target_os = "linux")]
+        self.registry.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
+        Ok(())
+    }
+
+    pub fn about_what_comes_in(&self) -> Result<IngestMetrics, prometheus::Error> {
+        Ok(IngestMetrics {
+            ahead: self.counter(
+                "davy_samples_ahead_total",
+                "samples kept whose time was more than a second ahead of the clock",
+            )?,
+            wire_bytes: self.counter(
+                "davy_ingest_wire_bytes_total",
+                "bytes of sample requests as they came",
+            )?,
+            decoded_bytes: self.counter(
+                "davy_ingest_decoded_bytes_total",
+                "bytes of sample requests, decompressed",
+            )?,
+        })
+    }
+
+    pub fn about_the_door(&self) -> Result<DoorMetrics, prometheus::Error> {
+        Ok(DoorMetrics {
+            refused: self.counters(
+                "davy_auth_refused_total",
+                "requests that were not let in",
+                &["reason"],
+            )?,
+            reload_failures: self.counter(
+                "davy_auth_reload_failures_total",
+                "how often the file of tokens had changed and could not be used",
+            )?,
+            tokens: self.gauge(
+                "davy_auth_tokens",
+                "tokens in use, expired and revoked ones included",
+            )?,
+        })
+    }
+
+    pub fn about_the_log(&self) -> Result<LogMetrics, prometheus::Error> {
+        Ok(LogMetrics {
+            synced_bytes: self.counter(
+                "davy_sample_log_synced_bytes_total",
+                "bytes of the sample log that are on the disk",
+            )?,
+            sync_duration: self.histogram(
+                "davy_sample_log_sync_duration_seconds",
+                "to write and sync what waited",
+            )?,
+            checkpoint_bytes: self
+                .gauge("davy_checkpoint_bytes", "bytes of the last checkpoint")?,
+            checkpoint_duration: self
+                .histogram("davy_checkpoint_duration_seconds", "to write a checkpoint")?,
+            checkpoint_failures: self.counter(
+                "davy_checkpoint_failures_total",
+                "checkpoints that could not be written",
+            )?,
+            stuck: self.gauge(
+                "davy_sample_log_stuck",
+                "1 while the disk does not take the sample log",
+            )?,
+        })
+    }
+
+    pub fn about_webhooks(&self) -> Result<WebhookMetrics, prometheus::Error> {
+        Ok(WebhookMetrics {
+            attempts: self.counters(
+                "davy_webhook_attempts_total",
+                "attempts to deliver",
+                &["endpoint", "outcome"],
+            )?,
+            breaker_open: self.gauges(
+                "davy_webhook_breaker_open",
+                "1 while an endpoint is held back after failures in a row and only probed",
+                &["endpoint"],
+            )?,
+            breaker_opened: self.counters(
+                "davy_webhook_breaker_opened_total",
+                "how often an endpoint was held back after failures in a row",
+                &["endpoint"],
+            )?,
+            redelivered: self.counters(
+                "davy_webhook_redelivered_total",
+                "dead letters that were put back into the outbox",
+                &["endpoint"],
+            )?,
+            secrets: self.gauges(
+                "davy_webhook_secrets",
+                "secrets that deliveries to an endpoint are signed with",
+                &["endpoint"],
+            )?,
+            secret_reload_failures: self.counters(
+                "davy_webhook_secret_reload_failures_total",
+                "how often a file of secrets had changed and could not be used",
+                &["endpoint"],
+            )?,
+        })
+    }
+
+    pub fn about_pulling(&self) -> Result<PullMetrics, prometheus::Error> {
+        Ok(PullMetrics {
+            queries: self.counters(
+                "davy_pull_queries_total",
+                "queries to sources by what became of them",
+                &["outcome"],
+            )?,
+            duration: self.histogram(
+                "davy_pull_query_duration_seconds",
+                "from the request to the end of the answer",
+            )?,
+            points: self.counter(
+                "davy_pull_points_total",
+                "points in answers of sources, those that were there before included",
+            )?,
+            in_flight: self.gauge(
+                "davy_pull_queries_in_flight",
+                "queries that wait for a source's answer",
+            )?,
+        })
+    }
+
+    pub fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        let metric = IntCounter::new(name, help)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    pub fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
+        let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    pub fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        let metric = IntGauge::new(name, help)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    pub fn gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, prometheus::Error> {
+        let metric = IntGaugeVec::new(Opts::new(name, help), labels)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    pub fn histogram(&self, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
+        let options = HistogramOpts::new(name, help).buckets(DURATION_SECS.to_vec());
+        let metric = Histogram::with_opts(options)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    pub fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        let options = HistogramOpts::new(name, help).buckets(DURATION_SECS.to_vec());
+        let metric = HistogramVec::new(options, labels)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+}
