@@ -21,6 +21,7 @@ mod write;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sqlx::AnyPool;
@@ -54,6 +55,8 @@ pub struct SqlStore {
     outbox_max: usize,
     retained_analyses_max: u64,
     live: Mutex<Live>,
+    /// Number in the sample log of the last input whose consequences are written.
+    position: AtomicU64,
     /// No other davy has the folder while this is open.
     _lock: File,
 }
@@ -103,12 +106,14 @@ impl SqlStore {
         let unreadable = |error: StoreError| OpenError::unreadable(&path, &error.message);
         outbox::release(&writer).await.map_err(unreadable)?;
         let running = read::live(&reader).await.map_err(unreadable)?;
+        let position = read::position(&reader).await.map_err(unreadable)?;
         Ok(SqlStore {
             writer,
             reader,
             outbox_max: bounds.outbox_max,
             retained_analyses_max,
             live: Mutex::new(Live::new(Recordings::on(shelf, bounds), running)),
+            position: AtomicU64::new(position),
             _lock: lock,
         })
     }
@@ -163,7 +168,9 @@ impl SqlStore {
         if batch.position > 0 {
             write::position(&mut changes, batch.position).await?;
         }
+        let position = batch.position;
         changes.commit().await?;
+        self.position.fetch_max(position, Ordering::SeqCst);
         let mut live = self.live();
         live.apply(batch, &mut losses);
         for analysis in &retired {
@@ -241,7 +248,8 @@ impl Store for SqlStore {
     }
 
     fn shelve(&self) -> Option<Shelving> {
-        self.live().recordings_mut().shelve()
+        let position = self.position.load(Ordering::SeqCst);
+        self.live().recordings_mut().shelve(position)
     }
 
     fn shelved(&self, done: &Shelving) {
@@ -249,7 +257,16 @@ impl Store for SqlStore {
     }
 
     fn remember(&self, told: &[u8]) -> Result<(), StoreError> {
-        self.live().recordings_mut().remember(told)
+        let position = self.live().recordings_mut().remember(told)?;
+        let own = self.position.load(Ordering::SeqCst);
+        if own < position {
+            return Err(StoreError {
+                message: format!(
+                    "the database is older than the sample log: it has what followed from input {own}, and had what followed from {position}"
+                ),
+            });
+        }
+        Ok(())
     }
 
     fn tidy(&self) {
