@@ -162,7 +162,8 @@ fn read<E: From<OpenError>>(
     while at < length {
         let count = frames.unwrap_or(0);
         if !frame::read(&mut file, length - at, &mut bytes).map_err(&unreadable)? {
-            return Ok(End::Torn(at, count));
+            // One that does not say what its frames are read under has none.
+            return Ok(End::Torn(frames.map_or(0, |_| at), count));
         }
         match &mut frames {
             None => {
