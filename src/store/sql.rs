@@ -19,7 +19,6 @@ mod schema;
 mod write;
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,7 +57,7 @@ pub struct SqlStore {
     /// Number in the sample log of the last input whose consequences are written.
     position: AtomicU64,
     /// No other davy has the folder while this is open.
-    _lock: File,
+    _lock: connect::Held,
 }
 
 /// A commit by what its parts need.
