@@ -30,7 +30,7 @@ pub const VALUES: &str = "values";
 const SLOW: &str = "slow";
 /// As the first, for work that takes longer than its samples' time.
 const PATIENT: &str = "patient";
-const PATIENCE: i64 = 40_000;
+const PATIENCE: i64 = 24_000;
 
 /// One format, and what it is compared with.
 pub struct Mode {
@@ -116,6 +116,8 @@ pub struct Setting {
     pub others: usize,
     /// Whether ticks are kept open for work that takes longer than its samples' time.
     pub is_patient: bool,
+    /// Whether samples are on the disk before they are acknowledged.
+    pub is_durable: bool,
 }
 
 impl Default for Setting {
@@ -124,6 +126,7 @@ impl Default for Setting {
             analyses: 1,
             others: 0,
             is_patient: false,
+            is_durable: false,
         }
     }
 }
@@ -218,7 +221,10 @@ pub fn run_davy(load: Load, setting: Setting) -> Figures {
     } else {
         LATENESS
     };
-    let davy = Server::start(Kind::Davy, folder.path());
+    let store = format!("store.path={}/store", folder.path().display());
+    let more = ["--set".to_owned(), store];
+    let more = if setting.is_durable { &more[..] } else { &[] };
+    let davy = Server::start_with(Kind::Davy, folder.path(), more);
     for number in 0..setting.others {
         davy.analyse(SLOW, &format!("other-{number}"));
     }

@@ -16,6 +16,7 @@ mod client;
 #[path = "../common/mod.rs"]
 mod common;
 mod cost;
+mod durable;
 mod growth;
 mod reference;
 mod server;
@@ -40,7 +41,7 @@ fn main() -> std::process::ExitCode {
     for mode in cost::MODES.iter().filter(|mode| wanted(mode.name)) {
         cost::run(mode, runs, samples, &mut verdicts);
     }
-    let others: [(&str, Run); 7] = [
+    let others: [(&str, Run); 8] = [
         ("unmatched", growth::unmatched),
         ("samples", growth::samples),
         ("series", growth::series),
@@ -48,6 +49,7 @@ fn main() -> std::process::ExitCode {
         ("others", growth::others),
         ("answers", answers::run),
         ("footprint", answers::footprint),
+        ("durable", durable::run),
     ];
     for (name, run) in others {
         if wanted(name) {

@@ -21,7 +21,7 @@ use super::frame;
 use super::{Hurry, LogFailed, Progress, Ticket};
 use crate::telemetry::Metrics;
 pub use checkpoint::Checkpoint;
-pub use recover::{Found, OpenError, clear_folder, open_folder};
+pub use recover::{Found, OpenError, clear_folder, repair, replay};
 use segment::Segment;
 
 /// Bytes that may wait for the disk; past it no samples are taken.
@@ -50,15 +50,14 @@ pub struct Settings {
     pub segment_bytes: u64,
 }
 
-/// Says which frames may go.
-#[derive(Debug, Clone)]
-pub struct Keeper(Arc<Shared>);
-
-impl Keeper {
-    /// Frames below this number will not be asked for again.
-    pub fn keep_from(&self, number: u64) {
-        self.0.waiting().keep_from = number;
-    }
+/// Deletes the segments that hold frames below this number only: a checkpoint that is on the disk
+/// stands for them.
+///
+/// # Errors
+/// What the system says.
+pub fn keep_from(folder: &Path, number: u64) -> std::io::Result<()> {
+    sync_folder(folder)?;
+    segment::delete_below(folder, number)
 }
 
 /// A checkpoint that is large is made seldom: so many times its bytes are logged before the next.
@@ -73,7 +72,8 @@ pub struct LocalLog {
     head: Vec<u8>,
     /// Number of the next frame.
     next: u64,
-    /// Bytes appended to the segment.
+    /// Bytes since the last checkpoint, those of earlier processes too: one that is killed again and
+    /// again must not leave ever more.
     bytes: u64,
     /// Bytes of the last checkpoint.
     checkpoint_bytes: u64,
@@ -96,8 +96,6 @@ struct Waiting {
     last: u64,
     /// Where segments begin in it, and the number of the frame that each begins with.
     turns: Vec<(usize, u64)>,
-    /// Segments that only hold frames below this number may go.
-    keep_from: u64,
     /// Somebody waits for the disk now.
     is_urgent: bool,
     is_stopping: bool,
@@ -113,8 +111,6 @@ struct Writer {
     sync: Sync,
     progress: watch::Sender<Progress>,
     segment: Segment,
-    /// Segments with frames below this only were deleted.
-    kept_from: u64,
     metrics: Arc<Metrics>,
 }
 
@@ -138,9 +134,9 @@ impl LocalLog {
             waiting: Mutex::default(),
             bell: Condvar::new(),
         });
+        let bytes = segment::bytes_of_all(folder)?;
         let writer = Writer {
             segment: Segment::create(folder, next, head)?,
-            kept_from: 0,
             folder: folder.to_owned(),
             head: head.to_vec(),
             shared: shared.clone(),
@@ -157,7 +153,7 @@ impl LocalLog {
             folder: folder.to_owned(),
             head: head.to_vec(),
             next,
-            bytes: 0,
+            bytes,
             checkpoint_bytes: 0,
             writer: Some(thread),
             progress,
@@ -200,7 +196,7 @@ impl LocalLog {
         *self.progress.borrow() == Progress::Failed
     }
 
-    /// Whether the segment is as long as one may be.
+    /// Whether so much was logged that a checkpoint is due, and a new segment with it.
     pub fn is_full(&self) -> bool {
         let enough = CHECKPOINT_FACTOR * self.checkpoint_bytes;
         self.bytes >= self.settings.segment_bytes.max(enough)
@@ -219,9 +215,9 @@ impl LocalLog {
         self.checkpoint_bytes = bytes;
     }
 
-    /// Who says which frames may go.
-    pub fn keeper(&self) -> Keeper {
-        Keeper(self.shared.clone())
+    /// Tells when everything that was appended is safe.
+    pub fn ticket(&self) -> Ticket {
+        Ticket::new(self.last(), self.progress.clone(), self.shared.clone())
     }
 
     /// Where its files are.
@@ -314,12 +310,6 @@ impl Writer {
             }
             self.progress.send_replace(Progress::Safe(taken.last));
             self.give_back(taken.bytes);
-            if taken.keep_from > self.kept_from {
-                self.kept_from = taken.keep_from;
-                if let Err(error) = segment::delete_below(&self.folder, taken.keep_from) {
-                    tracing::warn!(%error, "cannot delete a segment of the sample log that nobody needs");
-                }
-            }
         }
     }
 
@@ -402,3 +392,6 @@ impl Writer {
 fn sync_folder(folder: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests;

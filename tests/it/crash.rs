@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State as Held;
 use axum::http::{HeaderMap, StatusCode};
+use davy::clock::{Clock as _, SystemClock};
 use davy::codec::heads::Heads;
 use davy::codec::{self, json as codec_json};
 use davy::config::plan_file::parse_plan;
@@ -120,7 +121,11 @@ impl Sending {
                 (Canary::Slower, "canary") => 2.0,
                 _ => 1.0,
             };
-            let count = if self.canary == Canary::Sparse { 1 } else { 20 };
+            let count = if self.canary == Canary::Sparse {
+                1
+            } else {
+                200
+            };
             let chance = &mut self.chance;
             let mut value = || (80.0 + chance.below(40) as f64) * factor;
             let values: Vec<f64> = (0..count).map(|_| value()).collect();
@@ -147,29 +152,28 @@ fn arms(name: &str) -> Value {
 
 /// Sends until it is acknowledged.
 async fn post(url: &str, path: &str, body: &str) -> Value {
-    let begun = Instant::now();
-    loop {
+    let attempt = async || {
         let request = client()
             .post(format!("{url}{path}"))
             .header("content-type", "application/json")
             .timeout(Duration::from_secs(5))
             .body(body.to_owned());
-        let taken = async {
-            let response = request.send().await.ok()?;
-            let is_taken = response.status().is_success();
-            let text = response.text().await.ok()?;
-            assert!(
-                is_taken || !text.contains("\"status\":4"),
-                "refused: {text}"
-            );
-            is_taken.then(|| serde_json::from_str(&text).unwrap_or_default())
-        };
-        if let Some(taken) = taken.await {
-            return taken;
+        let response = request.send().await.ok()?;
+        let is_taken = response.status().is_success();
+        let text = response.text().await.ok()?;
+        assert!(!text.contains("\"status\":4"), "refused: {text}");
+        is_taken.then(|| serde_json::from_str(&text).unwrap_or_default())
+    };
+    let taken = async {
+        loop {
+            if let Some(taken) = attempt().await {
+                return taken;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert!(begun.elapsed() < PATIENCE, "{path} is never taken");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    };
+    let taken = tokio::time::timeout(PATIENCE, taken).await;
+    taken.unwrap_or_else(|_| panic!("{path} is never taken"))
 }
 
 /// The final verdict that an engine gives which nobody disturbed.
@@ -257,9 +261,8 @@ async fn send_all(url: String, mut sending: Sending, name: String) -> (Sending, 
     (sending, name)
 }
 
-fn now_millis() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.expect("after 1970").as_millis() as i64
+pub fn now_millis() -> i64 {
+    SystemClock.now().millis()
 }
 
 /// One round: three analyses under kills, then everything is compared. How often davy was killed.
@@ -333,18 +336,21 @@ async fn check(davy: &Davy, sending: &Sending, name: &str, verdict: &Value, arri
     recording::play(text.lines(), None, |more| effects.extend(more)).expect("it plays");
     assert_eq!(told(&final_of(effects.into_iter())), told(verdict));
     // Whoever is told was told of the start and of one end, each under one id.
-    let begun = Instant::now();
-    let of_it = loop {
-        let all = arrivals.lock().expect("whole").clone();
-        let of_it: BTreeMap<String, Vec<Value>> = all
-            .into_iter()
-            .filter(|(key, _)| key.starts_with(id.as_str()))
-            .collect();
-        if of_it.len() >= 2 || begun.elapsed() > PATIENCE {
-            break of_it;
+    let told_of_it = async {
+        loop {
+            let all = arrivals.lock().expect("whole").clone();
+            let all = all.into_iter();
+            let of_it: BTreeMap<String, Vec<Value>> = all
+                .filter(|(key, _)| key.starts_with(id.as_str()))
+                .collect();
+            if of_it.len() >= 2 {
+                return of_it;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
     };
+    let of_it = tokio::time::timeout(PATIENCE, told_of_it).await;
+    let of_it = of_it.expect("told in time");
     let types: Vec<&Value> = of_it.values().map(|bodies| &bodies[0]["type"]).collect();
     assert_eq!(types, ["analysis.started", "verdict.final"], "{of_it:?}");
     for (key, bodies) in &of_it {
@@ -378,5 +384,10 @@ async fn nothing_is_lost_or_told_twice_however_often_davy_is_killed() {
         (davy, more) = round(folder.path(), &url, davy, seed, &arrivals).await;
         kills += more;
     }
+    let log = std::fs::read_dir(folder.path().join("data/log")).expect("a folder");
+    let names = log.map(|entry| entry.expect("readable").file_name());
+    let names: Vec<String> = names.map(|name| name.to_string_lossy().into()).collect();
+    let is_checkpoint = |name: &String| name.ends_with(".checkpoint");
+    assert!(names.iter().any(is_checkpoint), "none was made: {names:?}");
     eprintln!("{kills} kills, {} analyses", seed * 3);
 }

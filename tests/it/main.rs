@@ -15,6 +15,7 @@ mod config_webhooks;
 mod crash;
 mod daemon;
 mod demo;
+mod disk_full;
 mod door;
 mod engine_life;
 mod engine_reference;

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use sqlx::any::AnyPoolOptions;
 use tokio::sync::mpsc;
 
-use crate::daemon::{WALK, answer, client};
+use crate::crash::now_millis;
+use crate::daemon::{WALK, answer, client, value_line};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -49,11 +50,14 @@ impl Drop for Davy {
 
 impl Davy {
     pub fn start(folder: &Path) -> Davy {
-        let child = Command::new(env!("CARGO_BIN_EXE_davy"))
-            .args(["serve", "--config", "davy.toml"])
-            .current_dir(folder)
-            .stderr(Stdio::piped())
-            .spawn();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_davy"));
+        command.args(["serve", "--config", "davy.toml"]);
+        Davy::start_by(command.current_dir(folder))
+    }
+
+    /// As [`Davy::start`], by a command of one's own that becomes davy.
+    pub fn start_by(command: &mut Command) -> Davy {
+        let child = command.stderr(Stdio::piped()).spawn();
         let mut child = child.expect("davy starts");
         let log = BufReader::new(child.stderr.take().expect("piped"));
         let mut lines = log.lines().map_while(Result::ok);
@@ -76,11 +80,11 @@ impl Davy {
         body
     }
 
-    async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         answer(client().post(format!("{}{path}", self.url)).json(body)).await
     }
 
-    async fn until_ready_is(&self, expected: u16) {
+    pub async fn until_ready_is(&self, expected: u16) {
         let ready = async {
             while answer(client().get(format!("{}/readyz", self.url))).await.0 != expected {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -90,7 +94,7 @@ impl Davy {
         ready.expect("in time");
     }
 
-    async fn begin(&self) -> String {
+    pub async fn begin(&self) -> String {
         let (status, body) = self.post("/v1/analyses", &json!({"plan": "walk"})).await;
         assert_eq!(status, 201, "{body}");
         body["id"].as_str().expect("an id").to_owned()
@@ -225,4 +229,94 @@ async fn a_davy_that_cannot_write_takes_nothing_until_it_can() {
     let verdict = davy.get(&format!("/v1/analyses/{id}/verdict")).await;
     assert_eq!(verdict["reason"], "cancelled");
     davy.begin().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_davy_that_is_stopped_has_nothing_to_take_again_and_keeps_recordings() {
+    let (folder, _, _arrivals) = folder_with_webhook().await;
+    let mut davy = Davy::start(folder.path());
+    let (ended, running) = (davy.begin().await, davy.begin().await);
+    for id in [&ended, &running] {
+        let line = value_line(id, "canary", now_millis(), 7.25);
+        let request = client().post(format!("{}/v1/samples", davy.url));
+        let request = request.header("content-type", "application/x-ndjson");
+        let (status, body) = answer(request.body(line)).await;
+        assert_eq!(status, 200, "{body}");
+    }
+    let cancel = format!("/v1/analyses/{ended}/cancel");
+    assert_eq!(davy.post(&cancel, &json!({})).await.0, 200);
+    let recorded = async |davy: &Davy, id: &str| {
+        let request = client().get(format!("{}/v1/analyses/{id}/recording", davy.url));
+        let text = request.send().await.expect("an answer").text().await;
+        text.expect("text")
+    };
+    let before = recorded(&davy, &ended).await;
+    assert!(before.contains("7.25"), "{before}");
+    let pid = davy.child.id().to_string();
+    let told = Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(told.expect("kill runs").success());
+    let exit = davy.child.wait().expect("it ends");
+    assert_eq!(exit.code(), Some(0));
+
+    let davy = Davy::start(folder.path());
+    assert_eq!(recorded(&davy, &ended).await, before);
+    let after = recorded(&davy, &running).await;
+    assert!(
+        after.contains("7.25") && after.contains("resumed"),
+        "{after}"
+    );
+    let names = std::fs::read_dir(folder.path().join("data/log")).expect("a folder");
+    let names = names.map(|entry| entry.expect("readable").path());
+    let checkpoints = names.filter(|path| path.extension().is_some_and(|end| end == "checkpoint"));
+    assert_eq!(checkpoints.count(), 1);
+    let shown = davy.get(&format!("/v1/analyses/{running}")).await;
+    assert_eq!(shown["received"][1]["canary"], 1, "{shown}");
+}
+
+/// What an earlier process had is put back: files of its log.
+fn copy_log(from: &Path, to: &Path) {
+    let _ = std::fs::remove_dir_all(to);
+    std::fs::create_dir_all(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("readable").path();
+        std::fs::copy(&path, to.join(path.file_name().expect("a name"))).expect("copied");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_older_than_its_database_changes_no_verdict() {
+    let (folder, receiver_answers, mut arrivals) = folder_with_webhook().await;
+    receiver_answers.store(204, Ordering::SeqCst);
+    let davy = Davy::start(folder.path());
+    let (ended, running) = (davy.begin().await, davy.begin().await);
+    let (log, copy) = (folder.path().join("data/log"), folder.path().join("copy"));
+    copy_log(&log, &copy);
+    let cancel = format!("/v1/analyses/{ended}/cancel");
+    assert_eq!(davy.post(&cancel, &json!({})).await.0, 200);
+    let told = davy.get(&format!("/v1/analyses/{ended}/verdict")).await;
+    drop(davy);
+    copy_log(&copy, &log);
+    let davy = Davy::start(folder.path());
+    let verdict = davy.get(&format!("/v1/analyses/{ended}/verdict")).await;
+    assert_eq!(verdict, told);
+    let other = davy.get(&format!("/v1/analyses/{running}/verdict")).await;
+    assert_eq!(other["reason"], "abandoned", "{other}");
+    // It goes on from there, as often as it is started.
+    let third = davy.begin().await;
+    drop(davy);
+    let davy = Davy::start(folder.path());
+    let verdict = davy.get(&format!("/v1/analyses/{third}/verdict")).await;
+    assert_eq!(verdict["status"], "pending");
+    let mut taken = Vec::new();
+    while taken.len() < 5 {
+        let next = tokio::time::timeout(PATIENCE, arrivals.recv()).await;
+        taken.push(next.expect("in time").expect("open"));
+    }
+    taken.sort();
+    let mut expected = vec![format!("{third}-1-hook")];
+    for id in [&ended, &running] {
+        expected.extend([format!("{id}-1-hook"), format!("{id}-2-hook")]);
+    }
+    expected.sort();
+    assert_eq!(taken, expected);
 }

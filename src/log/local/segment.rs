@@ -49,6 +49,15 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
+/// Bytes of all segments.
+pub(super) fn bytes_of_all(folder: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for (_, path) in list(folder)? {
+        bytes += std::fs::metadata(path)?.len();
+    }
+    Ok(bytes)
+}
+
 /// Deletes segments whose frames are all below this number. What cannot be deleted is tried again
 /// with the next ones.
 pub(super) fn delete_below(folder: &Path, number: u64) -> io::Result<()> {

@@ -35,6 +35,11 @@ PRAGMA journal_size_limit = 67108864;";
 /// As long as for davy itself.
 const READER_PRAGMAS: &str = "PRAGMA busy_timeout = 5000;";
 
+/// The lock on a folder. It is given back in so many words when this is dropped: closing the file is
+/// not enough, because a child that is between its fork and its exec holds a copy of it.
+#[derive(Debug)]
+pub(super) struct Held(File);
+
 /// Why a store could not be opened. The message ends with what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -84,6 +89,15 @@ pub enum OpenError {
     },
 }
 
+// === impl Held ===
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Where that fails, the file is closed next, which gives it back too.
+        let _ = self.0.unlock();
+    }
+}
+
 // === impl OpenError ===
 
 impl OpenError {
@@ -96,22 +110,29 @@ impl OpenError {
 }
 
 /// Makes the folder where it is missing and takes it for this process; the path of its database.
-pub(super) fn take_folder(folder: &Path) -> Result<(File, PathBuf), OpenError> {
+pub(super) fn take_folder(folder: &Path) -> Result<(Held, PathBuf), OpenError> {
     let refused = |error| OpenError::Folder {
         folder: folder.to_owned(),
         error,
     };
-    std::fs::create_dir_all(folder).map_err(refused)?;
+    private_folder(folder).map_err(refused)?;
     let mut options = File::options();
     options.create(true).truncate(false).write(true);
     let lock = options.open(folder.join(LOCK)).map_err(refused)?;
     match lock.try_lock() {
-        Ok(()) => Ok((lock, folder.join(DATABASE))),
+        Ok(()) => Ok((Held(lock), folder.join(DATABASE))),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
             folder: folder.to_owned(),
         }),
         Err(TryLockError::Error(error)) => Err(refused(error)),
     }
+}
+
+/// Makes a folder that nobody else on the machine may look into; one that is there stays as it is.
+fn private_folder(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(folder)
 }
 
 /// The connection that writes, and those that read, to a database whose tables are up to date.

@@ -95,7 +95,7 @@ async fn a_token_and_who_its_holder_says_he_is_are_both_in_the_row() {
 
     let rows = rows_of(&daemon).await;
     verify(&rows, None).unwrap_or_else(|wrong| panic!("{wrong}"));
-    let told: Vec<(&str, &str, Option<&str>, Option<&str>, &str)> = rows
+    let told: Vec<_> = rows
         .iter()
         .map(|row| &row.entry)
         .map(|entry| {
