@@ -110,7 +110,7 @@ CREATE TABLE outcomes (
 -- hashed. Rows are only ever added, and deleted from the front once another says so.
 CREATE TABLE audit (
     -- From 1, without gaps.
-    sequence BIGINT NOT NULL PRIMARY KEY,
+    sequence BIGINT NOT NULL PRIMARY KEY CHECK (sequence > 0),
     at BIGINT NOT NULL,
     kind TEXT NOT NULL,
     -- `davy`, `token:ID`, or `anyone` where nobody is asked for a token.

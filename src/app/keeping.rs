@@ -14,6 +14,7 @@ use crate::model::{Decision, Outcome, Reason, Timestamp};
 use crate::store::memory::MemoryStore;
 use crate::store::sql::SqlStore;
 use crate::store::{Bounds, Commit, Outbox, Store, Write};
+use crate::telemetry::{Metrics, losses};
 use crate::webhook::Endpoint;
 use crate::webhook::endpoint::deliveries;
 
@@ -74,6 +75,7 @@ impl Keeping {
         endpoints: &[Arc<Endpoint>],
         goes_on: impl Fn(&str) -> bool,
         now: Timestamp,
+        metrics: &Metrics,
     ) -> anyhow::Result<()> {
         let mut commit = Commit::default();
         let unfinished = self.sql.iter().flat_map(|store| store.live_analyses());
@@ -105,9 +107,7 @@ impl Keeping {
             commit.writes.push(Write::View(Box::new(view)));
         }
         if !commit.writes.is_empty() {
-            for letter in self.store.commit(commit).await?.refused {
-                tracing::error!(delivery = letter.id, letter.error, "given up");
-            }
+            losses::tell(self.store.commit(commit).await?, metrics);
         }
         Ok(())
     }
@@ -119,8 +119,8 @@ fn ended(view: &AnalysisView, now: Timestamp) -> AnalysisView {
     if view.status != Status::Final {
         view.status = Status::Final;
         view.verdict = Outcome::Inconclusive;
-        let overridden = view.overridden.as_ref();
-        view.decision = overridden.map_or(Decision::Hold, |by| by.decision.into());
+        view.overridden = None;
+        view.decision = Decision::Hold;
         view.reason = Reason::Abandoned;
         view.final_at = Some(now.millis());
     }
@@ -138,11 +138,11 @@ fn ended_body(verdict: &VerdictBody) -> VerdictBody {
         body.status = Status::Final;
         body.verdict = Outcome::Inconclusive;
         body.is_final = true;
-        let overridden = body.overridden.as_ref();
-        body.decision = overridden.map_or(Decision::Hold, |by| by.decision.into());
+        body.overridden = None;
+        body.decision = Decision::Hold;
         body.reason = Reason::Abandoned;
         ENDED.clone_into(&mut body.message);
-        body.gate.open = body.decision == Decision::Promote;
+        body.gate.open = false;
         body.gate.waiting_for = None;
     }
     body

@@ -8,7 +8,7 @@ pub mod replay;
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::json;
@@ -16,8 +16,8 @@ use serde_json::json;
 use crate::cli::OutputForm;
 use crate::cli::daemon::{self, DaemonArgs};
 use crate::cli::exit::Exit;
-use crate::store::audit::{Chain, GENESIS, Head, PAGE_MAX, Row, Verified, Wrong};
-use crate::store::sql::AuditFile;
+use crate::store::audit::{Chain, Head, PAGE_MAX, Row, Verified, Wrong};
+use crate::store::sql::{AuditFile, ReadError};
 
 /// Arguments of `davy audit`.
 #[derive(Debug, Args)]
@@ -85,8 +85,9 @@ pub fn run(args: &AuditArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
 
 /// Rows in their order, some at a time.
 enum Rows {
-    Store(AuditFile, u64),
-    Daemon(DaemonArgs, u64),
+    Store(AuditFile),
+    /// With the numbers of the first row, and of the last one so far.
+    Daemon(DaemonArgs, u64, u64),
     File(Lines<BufReader<std::fs::File>>),
 }
 
@@ -95,13 +96,13 @@ enum Rows {
 impl FromArgs {
     async fn open(&self) -> anyhow::Result<Rows> {
         Ok(match (&self.store, &self.file) {
-            (Some(folder), _) => Rows::Store(AuditFile::open(folder).await?, 0),
+            (Some(folder), _) => Rows::Store(AuditFile::open(folder).await?),
             (None, Some(path)) => {
                 let file = std::fs::File::open(path);
                 let file = file.with_context(|| format!("cannot read {}", path.display()))?;
                 Rows::File(BufReader::new(file).lines())
             }
-            (None, None) => Rows::Daemon(self.daemon.clone(), 0),
+            (None, None) => Rows::Daemon(self.daemon.clone(), 0, 0),
         })
     }
 }
@@ -112,13 +113,25 @@ impl Rows {
     /// The next ones; none at the end.
     async fn next(&mut self) -> anyhow::Result<Vec<Row>> {
         match self {
-            Rows::Store(file, after) => {
-                let rows = file.rows(None, *after).await?;
-                *after = rows.last().map_or(*after, |row| row.sequence);
-                Ok(rows)
-            }
-            Rows::Daemon(daemon, after) => {
+            Rows::Store(file) => file.next().await.map_err(|error| match error {
+                ReadError::Wrong(wrong) => wrong.into(),
+                ReadError::Store(error) => error.into(),
+            }),
+            Rows::Daemon(daemon, first, after) => {
                 let rows = ask(daemon, *after, None).await?;
+                let Some(next) = rows.first().map(|row| row.sequence) else {
+                    return Ok(rows);
+                };
+                if *first == 0 {
+                    *first = next;
+                } else if next > *after + 1 {
+                    // Either they are missing, or davy deletes old ones just now, the first of all.
+                    let oldest = ask(daemon, 0, None).await?;
+                    ensure!(
+                        oldest.first().is_some_and(|row| row.sequence == *first),
+                        "davy deleted old rows while they were read (store.audit_rows_max); run it again"
+                    );
+                }
                 *after = rows.last().map_or(*after, |row| row.sequence);
                 Ok(rows)
             }
@@ -189,7 +202,10 @@ async fn verify(args: &VerifyArgs, out: &mut dyn Write) -> anyhow::Result<Exit> 
 async fn check(rows: &mut Rows, exported: Option<Head>) -> anyhow::Result<Result<Verified, Wrong>> {
     let mut chain = Chain::new(exported);
     loop {
-        let some = rows.next().await?;
+        let some = match rows.next().await {
+            Ok(some) => some,
+            Err(error) => return error.downcast::<Wrong>().map(Err),
+        };
         if some.is_empty() {
             return Ok(chain.finish());
         }
@@ -200,26 +216,25 @@ async fn check(rows: &mut Rows, exported: Option<Head>) -> anyhow::Result<Result
 }
 
 async fn head(args: &FromArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let mut rows = args.open().await?;
-    let mut last = None;
-    if let Rows::Store(file, _) = &rows {
-        last = file.last().await?;
-    } else {
-        loop {
-            let mut some = rows.next().await?;
-            let Some(row) = some.pop() else { break };
-            last = Some(row);
+    let head = match args.open().await? {
+        Rows::Store(file) => Head::of(file.last().await?),
+        Rows::Daemon(daemon, ..) => {
+            let request = daemon.request(Method::GET, &["v1", "audit", "head"], &[])?;
+            let head = daemon::answer(request).await?.json().await;
+            head.context("the answer is not the head of an audit log")?
         }
-    }
-    let head = last.map_or((0, GENESIS.to_owned(), None), |row| {
-        (row.sequence, row.hash, Some(row.entry.at))
-    });
-    let (sequence, hash, at) = head;
-    writeln!(
-        out,
-        "{}",
-        json!({"sequence": sequence, "hash": hash, "at": at})
-    )?;
+        mut rows @ Rows::File(_) => {
+            let mut last = None;
+            loop {
+                let mut some = rows.next().await?;
+                let Some(row) = some.pop() else {
+                    break Head::of(last);
+                };
+                last = Some(row);
+            }
+        }
+    };
+    writeln!(out, "{}", json!(head))?;
     Ok(Exit::Pass)
 }
 

@@ -271,6 +271,8 @@ impl Analysis {
         if self.is_final() {
             return self.end_watch(&cause, now, effects);
         }
+        // Such an end never asks for anything: what somebody decided of the rollout before is past.
+        self.overridden = None;
         self.ended = Some(Ended {
             at: now,
             outcome: Outcome::Inconclusive,

@@ -37,7 +37,7 @@ pub use messages::*;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::check::Detail;
-use audit::Cause;
+use audit::{Cause, Requester};
 use journal::{Journal, Logged};
 use met::MetSeries;
 use series::KnownSeries;
@@ -321,7 +321,7 @@ fn begin(state: &mut State, start: Start, now: Timestamp, effects: &mut Vec<Effe
         existing: false,
         superseded: ended.clone(),
     });
-    supersede(state, &ended, analysis.change(), now, effects);
+    supersede(state, &ended, analysis.change(), by.as_ref(), now, effects);
     analysis.announce(by, now, effects);
     effects.extend(analysis.pull().map(|pull| Effect::Pull(Box::new(pull))));
     if let Some(key) = key {
@@ -364,6 +364,7 @@ fn supersede(
     state: &mut State,
     ended: &[String],
     newer: &Change,
+    by: Option<&Requester>,
     now: Timestamp,
     effects: &mut Vec<Effect>,
 ) {
@@ -371,7 +372,8 @@ fn supersede(
         let revision = newer.revision.as_ref();
         let why = revision.map(|revision| format!("revision {revision} started"));
         if let Some(analysis) = state.analyses.get_mut(id) {
-            analysis.end(Reason::Superseded, Cause::own(why), now, effects);
+            let cause = Cause::asked(by.cloned(), None, why);
+            analysis.end(Reason::Superseded, cause, now, effects);
         }
     }
 }

@@ -340,6 +340,11 @@ pub(super) fn within(name: &str, text: Option<&str>) -> Result<(), Problem> {
         let detail = format!("`{name}` must have 1 to {WORDS_BYTES_MAX} bytes");
         return Err(Problem::new("invalid_request", detail));
     }
+    // Databases and terminals take it for the end.
+    if text.is_some_and(|text| text.contains('\0')) {
+        let detail = format!("`{name}` holds a character of code 0; leave it out");
+        return Err(Problem::new("invalid_request", detail));
+    }
     Ok(())
 }
 

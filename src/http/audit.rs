@@ -1,9 +1,10 @@
-//! `GET /v1/audit`: the rows of the audit log, as they are.
+//! `GET /v1/audit`: the rows of the audit log, as they are, and `GET /v1/audit/head`, the last one's hash.
 //!
 //! Owns the form: one row a line, so that what is read is an export that `davy audit verify` takes.
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -11,9 +12,14 @@ use axum::response::{IntoResponse, Response};
 use super::Shared;
 use super::problem::Problem;
 use super::query::Parameters;
-use crate::store::audit::PAGE_MAX;
+use crate::store::audit::{Head, PAGE_MAX};
 
-/// The handler.
+/// `GET /v1/audit/head`
+pub async fn head(State(shared): State<Arc<Shared>>) -> Result<Json<Head>, Problem> {
+    Ok(Json(Head::of(shared.store.audit_last().await?)))
+}
+
+/// `GET /v1/audit`
 pub async fn read(State(shared): State<Arc<Shared>>, uri: Uri) -> Result<Response, Problem> {
     let given = Parameters::read(&uri, &["after", "limit", "analysis"])?;
     let number = "the number of a row";

@@ -24,7 +24,8 @@ use crate::judge::verdict::Status;
 use crate::model::{Decision, Outcome};
 use crate::store::audit::{CHANGE_OUTCOME, Entry};
 use crate::store::changes::{ChangeOutcome, ChangeTold};
-use crate::store::{Commit, Filter, PAGE_MAX, Write};
+use crate::store::{Commit, Filter, PAGE_MAX, Page, Write};
+use crate::telemetry::losses;
 
 /// Analyses of one change that are read: the newest.
 pub const CHANGE_ANALYSES_MAX: usize = PAGE_MAX;
@@ -34,7 +35,7 @@ pub const CHANGE_ANALYSES_MAX: usize = PAGE_MAX;
 pub struct ChangeAnswer {
     /// Id of the change.
     pub change: String,
-    /// fail where one that counts fails, pass where all pass, else inconclusive.
+    /// fail where one that counts fails, pass where all pass and none is left out, else inconclusive.
     pub verdict: Outcome,
     /// Whether all that count are final.
     #[serde(rename = "final")]
@@ -49,6 +50,9 @@ pub struct ChangeAnswer {
     pub outcome: Option<OutcomeView>,
     /// Newest first, at most 200.
     pub analyses: Vec<ChangeAnalysis>,
+    /// Whether older ones are left out: the change cannot pass, and what became of it is kept for the
+    /// namespaces of those that are listed.
+    pub truncated: bool,
 }
 
 /// An analysis of a change.
@@ -93,8 +97,8 @@ pub async fn read(
     caller: Caller,
     Named(id): Named,
 ) -> Result<Json<ChangeAnswer>, Problem> {
-    let views = analyses_of(&shared, &caller, &id).await?;
-    Ok(Json(answer(&shared, &caller, &id, &views).await?))
+    let page = analyses_of(&shared, &caller, &id).await?;
+    Ok(Json(answer(&shared, &caller, &id, &page).await?))
 }
 
 /// `POST /v1/changes/{id}/outcome`: replaces what was said before; the same again changes nothing.
@@ -108,9 +112,9 @@ pub async fn tell(
     let given: OutcomeRequest = json::read(&shared, &headers, body, None).await?;
     within("actor", given.actor.as_deref())?;
     within("reason", given.reason.as_deref())?;
-    let views = analyses_of(&shared, &caller, &id).await?;
-    let namespaces: BTreeSet<&Option<String>> =
-        views.iter().map(|view| &view.change.namespace).collect();
+    let page = analyses_of(&shared, &caller, &id).await?;
+    let views = page.analyses.iter();
+    let namespaces: BTreeSet<&Option<String>> = views.map(|view| &view.change.namespace).collect();
     let before = shared.store.outcomes(&id).await?;
     let mut commit = Commit::default();
     for namespace in namespaces {
@@ -137,9 +141,9 @@ pub async fn tell(
         commit.writes.push(Write::Audit(Box::new(entry)));
     }
     if !commit.writes.is_empty() {
-        shared.store.commit(commit).await?;
+        losses::tell(shared.store.commit(commit).await?, &shared.metrics);
     }
-    Ok(Json(answer(&shared, &caller, &id, &views).await?))
+    Ok(Json(answer(&shared, &caller, &id, &page).await?))
 }
 
 fn row_of(caller: &Caller, told: &ChangeTold) -> Entry {
@@ -154,11 +158,7 @@ fn row_of(caller: &Caller, told: &ChangeTold) -> Entry {
 }
 
 /// The analyses of a change that the caller may know of, newest first.
-async fn analyses_of(
-    shared: &Shared,
-    caller: &Caller,
-    id: &str,
-) -> Result<Vec<Arc<AnalysisView>>, Problem> {
+async fn analyses_of(shared: &Shared, caller: &Caller, id: &str) -> Result<Page, Problem> {
     let filter = Filter {
         change: Some(id.to_owned()),
         namespaces: caller.namespaces.clone(),
@@ -174,15 +174,19 @@ async fn analyses_of(
         return Err(Problem::new("change_not_found", detail)
             .help("name a change by `change.id` of its analyses; old ones are forgotten"));
     }
-    Ok(page.analyses)
+    if page.next.is_some() {
+        shared.metrics.limit("change_analyses");
+    }
+    Ok(page)
 }
 
 async fn answer(
     shared: &Shared,
     caller: &Caller,
     id: &str,
-    views: &[Arc<AnalysisView>],
+    page: &Page,
 ) -> Result<ChangeAnswer, Problem> {
+    let (views, is_whole) = (&page.analyses, page.next.is_none());
     let told = shared.store.outcomes(id).await?;
     let seen = told
         .iter()
@@ -202,12 +206,12 @@ async fn answer(
     let is_final = all(&|view| view.status == Status::Final);
     let verdict = match () {
         () if !failing.is_empty() => Outcome::Fail,
-        () if all(&|view| view.verdict == Outcome::Pass) => Outcome::Pass,
+        () if is_whole && all(&|view| view.verdict == Outcome::Pass) => Outcome::Pass,
         () => Outcome::Inconclusive,
     };
     let decision = match () {
         () if !all(&|view| view.decision != Decision::Rollback) => Decision::Rollback,
-        () if all(&|view| view.decision == Decision::Promote) => Decision::Promote,
+        () if is_whole && all(&|view| view.decision == Decision::Promote) => Decision::Promote,
         () => Decision::Hold,
     };
     Ok(ChangeAnswer {
@@ -215,7 +219,13 @@ async fn answer(
         verdict,
         is_final,
         decision,
-        message: message(verdict, those.len(), &failing),
+        message: match is_whole {
+            true => message(verdict, those.len(), &failing),
+            false => format!(
+                "{}; more than {CHANGE_ANALYSES_MAX} analyses are of this change, and the older are left out: give every rollout a change.id of its own",
+                message(verdict, those.len(), &failing)
+            ),
+        },
         failing: failing.iter().map(|view| view.id.clone()).collect(),
         outcome,
         analyses: views
@@ -225,6 +235,7 @@ async fn answer(
                 analysis: AnalysisAnswer::from(&**view),
             })
             .collect(),
+        truncated: !is_whole,
     })
 }
 

@@ -45,7 +45,7 @@ pub async fn read(
             analysis: id.clone(),
         });
     }
-    let is_decided = first.is_final || first.gate.open || first.overridden.is_some();
+    let is_decided = first.is_final || first.gate.open;
     let Some(mut bell) = bell.filter(|_| !is_decided) else {
         return json(&first);
     };

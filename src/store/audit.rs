@@ -30,12 +30,17 @@ pub const FORM: &str = "davy-audit-1";
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 /// Most rows that are read at once.
 pub const PAGE_MAX: usize = 1_000;
+/// Most rows of a process that keeps them in memory, whatever `store.audit_rows_max` allows: with
+/// about 1 kB each, 50 MB.
+pub const MEMORY_ROWS_MAX: u64 = 50_000;
 /// Kind of the row that tells of deleted ones.
 pub const ANCHOR: &str = "retention.anchor";
 /// Kind of the row that tells what became of a change.
 pub const CHANGE_OUTCOME: &str = "change.outcome";
 /// Past the most rows, one in so many goes: an anchor for each row would be half of the log.
 const RETENTION_SHARE: u64 = 10;
+/// Most rows that go at once: it is done while a verdict is written.
+const RETENTION_STEP: u64 = 1_000;
 
 /// Who did it, as a row says it.
 pub const BY_DAVY: &str = "davy";
@@ -204,7 +209,8 @@ impl Row {
 pub fn surplus(first: u64, last: u64, rows_max: u64) -> Option<u64> {
     let rows = (last + 1).saturating_sub(first);
     let kept = rows_max - rows_max / RETENTION_SHARE;
-    (rows > rows_max).then(|| (last + 1).saturating_sub(kept.max(1)))
+    let through = (last + 1).saturating_sub(kept.max(1));
+    (rows > rows_max).then(|| through.min(first + RETENTION_STEP - 1))
 }
 
 // === impl Log ===
@@ -214,7 +220,7 @@ impl Log {
     pub fn new(rows_max: u64) -> Log {
         Log {
             rows: VecDeque::new(),
-            rows_max,
+            rows_max: rows_max.min(MEMORY_ROWS_MAX),
         }
     }
 
@@ -229,16 +235,15 @@ impl Log {
             return 0;
         };
         let first = first.sequence;
-        let gone = self.rows.iter().find(|row| row.sequence == through);
-        let anchor = gone.map(|row| Anchor {
+        let count = through + 1 - first;
+        let place = self.place_after(through);
+        let anchor = Anchor {
             deleted_through: through,
-            hash: row.hash.clone(),
-        });
-        if let Some(anchor) = anchor {
-            self.push(Entry::anchor(at, &anchor));
-            self.rows.retain(|row| row.sequence > through);
-        }
-        through + 1 - first
+            hash: self.rows[place - 1].hash.clone(),
+        };
+        self.push(Entry::anchor(at, &anchor));
+        self.rows.drain(..place);
+        count
     }
 
     fn push(&mut self, entry: Entry) {
@@ -249,14 +254,23 @@ impl Log {
         self.rows.push_back(row);
     }
 
+    /// Where the first row above a number is: they have no gaps.
+    fn place_after(&self, number: u64) -> usize {
+        let first = self.rows.front().map_or(1, |row| row.sequence);
+        let place = (number + 1).saturating_sub(first);
+        usize::try_from(place).map_or(self.rows.len(), |place| place.min(self.rows.len()))
+    }
+
+    /// The last row.
+    pub fn last(&self) -> Option<&Row> {
+        self.rows.back()
+    }
+
     /// Rows above a number.
     pub fn rows(&self, analysis: Option<&str>, after: u64, limit: usize) -> Vec<Row> {
-        let of_it = |row: &&Row| {
-            let own = row.entry.analysis.as_deref();
-            row.sequence > after && (analysis.is_none() || own == analysis)
-        };
+        let of_it = |row: &&Row| analysis.is_none() || row.entry.analysis.as_deref() == analysis;
         self.rows
-            .iter()
+            .range(self.place_after(after)..)
             .filter(of_it)
             .take(limit)
             .cloned()

@@ -136,6 +136,10 @@ impl Store for MemoryStore {
         ready(self.lock().audit.rows(analysis, after, limit))
     }
 
+    fn audit_last(&self) -> Pending<'_, Option<audit::Row>> {
+        ready(self.lock().audit.last().cloned())
+    }
+
     fn outcomes<'s>(&'s self, change: &'s str) -> Pending<'s, Vec<ChangeTold>> {
         let kept = self.lock();
         let of_it = kept.outcomes.values().filter(|told| told.change == change);

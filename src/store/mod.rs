@@ -247,6 +247,8 @@ pub trait Store: Send + Sync {
         after: u64,
         limit: usize,
     ) -> Pending<'s, Vec<audit::Row>>;
+    /// The last audit row.
+    fn audit_last(&self) -> Pending<'_, Option<audit::Row>>;
     /// What people said of a change, in each of its namespaces.
     fn outcomes<'s>(&'s self, change: &'s str) -> Pending<'s, Vec<changes::ChangeTold>>;
     /// The recording of an analysis.

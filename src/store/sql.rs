@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sqlx::AnyPool;
 use sqlx::Connection as _;
 
-pub use audit::AuditFile;
+pub use audit::{AuditFile, ReadError};
 pub use connect::OpenError;
 use live::Live;
 
@@ -339,7 +339,14 @@ impl Store for SqlStore {
         after: u64,
         limit: usize,
     ) -> Pending<'s, Vec<Row>> {
-        Box::pin(audit::rows(&self.reader, analysis, after, limit))
+        Box::pin(async move {
+            let after = i64::try_from(after).unwrap_or(i64::MAX);
+            Ok(audit::rows(&self.reader, analysis, after, limit).await?)
+        })
+    }
+
+    fn audit_last(&self) -> Pending<'_, Option<Row>> {
+        Box::pin(async move { Ok(audit::last(&self.reader).await?) })
     }
 
     fn outcomes<'s>(&'s self, change: &'s str) -> Pending<'s, Vec<ChangeTold>> {

@@ -7,22 +7,27 @@ mod tampering;
 
 use std::path::Path;
 
-use davy::store::audit::{Chain, Head, PAGE_MAX, Row, Verified, Wrong};
-use davy::store::sql::AuditFile;
+use davy::store::audit::{Chain, Head, Row, Verified, Wrong};
+use davy::store::sql::{AuditFile, ReadError};
 
 /// All rows in a folder.
 pub async fn rows_in(folder: &Path) -> Vec<Row> {
+    read_in(folder)
+        .await
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// All rows in a folder, or why they cannot be read.
+pub async fn read_in(folder: &Path) -> Result<Vec<Row>, ReadError> {
     let file = AuditFile::open(folder).await;
-    let file = file.unwrap_or_else(|error| panic!("{error}"));
+    let mut file = file.unwrap_or_else(|error| panic!("{error}"));
     let mut rows: Vec<Row> = Vec::new();
     loop {
-        let after = rows.last().map_or(0, |row| row.sequence);
-        let more = file.rows(None, after).await.expect("they are read");
-        let is_end = more.len() < PAGE_MAX;
-        rows.extend(more);
-        if is_end {
-            return rows;
+        let more = file.next().await?;
+        if more.is_empty() {
+            return Ok(rows);
         }
+        rows.extend(more);
     }
 }
 

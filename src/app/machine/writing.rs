@@ -19,6 +19,7 @@ use crate::log::local::LocalLog;
 use crate::model::Timestamp;
 use crate::plan::Plan;
 use crate::store::{Commit, Losses, StoreError, Write};
+use crate::telemetry::losses;
 use crate::webhook::endpoint::deliveries;
 
 /// What the effects of one input come to.
@@ -96,7 +97,7 @@ impl Machine {
         }
         if !caused.is_new {
             let losses = self.store.recall(commit);
-            self.tell(losses);
+            losses::tell(losses, &self.metrics);
             return answer;
         }
         self.keep(commit, now);
@@ -172,7 +173,7 @@ impl Machine {
         let took = begun.elapsed().as_secs_f64();
         self.metrics.commit_duration.observe(took);
         self.metrics.analyses_running.set(self.running.len() as i64);
-        self.tell(losses);
+        losses::tell(losses, &self.metrics);
     }
 
     /// Tries until it works: a disk that is full may be emptied. Meanwhile nothing else is taken, and
@@ -199,24 +200,6 @@ impl Machine {
                 return Losses::default();
             }
             std::thread::sleep(STORE_RETRY_AFTER);
-        }
-    }
-
-    /// Counts and logs what the store had no room for.
-    fn tell(&self, losses: Losses) {
-        for letter in losses.refused {
-            self.metrics.limit("webhook_queue");
-            tracing::error!(delivery = letter.id, letter.error, "given up");
-        }
-        if losses.audit_rows_deleted > 0 {
-            self.metrics.limit("audit_rows");
-            let rows = losses.audit_rows_deleted;
-            tracing::info!(rows, "the oldest rows of the audit log are deleted");
-        }
-        for recording in losses.cut {
-            self.metrics.limit(recording.limit);
-            let (analysis, limit) = (recording.analysis, recording.limit);
-            tracing::warn!(analysis, limit, "its recording is no longer whole");
         }
     }
 

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -17,11 +18,15 @@ use crate::cli::OutputForm;
 use crate::cli::daemon::{self, DaemonArgs};
 use crate::cli::exit::Exit;
 use crate::engine::audit::InputsDigest;
-use crate::engine::recording;
+use crate::engine::recording::{self, PlayError};
 use crate::engine::{Effect, EventKind};
 use crate::http::analyses::TRUNCATED;
 use crate::judge::ENGINE_REVISION;
+use crate::judge::verdict::VerdictBody;
 use crate::store::audit::{Row, sha256};
+
+/// How often all is read where it changes meanwhile.
+const READINGS_MAX: usize = 5;
 
 /// Arguments of `davy audit replay`.
 #[derive(Debug, Clone, Args)]
@@ -42,7 +47,7 @@ pub struct ReplayArgs {
 pub enum Came {
     /// To the same.
     Equal,
-    /// To something else, by the same engine.
+    /// To something else, by the same engine; or other inputs than the rows tell of, by any.
     Different,
     /// To something else, by another engine.
     EngineChanged,
@@ -69,27 +74,7 @@ pub struct Compared {
 /// When the daemon cannot be reached, or what it has is not enough to tell.
 pub(super) async fn run(args: &ReplayArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let id = &args.analysis;
-    let request = |path: &[&str]| args.daemon.request(Method::GET, path, &[]);
-    let response = daemon::answer(request(&["v1", "analyses", id, "recording"])?).await?;
-    if let Some(bytes) = response.headers().get(TRUNCATED) {
-        bail!(
-            "the recording of {id} is cut after {} bytes, so nothing can be recomputed from it; \
-             raise limits.recording_bytes_max for those to come",
-            bytes.to_str().unwrap_or("0")
-        );
-    }
-    let text = response.text().await.context("the recording broke off")?;
-    let verdict = daemon::answer(request(&["v1", "analyses", id, "verdict"])?).await?;
-    let verdict: Value = verdict.json().await.context("the verdict is no JSON")?;
-    let mut rows: Vec<Row> = Vec::new();
-    loop {
-        let after = rows.last().map_or(0, |row| row.sequence);
-        let more = super::ask(&args.daemon, after, Some(id)).await?;
-        if more.is_empty() {
-            break;
-        }
-        rows.extend(more);
-    }
+    let (text, rows, verdict) = read(args).await?;
     let compared = compare(&text, &rows, &verdict)?;
     match args.output {
         OutputForm::Json => writeln!(out, "{}", json!(compared))?,
@@ -115,6 +100,56 @@ pub(super) async fn run(args: &ReplayArgs, out: &mut dyn Write) -> anyhow::Resul
     })
 }
 
+/// Recording, rows and verdict of one moment.
+async fn read(args: &ReplayArgs) -> anyhow::Result<(String, Vec<Row>, Value)> {
+    let id = &args.analysis;
+    let request = |path: &[&str]| args.daemon.request(Method::GET, path, &[]);
+    let mut rows = rows_of(&args.daemon, id).await?;
+    for _ in 0..READINGS_MAX {
+        let (text, verdict) = read_recorded(id, &request).await?;
+        let since = rows_of(&args.daemon, id).await?;
+        if since.len() == rows.len() {
+            return Ok((text, rows, verdict));
+        }
+        rows = since;
+    }
+    bail!("{id} changed each time it was read; try again")
+}
+
+async fn rows_of(daemon: &DaemonArgs, id: &str) -> anyhow::Result<Vec<Row>> {
+    let mut rows: Vec<Row> = Vec::new();
+    loop {
+        let after = rows.last().map_or(0, |row| row.sequence);
+        let more = super::ask(daemon, after, Some(id)).await?;
+        if more.is_empty() {
+            return Ok(rows);
+        }
+        rows.extend(more);
+    }
+}
+
+async fn read_recorded(
+    id: &str,
+    request: &impl Fn(&[&str]) -> anyhow::Result<RequestBuilder>,
+) -> anyhow::Result<(String, Value)> {
+    let verdict = daemon::answer(request(&["v1", "analyses", id, "verdict"])?).await?;
+    let verdict: Value = verdict.json().await.context("the verdict is no JSON")?;
+    ensure!(
+        verdict["watch"]["ended"] != json!(false),
+        "{id} is watched still, and every tick may change its verdict; replay it when the watch has ended"
+    );
+    let response = daemon::answer(request(&["v1", "analyses", id, "recording"])?).await?;
+    if let Some(bytes) = response.headers().get(TRUNCATED) {
+        bail!(
+            "the recording of {id} is cut after {} bytes, so nothing can be recomputed from it; \
+             raise limits.recording_bytes_max for those to come",
+            bytes.to_str().unwrap_or("0")
+        );
+    }
+    let text = response.text().await.context("the recording broke off")?;
+    Ok((text, verdict))
+}
+
 /// Compares the rows of an analysis, and its verdict of now, with what its recording gives.
 ///
 /// # Errors
@@ -133,74 +168,96 @@ pub fn compare(text: &str, rows: &[Row], verdict: &Value) -> anyhow::Result<Comp
             row.sequence
         );
     }
-    let recorded_revision = recording::engine_revision(text.lines())?;
     let mut replayed = Vec::new();
     let mut last = None;
-    let mut failed = None;
     recording::play(text.lines(), None, |effects| {
         for effect in effects {
             match effect {
-                Effect::Audit(audited) => match serde_json::to_vec(&*audited.body) {
-                    Ok(body) => replayed.push((audited.kind, sha256(&body))),
-                    Err(error) => failed = Some(error),
-                },
+                Effect::Audit(audited) => replayed.push((audited.kind, audited.body)),
                 Effect::Changed(view) => last = Some(view.body.clone()),
                 _ => {}
             }
         }
     })?;
-    if let Some(error) = failed {
-        return Err(error.into());
-    }
-    let mut differences = differing_rows(text, rows, &replayed);
+    let mut tampered = other_inputs(text, rows)?;
+    let mut differences = other_verdicts(rows, &replayed)?;
     let last = last.context("the recording holds no analysis")?;
-    let now: Value = serde_json::from_slice(&last.json()?)?;
-    differ("$", verdict, &now, &mut differences);
-    let result = match differences.is_empty() {
-        true => Came::Equal,
-        false if recorded_revision != ENGINE_REVISION => Came::EngineChanged,
-        false => Came::Different,
+    let mut now = VerdictBody::clone(&last);
+    let recorded_revision = rows.last().map_or(0, |row| row.entry.engine_revision);
+    now.engine_revision = recorded_revision;
+    differ("$", verdict, &serde_json::to_value(&now)?, &mut differences);
+    let by_another = |row: &Row| row.entry.engine_revision != ENGINE_REVISION;
+    let result = match (tampered.is_empty(), differences.is_empty()) {
+        (true, true) => Came::Equal,
+        (true, false) if rows.iter().any(by_another) => Came::EngineChanged,
+        _ => Came::Different,
     };
+    tampered.append(&mut differences);
     Ok(Compared {
         result,
         recorded_revision,
         replayed_revision: ENGINE_REVISION,
         rows: rows.len(),
-        differences,
+        differences: tampered,
     })
 }
 
-/// Rows that tell something else than the replay: of the last ones, where the first are deleted.
-fn differing_rows(text: &str, rows: &[Row], replayed: &[(&str, String)]) -> Vec<String> {
+/// Rows that other lines led to than those of the recording: whatever engine plays it.
+fn other_inputs(text: &str, rows: &[Row]) -> Result<Vec<String>, PlayError> {
     let mut inputs = InputsDigest::default();
     let mut known = BTreeSet::new();
     for line in text.lines() {
         inputs.add(line);
         known.insert(inputs.to_string());
     }
+    let is_other = |row: &&Row| {
+        let of = row.entry.inputs_sha256.as_ref();
+        !of.is_some_and(|of| known.contains(of))
+    };
+    let mut differences: Vec<String> = rows
+        .iter()
+        .filter(is_other)
+        .map(|row| format!("{}: the recording holds other inputs", place(row)))
+        .collect();
+    let revision = recording::engine_revision(text.lines())?;
+    // It was begun before the first row was written, by the same process.
+    let began = rows.first().map(|row| row.entry.engine_revision);
+    if began.is_some_and(|began| began < revision) {
+        differences.push(format!(
+            "the recording is of engine revision {revision}, and the first row of an older one"
+        ));
+    }
+    Ok(differences)
+}
+
+fn place(row: &Row) -> String {
+    format!("row {}, {}", row.sequence, row.entry.kind)
+}
+
+/// Rows that tell something else than the replay: of the last ones, where the first are deleted.
+/// Which engine judged is no difference by itself.
+fn other_verdicts(
+    rows: &[Row],
+    replayed: &[(&str, Arc<VerdictBody>)],
+) -> serde_json::Result<Vec<String>> {
     let mut differences = Vec::new();
     if rows.len() > replayed.len() {
         let (rows, replayed) = (rows.len(), replayed.len());
         differences.push(format!("{rows} rows, and the recording gives {replayed}"));
     }
     let skipped = replayed.len().saturating_sub(rows.len());
-    for (row, (kind, digest)) in rows.iter().zip(&replayed[skipped..]) {
-        let (sequence, entry) = (row.sequence, &row.entry);
-        let place = format!("row {sequence}, {}", entry.kind);
-        if entry.kind != *kind {
+    for (row, (kind, body)) in rows.iter().zip(&replayed[skipped..]) {
+        let mut body = VerdictBody::clone(body);
+        body.engine_revision = row.entry.engine_revision;
+        let digest = sha256(&serde_json::to_vec(&body)?);
+        let place = place(row);
+        if row.entry.kind != *kind {
             differences.push(format!("{place}: the recording gives {kind}"));
-        } else if entry.verdict_sha256.as_ref() != Some(digest) {
+        } else if row.entry.verdict_sha256.as_ref() != Some(&digest) {
             differences.push(format!("{place}: the recording gives another verdict"));
         }
-        if !entry
-            .inputs_sha256
-            .as_ref()
-            .is_some_and(|of| known.contains(of))
-        {
-            differences.push(format!("{place}: the recording holds other inputs"));
-        }
     }
-    differences
+    Ok(differences)
 }
 
 /// What differs between two values, by its path.

@@ -8,6 +8,7 @@ use crate::http::audit;
 use crate::http::changes::{self, ChangeAnswer, OutcomeRequest};
 use crate::http::door::Asks;
 use crate::http::overriding::{self, OverrideRequest};
+use crate::store::audit::Head;
 use crate::tokens::Scope;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -16,6 +17,7 @@ pub(super) fn routes() -> Vec<Route> {
         read_change(),
         tell_outcome(),
         read_audit(),
+        read_audit_head(),
     ]
 }
 
@@ -101,5 +103,22 @@ fn read_audit() -> Route {
         problems: &["store_failed"],
         timed: true,
         handler: get(audit::read),
+    }
+}
+
+fn read_audit_head() -> Route {
+    Route {
+        path: "/v1/audit/head",
+        method: "get",
+        operation: "readAuditHead",
+        summary: "Read number and hash of the last row of the audit log, to be kept elsewhere",
+        asks: Asks::Scope(Scope::Admin),
+        query: &[],
+        headers: &[],
+        request: None,
+        answers: &[(200, JSON, schema::<Head>)],
+        problems: &["store_failed"],
+        timed: true,
+        handler: get(audit::head),
     }
 }

@@ -1,3 +1,5 @@
+//! Chains, and what is done to them.
+
 use super::*;
 
 /// A chain of so many rows.
@@ -179,7 +181,42 @@ fn an_anchor_stands_for_what_is_gone_and_for_nothing_else() {
             forged.push(Row::after(row.sequence - 1, &previous, entry));
         }
         let found = verify(&forged, None).expect_err(told);
-        let is_told = matches!(found, Wrong::AnchorWrong(_) | Wrong::Missing { .. });
-        assert!(is_told, "{told}: {found}");
+        assert!(matches!(found, Wrong::Missing { .. }), "{told}: {found}");
     }
+}
+
+#[test]
+fn few_rows_go_at_once_however_many_are_too_many() {
+    assert_eq!(surplus(1, 10, 10), None);
+    assert_eq!(
+        surplus(1, 11, 10),
+        Some(3),
+        "a tenth, and one for the anchor"
+    );
+    assert_eq!(surplus(1, 1_000_001, 1_000_000), Some(RETENTION_STEP));
+    assert_eq!(surplus(501, 1_000_501, 10), Some(500 + RETENTION_STEP));
+}
+
+#[test]
+fn a_log_in_memory_is_read_from_any_place() {
+    let mut log = Log::new(u64::MAX);
+    for number in 0..MEMORY_ROWS_MAX + 1 {
+        log.append(Entry::new(Timestamp(number as i64), "verdict.final"));
+    }
+    let rows = log.rows(None, 0, usize::MAX);
+    assert!(rows.len() as u64 <= MEMORY_ROWS_MAX);
+    assert!(verify(&rows, None).is_ok());
+    let first = rows[0].sequence;
+    assert!(first > 1);
+    for after in [
+        0,
+        first - 1,
+        first,
+        first + 10,
+        rows.last().expect("rows").sequence,
+    ] {
+        let expected = rows.iter().find(|row| row.sequence > after);
+        assert_eq!(log.rows(None, after, 1).first(), expected, "{after}");
+    }
+    assert_eq!(log.last(), rows.last());
 }

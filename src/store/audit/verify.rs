@@ -8,12 +8,28 @@ use serde::{Deserialize, Serialize};
 use super::{ANCHOR, Anchor, GENESIS, Row};
 
 /// The last row at some time, kept elsewhere: what shows that later rows were cut off.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Head {
     /// Its number; 0 where there was none.
     pub sequence: u64,
     /// Its hash.
     pub hash: String,
+}
+
+impl Head {
+    /// That of a log whose last row is this one.
+    pub fn of(last: Option<Row>) -> Head {
+        match last {
+            Some(row) => Head {
+                sequence: row.sequence,
+                hash: row.hash,
+            },
+            None => Head {
+                sequence: 0,
+                hash: GENESIS.to_owned(),
+            },
+        }
+    }
 }
 
 /// What is wrong first.
@@ -22,6 +38,14 @@ pub enum Wrong {
     /// Its hash is not that of what it says.
     #[error("row {0} was edited: its hash is not that of what it says")]
     Edited(u64),
+    /// A column holds what davy never writes.
+    #[error("row {sequence} was edited: its {column} is nothing that davy writes")]
+    Damaged {
+        /// Its number, which may be the one that was edited.
+        sequence: i64,
+        /// The column.
+        column: &'static str,
+    },
     /// It does not follow the row before it.
     #[error(
         "row {0} was inserted, or the one before it was replaced: it does not hold that one's hash"
@@ -43,11 +67,6 @@ pub enum Wrong {
         /// The last of them.
         to: u64,
     },
-    /// The newest anchor tells something else than what is there.
-    #[error(
-        "row {0}, the newest of kind retention.anchor, is wrong: it does not tell of the rows that are gone"
-    )]
-    AnchorWrong(u64),
     /// The exported head is further than the last row.
     #[error("the tail is cut: the exported head is row {head}, and the last row is {last}")]
     CutTail {
@@ -89,8 +108,8 @@ pub struct Chain {
     /// Number of the first row, and the hash of the one before it.
     first: Option<(u64, String)>,
     last: Head,
-    /// The newest anchor, and its number.
-    anchor: Option<(u64, Option<Anchor>)>,
+    /// Not the newest only: rows that it tells of may have gone while these were read.
+    anchors: Vec<Anchor>,
 }
 
 // === impl Chain ===
@@ -101,11 +120,8 @@ impl Chain {
         Chain {
             exported,
             first: None,
-            last: Head {
-                sequence: 0,
-                hash: GENESIS.to_owned(),
-            },
-            anchor: None,
+            last: Head::of(None),
+            anchors: Vec::new(),
         }
     }
 
@@ -116,7 +132,7 @@ impl Chain {
     pub fn take(&mut self, row: &Row) -> Result<(), Wrong> {
         let (sequence, last) = (row.sequence, &self.last);
         let is_first = self.first.is_none();
-        if !is_first && sequence <= last.sequence {
+        if sequence <= last.sequence {
             let after = last.sequence;
             return Err(Wrong::OutOfOrder { sequence, after });
         }
@@ -129,7 +145,7 @@ impl Chain {
                 to: sequence - 1,
             });
         }
-        if !is_first && row.previous != last.hash {
+        if sequence == last.sequence + 1 && row.previous != last.hash {
             return Err(Wrong::Inserted(sequence));
         }
         let exported = self.exported.as_ref();
@@ -137,8 +153,9 @@ impl Chain {
             return Err(Wrong::OtherHead(sequence));
         }
         if row.entry.kind == ANCHOR {
-            let told = serde_json::from_str(&row.entry.detail).ok();
-            self.anchor = Some((sequence, told));
+            // One that tells of nothing explains no gap.
+            self.anchors
+                .extend(serde_json::from_str::<Anchor>(&row.entry.detail));
         }
         self.first
             .get_or_insert_with(|| (sequence, row.previous.clone()));
@@ -155,7 +172,13 @@ impl Chain {
     /// What is wrong with both ends.
     pub fn finish(self) -> Result<Verified, Wrong> {
         if let Some((first, previous)) = &self.first {
-            self.check_begin(*first, previous)?;
+            let (to, hash) = (first - 1, previous);
+            let tells = |anchor: &Anchor| anchor.deleted_through == to && anchor.hash == *hash;
+            if to > 0 && !self.anchors.iter().any(tells) {
+                let before = self.anchors.iter().map(|anchor| anchor.deleted_through);
+                let from = before.filter(|&through| through < to).max().unwrap_or(0) + 1;
+                return Err(Wrong::Missing { from, to });
+            }
         }
         let first = self.first.as_ref().map_or(0, |(first, _)| *first);
         let last = self.last.sequence;
@@ -174,31 +197,5 @@ impl Chain {
             first,
             head: self.last,
         })
-    }
-
-    /// The newest anchor tells of the row before the first, or there is none and the first is 1.
-    fn check_begin(&self, first: u64, previous: &str) -> Result<(), Wrong> {
-        let told = match &self.anchor {
-            Some((_, Some(told))) => told.clone(),
-            Some((row, None)) => return Err(Wrong::AnchorWrong(*row)),
-            None => Anchor {
-                deleted_through: 0,
-                hash: GENESIS.to_owned(),
-            },
-        };
-        if first > told.deleted_through + 1 {
-            return Err(Wrong::Missing {
-                from: told.deleted_through + 1,
-                to: first - 1,
-            });
-        }
-        if first <= told.deleted_through || previous != told.hash {
-            let anchor = self.anchor.as_ref();
-            return Err(match anchor {
-                Some((row, _)) => Wrong::AnchorWrong(*row),
-                None => Wrong::Inserted(first),
-            });
-        }
-        Ok(())
     }
 }

@@ -32,8 +32,9 @@ PRAGMA synchronous = FULL;
 PRAGMA foreign_keys = ON;
 PRAGMA journal_size_limit = 67108864;";
 
-/// As long as for davy itself.
-const READER_PRAGMAS: &str = "PRAGMA busy_timeout = 5000;";
+/// As long as for davy itself. All that is read is of one moment.
+const READER_PRAGMAS: &str = "PRAGMA busy_timeout = 5000;
+BEGIN;";
 
 /// The lock on a folder. It is given back in so many words when this is dropped: closing the file is
 /// not enough, because a child that is between its fork and its exec holds a copy of it.

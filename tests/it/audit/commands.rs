@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use davy::cli::audit::replay::{Came, compare};
 use davy::judge::ENGINE_REVISION;
@@ -74,6 +75,14 @@ async fn what_a_killed_davy_wrote_is_whole_and_gives_the_same_again() {
     for tick in 1..4 {
         send(&davy, &id, tick).await;
     }
+    let verdict = format!("/v1/analyses/{id}/verdict");
+    let looked = async {
+        while davy.get(&verdict).await["checks"][0].is_null() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let looked = tokio::time::timeout(Duration::from_secs(30), looked);
+    looked.await.expect("a look");
     post(
         &davy,
         &format!("/v1/analyses/{id}/cancel"),
@@ -178,7 +187,22 @@ async fn see_what_differs(davy: &Davy, data: &Path, id: &str) {
     let of = |revision: u32| format!("\"engine_revision\":{revision}");
     let older = recording.replacen(&of(ENGINE_REVISION), &of(ENGINE_REVISION - 1), 1);
     let found = compare(&older, &rows, &told).expect("it plays");
+    assert_eq!(
+        found.result,
+        Came::Different,
+        "it is the recording that was changed"
+    );
+    // Rows of another engine: equal where it judged the same, else nobody's fault.
+    let mut before = rows.clone();
+    for row in &mut before {
+        row.entry.engine_revision -= 1;
+    }
+    let mut of_older = verdict.clone();
+    of_older["engine_revision"] = json!(ENGINE_REVISION - 1);
+    let found = compare(&recording, &before, &of_older).expect("it plays");
     assert_eq!(found.result, Came::EngineChanged, "{found:?}");
+    let faster = compare(&faster, &before, &of_older).expect("it plays");
+    assert_eq!(faster.result, Came::Different, "{faster:?}");
     let running = compare(&recording, &rows[..1], &verdict).expect_err("not final");
     assert!(
         running.to_string().contains("no final verdict"),

@@ -56,7 +56,19 @@ async fn a_token_and_who_its_holder_says_he_is_are_both_in_the_row() {
             "{told}"
         );
     }
-    let (status, view) = as_deployer(&path, decided.clone()).await;
+    // Whoever waits is told at once.
+    let wait = format!("/v1/analyses/{id}/verdict?wait=60s");
+    let waiting = ask(&daemon, "get", &wait, Some(&reader), None);
+    let waiting = tokio::time::timeout(Duration::from_secs(20), waiting);
+    let deciding = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        as_deployer(&path, decided.clone()).await
+    };
+    let (told, (status, view)) = tokio::join!(waiting, deciding);
+    let (_, verdict) = told.expect("not after a minute");
+    let found = (&verdict["verdict"], &verdict["final"], &verdict["decision"]);
+    let expected = (&json!("inconclusive"), &json!(false), &json!("rollback"));
+    assert_eq!(found, expected);
     assert_eq!(
         (status, &view["decision"]),
         (200, &json!("rollback")),
@@ -64,17 +76,6 @@ async fn a_token_and_who_its_holder_says_he_is_are_both_in_the_row() {
     );
     assert_eq!(view["override"]["actor"], "ada");
     assert_eq!(as_deployer(&path, decided).await.0, 200, "twice is once");
-    // Nothing is left to wait for.
-    let wait = format!("/v1/analyses/{id}/verdict?wait=60s");
-    let asked = ask(&daemon, "get", &wait, Some(&reader), None);
-    let (_, verdict) = tokio::time::timeout(Duration::from_secs(20), asked)
-        .await
-        .expect("at once");
-    let found = (&verdict["verdict"], &verdict["final"], &verdict["decision"]);
-    assert_eq!(
-        found,
-        (&json!("inconclusive"), &json!(false), &json!("rollback"))
-    );
     let (status, _) =
         as_deployer(&format!("/v1/analyses/{id}/steps"), json!({"name": "50%"})).await;
     assert_eq!(status, 200);

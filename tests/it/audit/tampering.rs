@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use davy::model::Timestamp;
-use davy::store::audit::{ANCHOR, Entry, Head, Wrong};
+use davy::store::audit::{ANCHOR, Entry, Head, PAGE_MAX, Wrong};
 use davy::store::changes::{ChangeOutcome, ChangeTold};
-use davy::store::sql::SqlStore;
+use davy::store::sql::{AuditFile, ReadError, SqlStore};
 use davy::store::{Bounds, Commit, Store as _, Write};
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyPoolOptions;
 
-use super::{rows_in, verify};
+use super::{read_in, rows_in, verify};
 use crate::store::{begun, bounds, commit, open};
 
 /// Runs SQL on the database in a folder, as somebody would who may write to it.
@@ -108,14 +108,14 @@ async fn insertions_gaps_other_orders_and_a_cut_tail_are_found() {
         sequence: last.sequence,
         hash: last.hash.clone(),
     };
-    let shift = "UPDATE audit SET sequence = -sequence WHERE sequence > 2;
-        UPDATE audit SET sequence = 1 - sequence WHERE sequence < 0;";
+    let shift = "UPDATE audit SET sequence = sequence + 1000 WHERE sequence > 2;
+        UPDATE audit SET sequence = sequence - 999 WHERE sequence > 1000;";
     let copy = "INSERT INTO audit SELECT 3, at, kind, actor, actor_name, actor_given, analysis,
         change_id, plan_hash, reason, detail, inputs_sha256, verdict_sha256, engine_revision,
         previous, hash FROM audit WHERE sequence = 2;";
-    let swap = "UPDATE audit SET sequence = -3 WHERE sequence = 3;
+    let swap = "UPDATE audit SET sequence = 1000 WHERE sequence = 3;
         UPDATE audit SET sequence = 3 WHERE sequence = 4;
-        UPDATE audit SET sequence = 4 WHERE sequence = -3;";
+        UPDATE audit SET sequence = 4 WHERE sequence = 1000;";
     let close = "DELETE FROM audit WHERE sequence = 3;
         UPDATE audit SET sequence = sequence - 1 WHERE sequence > 3;";
     let missing = |from, to| Wrong::Missing { from, to };
@@ -157,6 +157,86 @@ async fn insertions_gaps_other_orders_and_a_cut_tail_are_found() {
     }
     let found = verify(&rows_in(folder.path()).await, Some(head));
     assert_eq!(found, Err(Wrong::OtherHead(6)));
+}
+
+#[tokio::test]
+async fn what_the_database_would_not_take_is_found_too() {
+    // A row before the first one, and a text where a number is.
+    for (sql, column) in [
+        ("sequence = -sequence WHERE sequence = 3", "sequence"),
+        ("engine_revision = -1 WHERE sequence = 3", "engine_revision"),
+        ("at = 'never' WHERE sequence = 3", "at"),
+    ] {
+        let folder = six_rows().await;
+        let edit = format!("PRAGMA ignore_check_constraints = ON; UPDATE audit SET {sql}");
+        run(folder.path(), &edit).await;
+        let found = read_in(folder.path()).await;
+        let sequence = if column == "sequence" { -3 } else { 3 };
+        let Err(ReadError::Wrong(wrong)) = found else {
+            panic!("{column}: {found:?}");
+        };
+        assert_eq!(wrong, Wrong::Damaged { sequence, column });
+    }
+}
+
+#[tokio::test]
+async fn what_is_read_while_rows_are_deleted_is_of_one_moment() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bounds = Bounds {
+        audit_rows_max: 2_000,
+        ..bounds(1 << 20, 10)
+    };
+    let store = SqlStore::open(folder.path(), &bounds, 10)
+        .await
+        .expect("opens");
+    commit(&store, (1..=2_000).map(entry).collect()).await;
+    let mut file = AuditFile::open(folder.path()).await.expect("opens");
+    let mut rows = file.next().await.expect("read");
+    assert_eq!(rows.len(), PAGE_MAX);
+    let mut since = 0;
+    for number in 2_001..2_005 {
+        let commit = Commit {
+            writes: vec![entry(number)],
+            ..Commit::default()
+        };
+        since += store.commit(commit).await.expect("kept").audit_rows_deleted;
+    }
+    assert!(since > 0, "none was deleted meanwhile");
+    loop {
+        let more = file.next().await.expect("read");
+        if more.is_empty() {
+            break;
+        }
+        rows.extend(more);
+    }
+    let found = verify(&rows, None).unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert_eq!((found.rows, found.first), (2_000, 1));
+    drop(file);
+    let found = verify(&rows_in(folder.path()).await, None);
+    assert_eq!(found.map(|found| found.first), Ok(since + 1));
+}
+
+#[tokio::test]
+async fn a_gap_stops_no_verdict() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bounds = Bounds {
+        audit_rows_max: 20,
+        ..bounds(1 << 20, 10)
+    };
+    let store = SqlStore::open(folder.path(), &bounds, 10)
+        .await
+        .expect("opens");
+    commit(&store, (1..=20).map(entry).collect()).await;
+    run(
+        folder.path(),
+        "DELETE FROM audit WHERE sequence IN (2, 3, 4)",
+    )
+    .await;
+    for number in 21..40 {
+        commit(&store, vec![entry(number)]).await;
+    }
+    let rows = rows_in(folder.path()).await;
+    assert!(rows.len() <= 20 && rows[0].sequence > 4, "{}", rows.len());
 }
 
 #[tokio::test]

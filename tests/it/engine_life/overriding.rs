@@ -1,11 +1,12 @@
 //! A person decides otherwise: before the verdict is final, after it, again, and in a replay.
 
-use davy::engine::{Effect, Input, RefusalCode, recording};
+use davy::engine::audit::{Actor, Requester};
+use davy::engine::{Effect, Input, Limits, RefusalCode, Start, recording};
 use davy::judge::verdict::OverrideTo;
-use davy::model::{Decision, Outcome};
+use davy::model::{Change, Decision, Outcome, Reason};
 
 use super::{feed, feed_until_final, latency_plan};
-use crate::machine::Machine;
+use crate::machine::{Machine, start};
 
 fn decide(to: OverrideTo) -> Input {
     Input::Override {
@@ -150,4 +151,76 @@ fn every_change_is_audited_with_who_and_why_and_what_had_come() {
         .for_each(|line| inputs.add(line));
     assert_eq!(audited[2].inputs, inputs);
     assert_ne!(audited[1].inputs, inputs);
+}
+
+#[test]
+fn a_decision_is_past_once_an_analysis_is_cancelled_or_superseded_or_abandoned() {
+    let change = |revision: &str| Change {
+        service: Some("cart".to_owned()),
+        revision: Some(revision.to_owned()),
+        ..Change::default()
+    };
+    for reason in [Reason::Cancelled, Reason::Superseded, Reason::Abandoned] {
+        let limits = Limits {
+            abandoned_after: 100_000,
+            ..Limits::default()
+        };
+        let mut machine = Machine::limited(limits);
+        let begin = |id: &str, revision: &str| Start {
+            change: change(revision),
+            ..start(id, &latency_plan(""))
+        };
+        machine.start(begin("x", "r1")).expect("it starts");
+        machine.apply(decide(OverrideTo::Rollback));
+        assert_eq!(machine.body("x").decision, Decision::Rollback);
+        match reason {
+            Reason::Cancelled => drop(machine.apply(Input::Cancel {
+                analysis: "x".to_owned(),
+                actor: None,
+                reason: None,
+                by: None,
+            })),
+            Reason::Superseded => drop(machine.start(begin("y", "r2"))),
+            _ => drop(machine.clock(100.0)),
+        }
+        let body = machine.body("x");
+        assert!(body.is_final && body.reason == reason, "{body:?}");
+        assert_eq!(body.decision, Decision::Hold, "{reason:?}");
+        assert!(body.overridden.is_none(), "{reason:?}");
+        assert!(!body.message.contains("ada"), "{}", body.message);
+        assert_replayed(&machine);
+        // What is decided after it counts.
+        machine.apply(decide(OverrideTo::Promote));
+        assert_eq!(machine.body("x").decision, Decision::Promote);
+    }
+}
+
+#[test]
+fn who_starts_a_revision_ends_the_one_before_it() {
+    let mut machine = Machine::new();
+    let by = Requester {
+        token: "01010101".to_owned(),
+        name: "ci".to_owned(),
+    };
+    for (id, revision) in [("x", "r1"), ("y", "r2")] {
+        let change = Change {
+            service: Some("cart".to_owned()),
+            revision: Some(revision.to_owned()),
+            ..Change::default()
+        };
+        let start = Start {
+            change,
+            by: Some(by.clone()),
+            ..start(id, &latency_plan(""))
+        };
+        machine.start(start).expect("it starts");
+    }
+    let ended = machine.effects.iter().find_map(|effect| match effect {
+        Effect::Audit(audited) if audited.kind == "verdict.final" => Some(audited.cause.clone()),
+        _ => None,
+    });
+    let ended = ended.expect("superseded");
+    assert_eq!(ended.reason.as_deref(), Some("revision r2 started"));
+    let (by, given) = (Some(by), None);
+    assert_eq!(ended.actor, Actor::Asked { by, given });
 }

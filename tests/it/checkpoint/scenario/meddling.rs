@@ -1,6 +1,7 @@
 //! What controllers and people do to the analyses of a scenario.
 
 use davy::engine::Input;
+use davy::engine::audit::Requester;
 use davy::judge::verdict::OverrideTo;
 
 use super::Making;
@@ -13,27 +14,32 @@ impl Making {
             0..=2 => {
                 let weight = self.one_in(2).then_some(12.5);
                 let name = format!("{}%", self.below(100));
+                let by = self.somebody();
                 self.push(Input::Step {
-                    by: None,
+                    by,
                     analysis,
                     name,
                     weight,
                 });
             }
-            3 if self.one_in(3) => self.push(Input::Cancel {
-                by: None,
-                analysis,
-                actor: Some("me".to_owned()),
-                reason: None,
-            }),
+            3 if self.one_in(3) => {
+                let by = self.somebody();
+                self.push(Input::Cancel {
+                    by,
+                    analysis,
+                    actor: Some("me".to_owned()),
+                    reason: None,
+                });
+            }
             4 | 5 => self.push(Input::Asked { analysis }),
             6 if self.one_in(3) => {
                 let to = match self.one_in(2) {
                     true => OverrideTo::Promote,
                     false => OverrideTo::Rollback,
                 };
+                let by = self.somebody();
                 self.push(Input::Override {
-                    by: None,
+                    by,
                     analysis,
                     to,
                     actor: Some("me".to_owned()),
@@ -42,5 +48,12 @@ impl Making {
             }
             _ => {}
         }
+    }
+    /// The holder of a token, where one is asked for.
+    fn somebody(&mut self) -> Option<Requester> {
+        self.one_in(2).then(|| Requester {
+            token: format!("{:08x}", self.below(3)),
+            name: "ci".to_owned(),
+        })
     }
 }
