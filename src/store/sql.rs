@@ -299,28 +299,16 @@ impl Store for SqlStore {
     ) -> Pending<'s, Page> {
         Box::pin(async move {
             let limit = limit.clamp(1, PAGE_MAX);
-            let mut cursor = cursor.cloned();
+            let mut places = read::places(&self.reader, filter, cursor, limit + 1).await?;
+            let is_end = places.len() <= limit;
+            places.truncate(limit);
             let mut page = Page::default();
-            // Namespaces are asked of the views: a page may take more than one reading.
-            loop {
-                let places = read::places(&self.reader, filter, cursor.as_ref(), limit + 1).await?;
-                let is_end = places.len() <= limit;
-                for (number, place) in places.iter().take(limit).enumerate() {
-                    // One that was forgotten meanwhile is not missed.
-                    let view = self.view(&place.id).await?;
-                    let shown = view.filter(|view| filter.sees(view));
-                    page.analyses.extend(shown);
-                    if page.analyses.len() == limit {
-                        let follow = !is_end || number + 1 < places.len();
-                        page.next = follow.then(|| place.clone());
-                        return Ok(page);
-                    }
-                }
-                if is_end {
-                    return Ok(page);
-                }
-                cursor = places.into_iter().nth(limit - 1);
+            for place in &places {
+                // One that was forgotten meanwhile is not missed.
+                page.analyses.extend(self.view(&place.id).await?);
             }
+            page.next = places.pop().filter(|_| !is_end);
+            Ok(page)
         })
     }
 

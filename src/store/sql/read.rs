@@ -28,6 +28,7 @@ macro_rules! list {
 }
 
 const LIST: &str = list!("$1 IS NULL");
+const LIST_OF_NAMESPACE: &str = list!("namespace = $9 AND $1 IS NULL");
 const LIST_OF_SERVICE: &str = list!("service = $1");
 const LIST_OF_CHANGE: &str = list!("change_id = $10 AND ($1 IS NULL OR service = $1)");
 
@@ -116,10 +117,11 @@ async fn places_in(
     cursor: Option<&Cursor>,
     limit: usize,
 ) -> Result<Vec<Cursor>, StoreError> {
-    let list = match (&filter.change, &filter.service) {
-        (Some(_), _) => LIST_OF_CHANGE,
-        (None, Some(_)) => LIST_OF_SERVICE,
-        (None, None) => LIST,
+    let list = match (&filter.change, &filter.service, namespace) {
+        (Some(_), _, _) => LIST_OF_CHANGE,
+        (None, Some(_), _) => LIST_OF_SERVICE,
+        (None, None, Some(_)) => LIST_OF_NAMESPACE,
+        (None, None, None) => LIST,
     };
     let started_from = filter.started_from.map_or(i64::MIN, Timestamp::millis);
     let started_before = filter.started_before.map_or(i64::MAX, Timestamp::millis);
