@@ -186,7 +186,7 @@ fn a_decision_is_past_once_an_analysis_is_cancelled_or_superseded_or_abandoned()
                 by: None,
             })),
             Reason::Superseded => drop(machine.start(begin("y", "r2"))),
-            _ => drop(machine.clock(100.0)),
+            _ => machine.clock(100.0),
         }
         let body = machine.body("x");
         assert!(body.is_final && body.reason == reason, "{body:?}");
