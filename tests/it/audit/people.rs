@@ -114,6 +114,7 @@ async fn a_token_and_who_its_holder_says_he_is_are_both_in_the_row() {
         [
             ("analysis.overridden", by.0, by.1, Some("ada"), "smoke"),
             ("step.entered", by.0, by.1, None, told[2].4),
+            ("verdict.changed", by.0, by.1, None, "enough"),
             ("verdict.final", by.0, by.1, None, "enough"),
             ("analysis.overridden", by.0, by.1, None, "checked by hand"),
         ]

@@ -137,9 +137,14 @@ fn every_change_is_audited_with_who_and_why_and_what_had_come() {
     let kinds: Vec<&str> = audited.iter().map(|audited| audited.kind).collect();
     assert_eq!(
         kinds,
-        ["analysis.started", "analysis.overridden", "verdict.final"]
+        [
+            "analysis.started",
+            "analysis.overridden",
+            "verdict.changed",
+            "verdict.final"
+        ]
     );
-    let causes = format!("{:?}", audited[2].cause);
+    let causes = format!("{:?}", audited[3].cause);
     for word in ["01010101", "ci", "bob", "too late"] {
         assert!(causes.contains(word), "{causes}");
     }
@@ -149,7 +154,7 @@ fn every_change_is_audited_with_who_and_why_and_what_had_come() {
         .recording("x")
         .iter()
         .for_each(|line| inputs.add(line));
-    assert_eq!(audited[2].inputs, inputs);
+    assert_eq!(audited[3].inputs, inputs);
     assert_ne!(audited[1].inputs, inputs);
 }
 
@@ -181,7 +186,7 @@ fn a_decision_is_past_once_an_analysis_is_cancelled_or_superseded_or_abandoned()
                 by: None,
             })),
             Reason::Superseded => drop(machine.start(begin("y", "r2"))),
-            _ => drop(machine.clock(100.0)),
+            _ => machine.clock(100.0),
         }
         let body = machine.body("x");
         assert!(body.is_final && body.reason == reason, "{body:?}");
