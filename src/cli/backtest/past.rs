@@ -19,8 +19,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::quantity;
 use crate::engine::Effect;
 use crate::http::analyses::TRUNCATED;
-use crate::judge::verdict::{Change, Status, VerdictBody};
-use crate::model::{Millis, Outcome, Reason};
+use crate::judge::verdict::{Status, VerdictBody};
+use crate::model::{Change, Millis, Outcome, Reason};
 use crate::plan::Plan;
 use crate::store::changes::ChangeOutcome;
 
@@ -80,7 +80,10 @@ pub(super) fn judge(args: &PastArgs, plan: Option<&Arc<Plan>>) -> anyhow::Result
         );
     }
     if !running.is_empty() {
-        eprintln!("davy: {} analyses run still and are left out", running.len());
+        eprintln!(
+            "davy: {} analyses run still and are left out",
+            running.len()
+        );
     }
     let known = Mutex::new(BTreeMap::new());
     let judged = judge_all(&cases, |analysis| {
@@ -99,7 +102,9 @@ async fn list(args: &PastArgs) -> anyhow::Result<Vec<Analysis>> {
         query.extend(args.service.as_deref().map(|name| ("service", name)));
         query.extend(args.judged_by.as_deref().map(|name| ("plan", name)));
         query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-        let request = args.daemon.request(Method::GET, &["v1", "analyses"], &query)?;
+        let request = args
+            .daemon
+            .request(Method::GET, &["v1", "analyses"], &query)?;
         let page: Listed = daemon::answer(request)
             .await?
             .json()
@@ -152,7 +157,11 @@ async fn judge_one(
         false => (Outcome::Inconclusive, Reason::NeedsTime),
     };
     let change = &analysis.change;
-    let words = [Some(&analysis.id), change.service.as_ref(), change.revision.as_ref()];
+    let words = [
+        Some(&analysis.id),
+        change.service.as_ref(),
+        change.revision.as_ref(),
+    ];
     let words: Vec<&str> = words.into_iter().flatten().map(String::as_str).collect();
     Ok(Some(Judged {
         case: words.join(" "),
@@ -176,14 +185,20 @@ async fn truth_of(
     change: &Change,
     known: &Mutex<BTreeMap<String, Truth>>,
 ) -> anyhow::Result<Truth> {
-    let Some(id) = &change.id else {
+    let Some(id) = change.id.as_deref() else {
         return Ok(Truth::Unknown);
     };
-    let found = known.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied();
+    let found = known
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(id)
+        .copied();
     if let Some(truth) = found {
         return Ok(truth);
     }
-    let request = args.daemon.request(Method::GET, &["v1", "changes", id], &[])?;
+    let request = args
+        .daemon
+        .request(Method::GET, &["v1", "changes", id], &[])?;
     let shown: ChangeShown = daemon::answer(request)
         .await?
         .json()
@@ -197,6 +212,6 @@ async fn truth_of(
     known
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .insert(id.clone(), truth);
+        .insert(id.to_owned(), truth);
     Ok(truth)
 }
