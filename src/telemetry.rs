@@ -53,6 +53,8 @@ pub struct Metrics {
     pub webhook: WebhookMetrics,
     /// Of the door.
     pub door: DoorMetrics,
+    /// Of TLS on davy's own listener.
+    pub tls: TlsMetrics,
     /// Of the sample log.
     pub log: LogMetrics,
     /// Of pulling.
@@ -102,6 +104,19 @@ pub struct DoorMetrics {
     pub reload_failures: IntCounter,
     /// `davy_auth_tokens`: tokens in use, expired and revoked ones included.
     pub tokens: IntGauge,
+}
+
+/// Metrics of TLS on davy's own listener.
+#[derive(Debug)]
+pub struct TlsMetrics {
+    /// `davy_tls_handshakes_failed_total{reason}`: timeout, not_tls, incompatible,
+    /// client_certificate_missing, client_certificate, alert, closed.
+    pub handshakes_failed: IntCounterVec,
+    /// `davy_tls_reload_failures_total`: how often the files had changed and could not be used; what
+    /// was before stays.
+    pub reload_failures: IntCounter,
+    /// `davy_tls_certificate_expires_timestamp_seconds`: when davy's certificate ends; 0 without TLS.
+    pub certificate_expires: IntGauge,
 }
 
 /// Metrics of the sample log.
@@ -200,6 +215,7 @@ impl Metrics {
             )?,
             webhook: make.about_webhooks()?,
             door: make.about_the_door()?,
+            tls: make.about_tls()?,
             log: make.about_the_log()?,
             pull: make.about_pulling()?,
             outbox_depth: make.gauge("davy_outbox_depth", "deliveries waiting")?,

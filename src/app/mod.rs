@@ -3,15 +3,17 @@
 //! Owns the order of things. Nothing listens before everything that can be wrong was checked;
 //! `ready` is said once, when everything listens; the end comes with a deadline. What the parts do
 //! is theirs. Next: [`machine`], the engine's thread; `keeping`, where everything is written;
-//! `doorkeeping`, whose tokens are good; `secretkeeping`, what webhooks are signed with; `delivering`,
-//! their workers; `ending`, how long each part of the end may take.
+//! `doorkeeping`, whose tokens are good; `certificates`, what the listener shows; `secretkeeping`, what
+//! webhooks are signed with; `rereading`, when their files are read again; `delivering`, the workers; `ending`, how long each part of the end may take.
 
+mod certificates;
 mod delivering;
 mod doorkeeping;
 mod ending;
 mod keeping;
 pub mod machine;
 pub(crate) mod pulling;
+mod rereading;
 mod restoring;
 mod secretkeeping;
 pub mod secrets;
@@ -43,14 +45,14 @@ use crate::plan::Plan;
 use crate::store::Outbox;
 use crate::store::watch::Watchers;
 use crate::telemetry::Metrics;
+use crate::tls;
 use crate::webhook::endpoint::Endpoint;
 use crate::webhook::worker::Worker;
-use doorkeeping::Doorkeeper;
 use ending::{Deadline, Drain};
 use keeping::Keeping;
 use machine::{Engine, Machine, StoreFailed};
 use pulling::Pulling;
-use secretkeeping::SecretKeeper;
+use rereading::Rereading;
 
 /// How much longer each wait between webhook attempts is than the one before.
 const BACKOFF_FACTOR: f64 = 2.0;
@@ -64,8 +66,8 @@ pub struct Daemon {
     engine: Engine,
     workers: Vec<Worker>,
     pulling: Option<Pulling>,
-    doorkeeper: Option<Doorkeeper>,
-    secretkeeper: Option<SecretKeeper>,
+    rereading: Rereading,
+    tls: Option<Arc<tls::Listener>>,
     outbox: Arc<dyn Outbox>,
     outbox_lasts: bool,
     socket: SocketBounds,
@@ -94,8 +96,10 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
     let with_bell = |endpoint: &Arc<Endpoint>| (endpoint.name.clone(), Arc::default());
     let bells: Arc<HashMap<String, Arc<Notify>>> =
         Arc::new(endpoints.iter().map(with_bell).collect());
-    let secretkeeper = secretkeeping::build(&config.webhooks, &endpoints, &metrics);
-    let (door, doorkeeper) = doorkeeping::build(&config.auth, &metrics)?;
+    let mut rereading = Rereading::default();
+    secretkeeping::build(&config.webhooks, &endpoints, &metrics, &mut rereading);
+    let door = doorkeeping::build(&config.auth, &metrics, &mut rereading)?;
+    let tls = certificates::build(config.server.tls.as_ref(), &clock, &metrics, &mut rereading)?;
     let pulling = Pulling::build(config, &link, &clock, &metrics)?;
     let workers = delivering::workers(config, &endpoints, &bells, &outbox, &clock, &metrics)?;
     let listener = listen(address)?;
@@ -143,8 +147,8 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
         engine,
         workers,
         pulling,
-        doorkeeper,
-        secretkeeper,
+        rereading,
+        tls,
         outbox,
         outbox_lasts: keeping.lasts,
         socket: socket_bounds(&config.server),
@@ -163,12 +167,10 @@ impl Daemon {
         self.listener.local_addr()
     }
 
-    /// Each makes it read again what may change while it runs: the file of tokens, those of
-    /// webhooks' secrets. None where there is neither.
-    pub fn rereads(&self) -> Vec<Arc<Notify>> {
-        let tokens = self.doorkeeper.as_ref().map(Doorkeeper::bell);
-        let secrets = self.secretkeeper.as_ref().map(SecretKeeper::bell);
-        tokens.into_iter().chain(secrets).collect()
+    /// Makes it read again what may change while it runs: the file of tokens, those of TLS and of
+    /// webhooks' secrets. `None` where there is none of them.
+    pub fn reread(&self) -> Option<Arc<Notify>> {
+        self.rereading.bell()
     }
 
     /// Serves until `stop`, then drains: no new connections, streams and long polls end, requests
@@ -186,15 +188,14 @@ impl Daemon {
             engine,
             workers,
             pulling,
-            doorkeeper,
-            secretkeeper,
+            rereading,
+            tls,
             outbox,
             outbox_lasts,
             socket,
             shutdown_deadline,
         } = self;
-        let doorkeeping = doorkeeper.map(|doorkeeper| tokio::spawn(doorkeeper.run()));
-        let secretkeeping = secretkeeper.map(|keeper| tokio::spawn(keeper.run()));
+        let rereading = tokio::spawn(rereading.run());
         let engine = start_engine(engine, stop.clone())?;
         let delivering = TaskTracker::new();
         let workers_stop = CancellationToken::new();
@@ -206,6 +207,12 @@ impl Daemon {
         let handle = Handle::new();
         let metrics = shared.metrics.clone();
         let stopping = shared.stopping.clone();
+        let open = listen::Opening {
+            tls,
+            bounds: socket,
+            metrics: metrics.clone(),
+            stopping: stopping.clone(),
+        };
         let router = router(shared);
         let ending = {
             let (handle, stop) = (handle.clone(), stop.clone());
@@ -219,7 +226,7 @@ impl Daemon {
             }
         };
         tracing::info!(%address, "ready");
-        let serving = listen::serve(listener, router, &socket, metrics.clone(), handle);
+        let serving = listen::serve(listener, router, open, handle);
         let (served, deadline) = tokio::join!(
             async {
                 let served = serving.await;
@@ -230,7 +237,7 @@ impl Daemon {
             ending
         );
         // What is being asked of a source nobody waits for any more; it holds the engine's door open.
-        let beside = pulls.into_iter().chain(doorkeeping).chain(secretkeeping);
+        let beside = pulls.into_iter().chain([rereading]);
         beside.for_each(|task| task.abort());
         let ended = Drain {
             engine,
@@ -284,9 +291,10 @@ fn listen_address(server: &daemon::Server, auth: &daemon::Auth) -> anyhow::Resul
         (true, false) => {
             tracing::info!(%ip, "nobody is asked for a token, so davy listens on loopback only");
         }
-        (false, true) => {
-            tracing::warn!(%ip, "tokens travel as they are: put something with TLS in front");
+        (false, true) if server.tls.is_none() => {
+            tracing::warn!(%ip, "tokens travel as they are: name a certificate and a key (server.tls), or put something with TLS in front");
         }
+        (false, true) => {}
         (false, false) if server.allow_unauthenticated => {
             tracing::warn!(%ip, "whoever reaches this address can start, feed and cancel analyses");
         }

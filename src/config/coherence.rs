@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use super::daemon::{Config, Webhook};
 use super::layers::{Origins, problem_at};
+use super::listening::{ClientAuth, ServerTls};
 use super::problem::Problem;
 
 /// Longest name of a webhook, in bytes.
@@ -23,6 +24,9 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
     };
     let server = &config.server;
     check_listening(config, &mut tell);
+    if let Some(tls) = &server.tls {
+        check_tls(tls, &mut tell);
+    }
     if server.decoded_body_bytes_max < server.request_body_bytes_max {
         let message = "a body could be longer as sent than after decompression".to_owned();
         tell(
@@ -96,6 +100,26 @@ fn check_listening(config: &Config, tell: &mut dyn FnMut(&str, String, &str)) {
         let message = "it lets everybody in, and auth.tokens_file asks everybody for a token";
         let help = "keep one of the two";
         tell("server.allow_unauthenticated", message.to_owned(), help);
+    }
+}
+
+fn check_tls(tls: &ServerTls, tell: &mut dyn FnMut(&str, String, &str)) {
+    let files = [
+        ("certificate_file", Some(&tls.certificate_file)),
+        ("key_file", Some(&tls.key_file)),
+        ("client_ca_file", tls.client_ca_file.as_ref()),
+    ];
+    for (key, path) in files {
+        if path.is_some_and(|path| path.as_os_str().is_empty()) {
+            let message = "the file has no name".to_owned();
+            let help = "write a path, or leave server.tls out to speak HTTP without TLS";
+            tell(&format!("server.tls.{key}"), message, help);
+        }
+    }
+    if tls.client_auth == Some(ClientAuth::Required) && tls.client_ca_file.is_none() {
+        let message = "clients need a certificate, and no CA is named that issues them".to_owned();
+        let help = "name its certificate (server.tls.client_ca_file)";
+        tell("server.tls.client_auth", message, help);
     }
 }
 

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::listening::ServerTls;
 use super::sources::PullSources;
 
 /// The whole configuration, every default filled in.
@@ -75,6 +76,10 @@ pub struct Server {
     /// How long open requests have to finish at shutdown, in seconds.
     #[schemars(range(min = 0, max = 3600))]
     pub shutdown_deadline_secs: u64,
+    /// TLS by davy itself. Without it davy speaks HTTP as it is.
+    #[serde(default)]
+    #[schemars(with = "ServerTls")]
+    pub tls: Option<ServerTls>,
 }
 
 /// Who is let in.

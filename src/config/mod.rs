@@ -7,6 +7,7 @@ mod against_schema;
 mod coherence;
 pub mod daemon;
 pub mod layers;
+pub mod listening;
 pub mod node;
 pub mod plan_file;
 pub mod plans;

@@ -25,6 +25,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("webhook", 5),
     ("pull", 5),
     ("telemetry", 5),
+    ("tls", 5),
     ("tokens", 5),
     ("http", 6),
     ("app", 7),
