@@ -3,14 +3,17 @@
 //! Owns what is done with what it says. What a token opens is [`crate::http::door`]'s, what the file
 //! says [`crate::tokens::file`]'s, when it is read [`super::rereading`]'s.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 
 use super::rereading::{Mark, Rereading, Watched};
+use crate::clock::Clock;
 use crate::config::daemon::Auth;
 use crate::http::door::{Door, Settings};
+use crate::oidc::Issuer;
+use crate::oidc::keeper::KeyKeeper;
 use crate::telemetry::Metrics;
 use crate::tokens::file::{self, Loaded};
 
@@ -21,34 +24,56 @@ struct Doorkeeper {
     metrics: Arc<Metrics>,
 }
 
-/// The door, looked after where there is a file of tokens.
+/// The door, looked after where there is a file of tokens; and who fetches an issuer's keys.
 ///
 /// # Errors
-/// When the file cannot be used: a daemon that lets nobody in was not meant.
+/// When a file cannot be used: a daemon that lets nobody in was not meant. An issuer that does not answer
+/// is no reason not to start: there may be other tokens, and it may answer soon.
 pub(super) fn build(
     auth: &Auth,
+    clock: &Arc<dyn Clock>,
     metrics: &Arc<Metrics>,
     rereading: &mut Rereading,
-) -> anyhow::Result<Arc<Door>> {
-    let Some(path) = &auth.tokens_file else {
-        return Ok(Arc::new(Door::open()));
-    };
-    let loaded = file::load(path)
-        .context("auth.tokens_file cannot be used; davy token create --file makes one")?;
+) -> anyhow::Result<(Arc<Door>, Option<KeyKeeper>)> {
+    if !auth.asks() {
+        return Ok((Arc::new(Door::open()), None));
+    }
     let settings = Settings {
         metrics_open: auth.metrics_open,
         requests_per_second_max: auth.requests_per_second_max,
     };
-    let door = Arc::new(Door::with(Vec::new(), settings));
+    let mut door = Door::with(Vec::new(), settings);
+    let mut key_keeper = None;
+    if let Some(oidc) = &auth.oidc {
+        let keeper = KeyKeeper::build(oidc, clock.clone(), metrics.clone())
+            .map_err(|error| anyhow!("auth.oidc cannot be used: {error}"))?;
+        door = door.trusting(Issuer::new(oidc, keeper.keys()));
+        key_keeper = Some(keeper);
+    }
+    let door = Arc::new(door);
+    if let Some(path) = &auth.tokens_file {
+        look_after(&door, path, metrics, rereading)?;
+    }
+    Ok((door, key_keeper))
+}
+
+fn look_after(
+    door: &Arc<Door>,
+    path: &Path,
+    metrics: &Arc<Metrics>,
+    rereading: &mut Rereading,
+) -> anyhow::Result<()> {
+    let loaded = file::load(path)
+        .context("auth.tokens_file cannot be used; davy token create --file makes one")?;
     let mut doorkeeper = Doorkeeper {
-        path: path.clone(),
+        path: path.to_owned(),
         door: door.clone(),
         metrics: metrics.clone(),
     };
     let mark = mark(&loaded);
     doorkeeper.take(loaded);
     rereading.add(doorkeeper, mark);
-    Ok(door)
+    Ok(())
 }
 
 fn mark(loaded: &Loaded) -> Mark {

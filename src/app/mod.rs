@@ -41,6 +41,7 @@ use crate::http::listen::SocketBounds;
 use crate::http::observe::RequestIds;
 use crate::http::{Bounds, Shared, analyses, listen, openapi, router, start};
 use crate::model::Millis;
+use crate::oidc::keeper::KeyKeeper;
 use crate::plan::Plan;
 use crate::store::Outbox;
 use crate::store::watch::Watchers;
@@ -68,6 +69,7 @@ pub struct Daemon {
     pulling: Option<Pulling>,
     rereading: Rereading,
     tls: Option<Arc<tls::Listener>>,
+    key_keeper: Option<KeyKeeper>,
     outbox: Arc<dyn Outbox>,
     outbox_lasts: bool,
     socket: SocketBounds,
@@ -98,7 +100,7 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
         Arc::new(endpoints.iter().map(with_bell).collect());
     let mut rereading = Rereading::default();
     secretkeeping::build(&config.webhooks, &endpoints, &metrics, &mut rereading);
-    let door = doorkeeping::build(&config.auth, &metrics, &mut rereading)?;
+    let (door, key_keeper) = doorkeeping::build(&config.auth, &clock, &metrics, &mut rereading)?;
     let tls = certificates::build(config.server.tls.as_ref(), &clock, &metrics, &mut rereading)?;
     let pulling = Pulling::build(config, &link, &clock, &metrics)?;
     let workers = delivering::workers(config, &endpoints, &bells, &outbox, &clock, &metrics)?;
@@ -149,6 +151,7 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
         pulling,
         rereading,
         tls,
+        key_keeper,
         outbox,
         outbox_lasts: keeping.lasts,
         socket: socket_bounds(&config.server),
@@ -190,12 +193,14 @@ impl Daemon {
             pulling,
             rereading,
             tls,
+            key_keeper,
             outbox,
             outbox_lasts,
             socket,
             shutdown_deadline,
         } = self;
         let rereading = tokio::spawn(rereading.run());
+        let key_keeping = key_keeper.map(|keeper| tokio::spawn(keeper.run()));
         let engine = start_engine(engine, stop.clone())?;
         let delivering = TaskTracker::new();
         let workers_stop = CancellationToken::new();
@@ -237,7 +242,7 @@ impl Daemon {
             ending
         );
         // What is being asked of a source nobody waits for any more; it holds the engine's door open.
-        let beside = pulls.into_iter().chain([rereading]);
+        let beside = pulls.into_iter().chain(key_keeping).chain([rereading]);
         beside.for_each(|task| task.abort());
         let ended = Drain {
             engine,
@@ -286,7 +291,7 @@ fn listen_address(server: &daemon::Server, auth: &daemon::Auth) -> anyhow::Resul
     let ip: IpAddr = text.parse().with_context(|| {
         format!("server.listen_address {text:?} is no IP address; give 127.0.0.1, ::1 or 0.0.0.0")
     })?;
-    match (ip.is_loopback(), auth.tokens_file.is_some()) {
+    match (ip.is_loopback(), auth.asks()) {
         (true, true) => {}
         (true, false) => {
             tracing::info!(%ip, "nobody is asked for a token, so davy listens on loopback only");
@@ -300,8 +305,8 @@ fn listen_address(server: &daemon::Server, auth: &daemon::Auth) -> anyhow::Resul
         }
         (false, false) => bail!(
             "server.listen_address {ip} can be reached from other machines, and nobody is asked \
-             who they are; listen on 127.0.0.1, name a file of tokens (auth.tokens_file), or set \
-             server.allow_unauthenticated = true behind something that asks"
+             who they are; listen on 127.0.0.1, name a file of tokens (auth.tokens_file) or an \
+             identity provider (auth.oidc), or set server.allow_unauthenticated = true behind something that asks"
         ),
     }
     Ok(SocketAddr::new(ip, server.port))

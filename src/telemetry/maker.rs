@@ -78,6 +78,21 @@ impl Maker<'_> {
         })
     }
 
+    pub fn about_signed_tokens(&self) -> Result<OidcMetrics, prometheus::Error> {
+        Ok(OidcMetrics {
+            fetches: self.counters(
+                "davy_oidc_key_fetches_total",
+                "fetches of the identity provider's keys",
+                &["outcome"],
+            )?,
+            keys: self.gauge("davy_oidc_keys", "keys of the identity provider in use")?,
+            keys_fetched: self.gauge(
+                "davy_oidc_keys_fetched_timestamp_seconds",
+                "when the keys in use were fetched",
+            )?,
+        })
+    }
+
     pub fn about_the_log(&self) -> Result<LogMetrics, prometheus::Error> {
         Ok(LogMetrics {
             synced_bytes: self.counter(

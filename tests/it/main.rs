@@ -52,5 +52,6 @@ mod side;
 mod simulate;
 mod store;
 mod support;
+mod tls;
 mod walkthrough;
 mod webhook;

@@ -24,6 +24,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("store::sql", 5),
     ("webhook", 5),
     ("pull", 5),
+    ("oidc", 5),
     ("telemetry", 5),
     ("tls", 5),
     ("tokens", 5),
