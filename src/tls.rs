@@ -99,9 +99,7 @@ pub fn load(settings: &ServerTls, now: Timestamp) -> Result<Loaded, String> {
         .map_err(|error| error.to_string())?;
     let builder = match &client_ca_file {
         None => builder.with_no_client_auth(),
-        Some((path, file)) => {
-            builder.with_client_cert_verifier(clients(path, file, provider)?)
-        }
+        Some((path, file)) => builder.with_client_cert_verifier(clients(path, file, provider)?),
     };
     let config = builder.with_single_cert(chain, key);
     let mut config = config.map_err(|error| misfit(settings, &error))?;
@@ -184,7 +182,9 @@ fn misfit(settings: &ServerTls, error: &rustls::Error) -> String {
             );
             told(&settings.key_file, &message)
         }
-        rustls::Error::InvalidCertificate(_) => told(&settings.certificate_file, &error.to_string()),
+        rustls::Error::InvalidCertificate(_) => {
+            told(&settings.certificate_file, &error.to_string())
+        }
         _ => {
             let message = format!("the key cannot be used ({error}); RSA, EC and Ed25519 can");
             told(&settings.key_file, &message)
@@ -200,7 +200,10 @@ fn validity(
 ) -> Result<(u64, Option<String>), String> {
     let parsed = webpki::EndEntityCert::try_from(certificate);
     let parsed = parsed.map_err(|error| {
-        told(path, &format!("the first certificate cannot be read: {error}"))
+        told(
+            path,
+            &format!("the first certificate cannot be read: {error}"),
+        )
     })?;
     // The times are looked at before the issuer, and no issuer is given: what it says of a time is all
     // that is wanted. At the end of time it says when the certificate ended.
@@ -214,7 +217,12 @@ fn validity(
     };
     let expires = match at(u64::MAX) {
         Err(webpki::Error::CertExpired { not_after, .. }) => not_after.as_secs(),
-        _ => return Err(told(path, "the first certificate does not say when it ends")),
+        _ => {
+            return Err(told(
+                path,
+                "the first certificate does not say when it ends",
+            ));
+        }
     };
     let now = u64::try_from(now.millis() / 1_000).unwrap_or(0);
     let warning = match at(now) {

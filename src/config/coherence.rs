@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::signed_tokens;
 use super::daemon::{Config, Webhook};
 use super::layers::{Origins, problem_at};
 use super::listening::{ClientAuth, ServerTls};
 use super::problem::Problem;
+use super::signed_tokens;
 
 /// Longest name of a webhook, in bytes.
 const NAME_BYTES_MAX: usize = 63;

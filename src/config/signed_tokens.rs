@@ -45,7 +45,11 @@ pub(super) fn check(oidc: &Oidc, tell: &mut Tell<'_>) {
         let path = format!("auth.oidc.grants[{index}]");
         if !values.insert(grant.value.as_str()) {
             let message = format!("two grants are for `{}`", grant.value);
-            tell(&format!("{path}.value"), message, "write one with the scopes of both");
+            tell(
+                &format!("{path}.value"),
+                message,
+                "write one with the scopes of both",
+            );
         }
         check_grant(grant, &path, oidc.namespaces_claim.is_some(), tell);
     }
@@ -63,9 +67,8 @@ fn check_grant(grant: &Grant, path: &str, are_limited: bool, tell: &mut Tell<'_>
         let help = "name some, or leave namespaces out";
         tell(&format!("{path}.namespaces"), message, help);
     }
-    let is_wide = |scope: &GrantedScope| {
-        matches!(scope, GrantedScope::Ingest | GrantedScope::Admin)
-    };
+    let is_wide =
+        |scope: &GrantedScope| matches!(scope, GrantedScope::Ingest | GrantedScope::Admin);
     if (are_limited || names.is_some()) && grant.scopes.iter().any(is_wide) {
         let message = "the scopes ingest and admin cannot be limited to namespaces: samples find their \
                        analyses by labels, in all of them";

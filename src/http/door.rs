@@ -139,7 +139,10 @@ impl Door {
 
     /// Whether the issuer's keys of now may say otherwise.
     pub fn is_in_doubt(&self, admitted: &Result<Caller, Refusal>) -> bool {
-        matches!(admitted, Err(Refusal::UnknownKey | Refusal::KeysUnavailable))
+        matches!(
+            admitted,
+            Err(Refusal::UnknownKey | Refusal::KeysUnavailable)
+        )
     }
 
     /// Asks the issuer for its keys, where that was not done just now; whether there was an answer.
@@ -239,7 +242,11 @@ impl Door {
             refusal => refusal,
         })?;
         let id = format!("{ID_PREFIX}{}", identity.subject);
-        let allowing: Vec<_> = identity.grants.iter().filter(|one| one.allows(scope)).collect();
+        let allowing: Vec<_> = identity
+            .grants
+            .iter()
+            .filter(|one| one.allows(scope))
+            .collect();
         if allowing.is_empty() {
             return Err(Refusal::Scope(id, scope));
         }

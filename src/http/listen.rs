@@ -32,6 +32,12 @@ use super::stalled::Impatient;
 use crate::telemetry::Metrics;
 use crate::tls;
 
+/// Longest head of a request, in bytes: what a connection may have davy hold before it is known who asks.
+/// Bodies come through the same room, piece by piece.
+pub const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Headers of one request.
+pub const HEADERS_MAX: usize = 100;
+
 /// Limits of the socket; the daemon's configuration names each of them.
 #[derive(Debug, Clone)]
 pub struct SocketBounds {
@@ -79,6 +85,8 @@ pub async fn serve(
         .http_builder()
         .http1()
         .timer(TokioTimer::new())
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
         .header_read_timeout(header_read_timeout);
     server.serve(router.into_make_service()).await
 }
@@ -96,8 +104,7 @@ type Connection = Either<Plain, Box<TlsStream<Plain>>>;
 impl<S: Send + 'static> Accept<TcpStream, S> for Doorkeeper {
     type Stream = Connection;
     type Service = Admitted<S>;
-    type Future =
-        Pin<Box<dyn Future<Output = std::io::Result<(Connection, Admitted<S>)>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = std::io::Result<(Connection, Admitted<S>)>> + Send>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let Doorkeeper { room, opening } = self.clone();

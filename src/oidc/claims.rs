@@ -65,7 +65,11 @@ impl Granted {
     fn within(self, names: &[String]) -> Granted {
         let namespaces = match &self.namespaces {
             None => names.into(),
-            Some(own) => own.iter().filter(|own| names.contains(own)).cloned().collect(),
+            Some(own) => own
+                .iter()
+                .filter(|own| names.contains(own))
+                .cloned()
+                .collect(),
         };
         Granted {
             namespaces: Some(namespaces),
@@ -108,7 +112,10 @@ impl Rules {
             return Err(Unfit::Issuer);
         }
         let meant = values(&claims["aud"]);
-        if !meant.iter().any(|one| self.audience.iter().any(|own| own == one)) {
+        if !meant
+            .iter()
+            .any(|one| self.audience.iter().any(|own| own == one))
+        {
             return Err(Unfit::Audience);
         }
         let subject = self.subject(claims)?;
@@ -133,14 +140,17 @@ impl Rules {
         let fits = (1..=SUBJECT_BYTES_MAX).contains(&subject.len())
             && !subject.chars().any(char::is_control);
         if !fits {
-            let what = format!("{name} is empty, longer than {SUBJECT_BYTES_MAX} bytes or no plain text");
+            let what =
+                format!("{name} is empty, longer than {SUBJECT_BYTES_MAX} bytes or no plain text");
             return Err(Unfit::Claim(what));
         }
         Ok(subject.to_owned())
     }
 
     fn grants(&self, claims: &Value) -> Result<Vec<Granted>, Unfit> {
-        let mut given = find(claims, &self.scope_claim).map(values).unwrap_or_default();
+        let mut given = find(claims, &self.scope_claim)
+            .map(values)
+            .unwrap_or_default();
         if LISTS_OF_WORDS.contains(&self.scope_claim.as_str()) {
             given = given.iter().flat_map(|text| text.split(' ')).collect();
         }
@@ -169,7 +179,9 @@ fn bounded(claim: &str, values: &[&str]) -> Result<(), Unfit> {
 }
 
 fn missing(claim: &str) -> Unfit {
-    Unfit::Claim(format!("{claim} is missing, or no text or number as it should be"))
+    Unfit::Claim(format!(
+        "{claim} is missing, or no text or number as it should be"
+    ))
 }
 
 /// A claim by its name, or by its path where that begins with a slash.

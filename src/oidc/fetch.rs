@@ -62,7 +62,9 @@ impl Source {
         let fetched = tokio::time::timeout(timeout, self.fetch_untimed()).await;
         fetched.unwrap_or_else(|_| {
             let millis = timeout.as_millis();
-            Err(format!("no answer within {millis} ms (auth.oidc.timeout_ms)"))
+            Err(format!(
+                "no answer within {millis} ms (auth.oidc.timeout_ms)"
+            ))
         })
     }
 
@@ -114,7 +116,9 @@ impl Source {
         while let Some(chunk) = response.chunk().await.map_err(told)? {
             body.extend_from_slice(&chunk);
             if body.len() > ANSWER_BYTES_MAX {
-                return Err(format!("{url}: the answer is longer than {ANSWER_BYTES_MAX} bytes"));
+                return Err(format!(
+                    "{url}: the answer is longer than {ANSWER_BYTES_MAX} bytes"
+                ));
             }
         }
         Ok(body)

@@ -132,7 +132,11 @@ impl KeyKeeper {
         loop {
             let is_fetched = self.fetch().await;
             // After a failure it is tried again as soon as may be.
-            let wait = if is_fetched { self.refresh } else { self.refetch_min };
+            let wait = if is_fetched {
+                self.refresh
+            } else {
+                self.refetch_min
+            };
             let due = Instant::now() + wait.max(self.refetch_min);
             let earliest = self.keys.progress.borrow().earliest;
             tokio::select! {

@@ -76,7 +76,9 @@ impl KeySet {
     pub fn parse(text: &[u8]) -> Result<(KeySet, usize), String> {
         let set: Value = serde_json::from_slice(text)
             .map_err(|error| format!("the keys are not JSON: {error}"))?;
-        let all = set["keys"].as_array().ok_or("the answer has no list `keys`")?;
+        let all = set["keys"]
+            .as_array()
+            .ok_or("the answer has no list `keys`")?;
         let mut keys: BTreeMap<String, Vec<Key>> = BTreeMap::new();
         let mut taken = 0;
         for written in all {

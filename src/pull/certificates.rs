@@ -15,9 +15,8 @@ use crate::webhook::attempt::causes;
 /// # Errors
 /// A sentence that names the file.
 pub fn trust(mut builder: ClientBuilder, files: &TlsFiles) -> Result<ClientBuilder, String> {
-    let read = |path: &Path| {
-        std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
-    };
+    let read =
+        |path: &Path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
     if let Some(path) = &files.ca_file {
         let told = |error: reqwest::Error| format!("{}: {}", path.display(), causes(&error));
         let certificates = Certificate::from_pem_bundle(&read(path)?).map_err(told)?;

@@ -91,7 +91,8 @@ fn what_cannot_be_used_is_told_with_its_file_and_what_mends_it() {
     files.write("base64.pem", base64);
     let not_der = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     files.write("not_der.pem", not_der);
-    let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let locked =
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
     files.write("locked.key", locked);
     let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
     files.write("old.key", old);
@@ -111,12 +112,22 @@ fn what_cannot_be_used_is_told_with_its_file_and_what_mends_it() {
         ("tls.key", "tls.key", "tls.key", "holds no certificate"),
         ("base64.pem", "tls.key", "base64.pem", "is not PEM"),
         ("not_der.pem", "tls.key", "not_der.pem", "cannot be read"),
-        ("long.pem", "tls.key", "long.pem", "longer than 1048576 bytes"),
+        (
+            "long.pem",
+            "tls.key",
+            "long.pem",
+            "longer than 1048576 bytes",
+        ),
         ("tls.crt", "tls.crt", "tls.crt", "holds no key"),
         ("tls.crt", "words.pem", "words.pem", "holds no key"),
         ("tls.crt", "locked.key", "locked.key", "openssl pkey"),
         ("tls.crt", "old.key", "old.key", "is encrypted"),
-        ("tls.crt", "other.key", "other.key", "does not belong to the first certificate in "),
+        (
+            "tls.crt",
+            "other.key",
+            "other.key",
+            "does not belong to the first certificate in ",
+        ),
     ] {
         let told = fault(certificate, key);
         assert!(told.starts_with(&format!("{file}: ")), "{told}");
@@ -127,7 +138,10 @@ fn what_cannot_be_used_is_told_with_its_file_and_what_mends_it() {
 #[test]
 fn a_certificate_out_of_its_time_is_used_with_a_warning() {
     let files = Files::new();
-    for (years, words) in [((2000, 2001), "is expired"), ((2090, 2100), "not valid yet")] {
+    for (years, words) in [
+        ((2000, 2001), "is expired"),
+        ((2090, 2100), "not valid yet"),
+    ] {
         files.pair("tls", years);
         let loaded = load(&files.settings(), NOW).expect("usable");
         assert_eq!(loaded.warnings.len(), 1);

@@ -109,20 +109,24 @@ async fn both_versions_are_spoken_to_who_trusts_the_ca_and_http_1_is_agreed_on()
     let made = Made::new();
     let daemon = daemon(&made, |_| ()).await;
     for version in [Version::TLS_1_2, Version::TLS_1_3] {
-        let own = trusting(&made).tls_version_min(version).tls_version_max(version);
+        let own = trusting(&made)
+            .tls_version_min(version)
+            .tls_version_max(version);
         let own = own.build().expect("a client");
         let answer = own.get(format!("{}/healthz", daemon.url)).send().await;
         assert_eq!(answer.expect("answered").status().as_u16(), 200);
     }
     let ends = "davy_tls_certificate_expires_timestamp_seconds";
     assert_eq!(counted(&daemon, ends).await, made::EXPIRES);
-    for (offered, agreed) in [
-        (vec!["h2", "http/1.1"], Some("http/1.1")),
-        (vec![], None),
-    ] {
+    for (offered, agreed) in [(vec!["h2", "http/1.1"], Some("http/1.1")), (vec![], None)] {
         let mut config = made.client_config();
-        config.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let mut stream = shake_hands(&daemon, &Arc::new(config)).await.expect("shaken");
+        config.alpn_protocols = offered
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
+        let mut stream = shake_hands(&daemon, &Arc::new(config))
+            .await
+            .expect("shaken");
         let protocol = stream.get_ref().1.alpn_protocol();
         assert_eq!(protocol, agreed.map(str::as_bytes));
         assert_eq!(healthz(&mut stream).await.expect("answered"), OK);

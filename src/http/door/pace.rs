@@ -39,7 +39,10 @@ impl Pace {
 
     /// Whether all of its second's requests are there again.
     fn is_full(&self, now: Timestamp) -> bool {
-        let full_at = *self.full_at_micros.lock().unwrap_or_else(PoisonError::into_inner);
+        let full_at = *self
+            .full_at_micros
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         full_at <= now.millis().saturating_mul(1_000)
     }
 }
@@ -58,7 +61,10 @@ impl Paces {
     /// That of one subject. Past the limit those go that are as if they had never asked; where none is,
     /// who is new shares one with all others that are.
     pub(super) fn of(&self, subject: &str, now: Timestamp) -> Arc<Pace> {
-        let mut all = self.by_subject.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self
+            .by_subject
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all.get(subject) {
             return known.clone();
         }
@@ -81,7 +87,10 @@ mod tests {
         let paces = Paces::default();
         let at = Timestamp(1_900_000_000_000);
         for number in 0..SUBJECTS_MAX {
-            assert!(paces.of(&format!("s{number}"), at).admits(1, at), "{number}");
+            assert!(
+                paces.of(&format!("s{number}"), at).admits(1, at),
+                "{number}"
+            );
         }
         assert!(!paces.of("s0", at).admits(1, at), "it has one of its own");
         let more = paces.of("more", at);
@@ -89,7 +98,10 @@ mod tests {
         assert!(!paces.of("yet another", at).admits(1, at), "they share one");
         let later = Timestamp(at.millis() + 1_000);
         assert!(paces.of("more", later).admits(1, later));
-        assert!(paces.of("yet another", later).admits(1, later), "there is room again");
+        assert!(
+            paces.of("yet another", later).admits(1, later),
+            "there is room again"
+        );
         let kept = paces.by_subject.lock().expect("no panic").len();
         assert_eq!(kept, 2);
     }

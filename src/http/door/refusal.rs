@@ -132,11 +132,15 @@ impl From<Refusal> for Problem {
             }
             // The same whether there is a token of this id or not, and whatever is wrong with one that
             // nobody signed.
-            Refusal::Unknown | Refusal::Forged(_) | Refusal::UnknownKey => stranger("the token is not known here").help(HOW),
+            Refusal::Unknown | Refusal::Forged(_) | Refusal::UnknownKey => {
+                stranger("the token is not known here").help(HOW)
+            }
             Refusal::KeysUnavailable => {
                 let detail = "the identity provider cannot be asked whether it signed this token";
                 let help = "send it again later; the log of davy says why";
-                Problem::new("keys_unavailable", detail).help(help).retry_after(KEYS_RETRY_SECS)
+                Problem::new("keys_unavailable", detail)
+                    .help(help)
+                    .retry_after(KEYS_RETRY_SECS)
             }
             Refusal::Unfit(_, why) => {
                 stranger(&format!("the token is not good here: {why}")).help(SIGNED)
@@ -146,7 +150,9 @@ impl From<Refusal> for Problem {
             Refusal::Scope(id, scope) => {
                 let detail = format!("the token {id} does not have the scope {scope}");
                 let help = if id.starts_with(ID_PREFIX) {
-                    format!("a grant of auth.oidc.grants must give {scope} to a value of its scope_claim")
+                    format!(
+                        "a grant of auth.oidc.grants must give {scope} to a value of its scope_claim"
+                    )
                 } else {
                     format!("use a token made with --scope {scope}")
                 };

@@ -40,17 +40,30 @@ async fn a_client_needs_a_certificate_of_the_ca_and_a_token_all_the_same() {
     daemon.client = identified(&made, &good);
     let refused = [
         (made.client_config(), "client_certificate_missing"),
-        (made.client_config_with(&Authority::new().client()), "client_certificate"),
-        (made.client_config_with(&made.authority.expired_client()), "client_certificate"),
+        (
+            made.client_config_with(&Authority::new().client()),
+            "client_certificate",
+        ),
+        (
+            made.client_config_with(&made.authority.expired_client()),
+            "client_certificate",
+        ),
         // Of the CA, and for servers.
-        (made.client_config_with(&made.authority.server()), "client_certificate"),
+        (
+            made.client_config_with(&made.authority.server()),
+            "client_certificate",
+        ),
     ];
     for (config, _) in refused {
         let got = gets(&daemon, config).await;
         assert!(got.is_err(), "{got:?}");
     }
     for (reason, times) in [("client_certificate_missing", 1), ("client_certificate", 3)] {
-        assert_eq!(door::counted(&daemon, &failed(reason)).await, times, "{reason}");
+        assert_eq!(
+            door::counted(&daemon, &failed(reason)).await,
+            times,
+            "{reason}"
+        );
     }
     let got = gets(&daemon, made.client_config_with(&good)).await;
     assert_eq!(got.expect("answered"), OK);

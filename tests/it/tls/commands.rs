@@ -42,7 +42,10 @@ async fn a_command_trusts_the_ca_it_is_given_and_shows_its_own_certificate() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_davy"));
         command.args(["webhooks", "list", "--server", &url, "--token-file", token]);
         let output = command.args(more).output().expect("runs");
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
     };
     let (code, told) = run(&[]);
     assert_eq!(code, Some(3));
@@ -65,12 +68,42 @@ async fn a_command_trusts_the_ca_it_is_given_and_shows_its_own_certificate() {
 }
 
 #[test]
+fn check_tells_files_that_do_not_fit_and_is_silent_where_they_are_not_here() {
+    let made = Made::new();
+    let config = made.path("davy.toml");
+    let text = |key: &str| {
+        let certificate = made.path("tls.crt");
+        format!(
+            "[server.tls]\ncertificate_file = {certificate:?}\nkey_file = {:?}\n",
+            made.path(key)
+        )
+    };
+    let check = |key: &str| {
+        std::fs::write(&config, text(key)).expect("written");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_davy"));
+        let output = command.arg("check").arg(&config).output().expect("runs");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
+    };
+    made.write("other.key", &made.authority.server().key);
+    assert_eq!(check("tls.key").0, Some(0));
+    assert_eq!(check("none.key").0, Some(0), "secrets may be elsewhere");
+    let (code, told) = check("other.key");
+    assert_eq!(code, Some(3), "{told}");
+    assert!(told.contains("the key does not belong"), "{told}");
+}
+
+#[test]
 fn a_daemon_does_not_start_with_files_that_it_cannot_use() {
     let made = Made::new();
     made.write("tls.key", &made.authority.server().key);
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = Command::new(env!("CARGO_BIN_EXE_davy"));
-    command.current_dir(folder.path()).args(["serve", "--set", "server.port=0"]);
+    command
+        .current_dir(folder.path())
+        .args(["serve", "--set", "server.port=0"]);
     let plans = format!("plans.directory={}", folder.path().display());
     command.args(["--set", &plans]);
     for (key, name) in [("certificate_file", "tls.crt"), ("key_file", "tls.key")] {

@@ -10,10 +10,20 @@ use crate::tls::made::Made;
 
 /// A TLS record that holds a ClientHello of this version, as clients before TLS 1.3 send it.
 fn client_hello(minor: u8) -> Vec<u8> {
+    let extensions = [
+        // Groups: x25519 and P-256. Points: uncompressed. Signatures: ECDSA and RSA with SHA-256.
+        [0, 10, 0, 6, 0, 4, 0, 29, 0, 23].as_slice(),
+        &[0, 11, 0, 2, 1, 0],
+        &[0, 13, 0, 6, 0, 4, 4, 3, 4, 1],
+    ]
+    .concat();
     let mut hello = vec![3, minor];
     hello.extend([7; 32]);
-    // No session; ECDHE and RSA with AES-128-CBC-SHA, which both old versions know; no compression.
-    hello.extend([0, 0, 4, 0xc0, 0x13, 0x00, 0x2f, 1, 0]);
+    // No session. ECDHE with ECDSA and AES-128: with GCM, which is of TLS 1.2, and with CBC, which is
+    // older. No compression.
+    hello.extend([0, 0, 4, 0xc0, 0x2b, 0xc0, 0x09, 1, 0]);
+    hello.extend([0, u8::try_from(extensions.len()).expect("short")]);
+    hello.extend(extensions);
     let length = u8::try_from(hello.len()).expect("short");
     let mut record = vec![22, 3, 1, 0, length + 4, 1, 0, 0, length];
     record.extend(hello);
@@ -36,6 +46,14 @@ async fn who_speaks_no_tls_or_an_old_one_is_told_by_an_alert_and_let_go() {
         assert_eq!(alert, [FATAL, PROTOCOL_VERSION], "3.{minor}: {told:?}");
     }
     assert_eq!(counted(&daemon, &failed("incompatible")).await, 3);
+    // The same of TLS 1.2 is answered.
+    let mut stream = connect(&daemon).await;
+    stream.write_all(&client_hello(3)).await.expect("sent");
+    let mut told = [0];
+    stream.read_exact(&mut told).await.expect("answered");
+    assert_eq!(told, [22], "a handshake");
+    drop(stream);
+    until(&daemon, &failed("closed"), 1).await;
     let mut stream = connect(&daemon).await;
     let plain = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
     stream.write_all(plain).await.expect("sent");
@@ -46,7 +64,7 @@ async fn who_speaks_no_tls_or_an_old_one_is_told_by_an_alert_and_let_go() {
     assert!(!told.contains("HTTP"), "{told}");
     until(&daemon, &failed("not_tls"), 1).await;
     drop(connect(&daemon).await);
-    until(&daemon, &failed("closed"), 1).await;
+    until(&daemon, &failed("closed"), 2).await;
     daemon.stop().await;
 }
 
@@ -96,7 +114,9 @@ async fn a_handshake_takes_the_place_of_a_connection_and_does_not_hold_up_the_en
         config.server.shutdown_deadline_secs = 60;
     })
     .await;
-    let mut held = shake_hands(&daemon, &made.client_config().into()).await.expect("shaken");
+    let mut held = shake_hands(&daemon, &made.client_config().into())
+        .await
+        .expect("shaken");
     let _first = connect(&daemon).await;
     let _second = connect(&daemon).await;
     let mut third = connect(&daemon).await;

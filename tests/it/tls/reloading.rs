@@ -71,7 +71,11 @@ async fn a_ca_that_is_exchanged_takes_no_client_of_the_old_one_by_a_session_eith
     let mut again = shake_hands(&daemon, &config).await.expect("shaken");
     assert_eq!(healthz(&mut again).await.expect("answered"), OK);
     let kind = again.get_ref().1.handshake_kind();
-    assert_eq!(kind, Some(HandshakeKind::Resumed), "the session is taken up");
+    assert_eq!(
+        kind,
+        Some(HandshakeKind::Resumed),
+        "the session is taken up"
+    );
     made.write("clients.pem", &Authority::new().pem());
     let refused = async {
         loop {
