@@ -236,6 +236,17 @@ fn validity(
     Ok((expires, warning))
 }
 
+/// All that [`failure`] answers.
+pub const FAILURES: [&str; 7] = [
+    "timeout",
+    "not_tls",
+    "incompatible",
+    "client_certificate_missing",
+    "client_certificate",
+    "alert",
+    "closed",
+];
+
 /// Why a handshake failed, for a metric's label.
 pub fn failure(error: &std::io::Error) -> &'static str {
     use rustls::Error;

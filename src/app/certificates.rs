@@ -9,6 +9,7 @@ use anyhow::anyhow;
 
 use super::rereading::{Mark, Rereading, Watched};
 use crate::clock::Clock;
+use crate::config::daemon::Server;
 use crate::config::listening::ServerTls;
 use crate::telemetry::Metrics;
 use crate::tls::{self, Listener, Loaded};
@@ -26,12 +27,12 @@ struct CertificateKeeper {
 /// # Errors
 /// When the files cannot be used.
 pub(super) fn build(
-    settings: Option<&ServerTls>,
+    server: &Server,
     clock: &Arc<dyn Clock>,
     metrics: &Arc<Metrics>,
     rereading: &mut Rereading,
 ) -> anyhow::Result<Option<Arc<Listener>>> {
-    let Some(settings) = settings else {
+    let Some(settings) = &server.tls else {
         return Ok(None);
     };
     let loaded = tls::load(settings, clock.now())
@@ -43,6 +44,10 @@ pub(super) fn build(
         clock: clock.clone(),
         metrics: metrics.clone(),
     };
+    for reason in tls::FAILURES {
+        // There from the beginning, so that the first is an increase.
+        metrics.tls.handshakes_failed.with_label_values(&[reason]);
+    }
     let mark = mark(&loaded);
     keeper.take(loaded);
     rereading.add(keeper, mark);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 
+use super::Beside;
 use super::rereading::{Mark, Rereading, Watched};
 use crate::clock::Clock;
 use crate::config::daemon::Auth;
@@ -33,28 +34,27 @@ pub(super) fn build(
     auth: &Auth,
     clock: &Arc<dyn Clock>,
     metrics: &Arc<Metrics>,
-    rereading: &mut Rereading,
-) -> anyhow::Result<(Arc<Door>, Option<KeyKeeper>)> {
+    beside: &mut Beside,
+) -> anyhow::Result<Arc<Door>> {
     if !auth.asks() {
-        return Ok((Arc::new(Door::open()), None));
+        return Ok(Arc::new(Door::open()));
     }
     let settings = Settings {
         metrics_open: auth.metrics_open,
         requests_per_second_max: auth.requests_per_second_max,
     };
     let mut door = Door::with(Vec::new(), settings);
-    let mut key_keeper = None;
     if let Some(oidc) = &auth.oidc {
         let keeper = KeyKeeper::build(oidc, clock.clone(), metrics.clone())
             .map_err(|error| anyhow!("auth.oidc cannot be used: {error}"))?;
         door = door.trusting(Issuer::new(oidc, keeper.keys()));
-        key_keeper = Some(keeper);
+        beside.key_keeper = Some(keeper);
     }
     let door = Arc::new(door);
     if let Some(path) = &auth.tokens_file {
-        look_after(&door, path, metrics, rereading)?;
+        look_after(&door, path, metrics, &mut beside.rereading)?;
     }
-    Ok((door, key_keeper))
+    Ok(door)
 }
 
 fn look_after(

@@ -26,6 +26,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use axum_server::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -66,14 +67,33 @@ pub struct Daemon {
     shared: Arc<Shared>,
     engine: Engine,
     workers: Vec<Worker>,
-    pulling: Option<Pulling>,
-    rereading: Rereading,
+    beside: Beside,
     tls: Option<Arc<tls::Listener>>,
-    key_keeper: Option<KeyKeeper>,
     outbox: Arc<dyn Outbox>,
     outbox_lasts: bool,
     socket: SocketBounds,
     shutdown_deadline: Duration,
+}
+
+/// What goes on beside the answering, until the end. Nobody waits for it then.
+#[derive(Default)]
+struct Beside {
+    pulling: Option<Pulling>,
+    rereading: Rereading,
+    key_keeper: Option<KeyKeeper>,
+}
+
+// === impl Beside ===
+
+impl Beside {
+    fn start(self, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
+        let pulling = self.pulling.map(|pulling| pulling.run(stop.clone()));
+        let key_keeping = self.key_keeper.map(KeyKeeper::run);
+        let mut tasks = vec![tokio::spawn(self.rereading.run())];
+        tasks.extend(pulling.map(tokio::spawn));
+        tasks.extend(key_keeping.map(tokio::spawn));
+        tasks
+    }
 }
 
 fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -98,19 +118,19 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
     let with_bell = |endpoint: &Arc<Endpoint>| (endpoint.name.clone(), Arc::default());
     let bells: Arc<HashMap<String, Arc<Notify>>> =
         Arc::new(endpoints.iter().map(with_bell).collect());
-    let mut rereading = Rereading::default();
-    secretkeeping::build(&config.webhooks, &endpoints, &metrics, &mut rereading);
-    let (door, key_keeper) = doorkeeping::build(&config.auth, &clock, &metrics, &mut rereading)?;
-    let tls = certificates::build(config.server.tls.as_ref(), &clock, &metrics, &mut rereading)?;
-    let pulling = Pulling::build(config, &link, &clock, &metrics)?;
+    let mut beside = Beside::default();
+    secretkeeping::build(&config.webhooks, &endpoints, &metrics, &mut beside.rereading);
+    let door = doorkeeping::build(&config.auth, &clock, &metrics, &mut beside)?;
+    let tls = certificates::build(&config.server, &clock, &metrics, &mut beside.rereading)?;
+    beside.pulling = Pulling::build(config, &link, &clock, &metrics)?;
     let workers = delivering::workers(config, &endpoints, &bells, &outbox, &clock, &metrics)?;
     let listener = listen(address)?;
-    let limits = engine_limits(&config.limits, pulling.is_some());
+    let limits = engine_limits(&config.limits, beside.pulling.is_some());
     let machine = Machine {
         state: State::new(limits.clone()),
         endpoints: endpoints.clone(),
         bells: bells.clone(),
-        pulls: pulling.as_ref().map(Pulling::door),
+        pulls: beside.pulling.as_ref().map(Pulling::door),
         ..Machine::idle(&clock, &store, &watchers, &metrics)
     };
     let machine = restoring::restored(machine, &config.store, limits).await?;
@@ -142,16 +162,13 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
         ingest: ingest_budget(&config.server),
         openapi: serde_json::to_vec_pretty(&openapi::document())?.into(),
     });
-    let engine = Engine::new(machine, shared.link.desk(), inputs);
     Ok(Daemon {
         listener,
+        engine: Engine::new(machine, shared.link.desk(), inputs),
         shared,
-        engine,
         workers,
-        pulling,
-        rereading,
+        beside,
         tls,
-        key_keeper,
         outbox,
         outbox_lasts: keeping.lasts,
         socket: socket_bounds(&config.server),
@@ -173,7 +190,7 @@ impl Daemon {
     /// Makes it read again what may change while it runs: the file of tokens, those of TLS and of
     /// webhooks' secrets. `None` where there is none of them.
     pub fn reread(&self) -> Option<Arc<Notify>> {
-        self.rereading.bell()
+        self.beside.rereading.bell()
     }
 
     /// Serves until `stop`, then drains: no new connections, streams and long polls end, requests
@@ -190,17 +207,14 @@ impl Daemon {
             shared,
             engine,
             workers,
-            pulling,
-            rereading,
+            beside,
             tls,
-            key_keeper,
             outbox,
             outbox_lasts,
             socket,
             shutdown_deadline,
         } = self;
-        let rereading = tokio::spawn(rereading.run());
-        let key_keeping = key_keeper.map(|keeper| tokio::spawn(keeper.run()));
+        let beside = beside.start(&stop);
         let engine = start_engine(engine, stop.clone())?;
         let delivering = TaskTracker::new();
         let workers_stop = CancellationToken::new();
@@ -208,7 +222,6 @@ impl Daemon {
             delivering.spawn(worker.run(workers_stop.clone()));
         }
         delivering.close();
-        let pulls = pulling.map(|pulling| tokio::spawn(pulling.run(stop.clone())));
         let handle = Handle::new();
         let metrics = shared.metrics.clone();
         let stopping = shared.stopping.clone();
@@ -242,8 +255,7 @@ impl Daemon {
             ending
         );
         // What is being asked of a source nobody waits for any more; it holds the engine's door open.
-        let beside = pulls.into_iter().chain(key_keeping).chain([rereading]);
-        beside.for_each(|task| task.abort());
+        beside.iter().for_each(JoinHandle::abort);
         let ended = Drain {
             engine,
             delivering,

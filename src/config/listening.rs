@@ -29,13 +29,12 @@ pub struct ServerTls {
     pub handshake_timeout_secs: u64,
 }
 
-/// Whether clients need a certificate.
+/// Whether clients need a certificate of a CA of the client_ca_file; with `off` none is asked for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
 pub enum ClientAuth {
-    /// Each needs one from a CA of the client_ca_file.
     Required,
-    /// None is asked for.
     Off,
 }
 

@@ -19,6 +19,9 @@ use crate::telemetry::Metrics;
 /// How much longer than a fetch a request waits for it.
 const WAIT_BEYOND_FETCH: Duration = Duration::from_secs(1);
 
+const FETCHED: &str = "fetched";
+const FAILED: &str = "failed";
+
 /// The keys there are now.
 #[derive(Debug)]
 pub struct Keys {
@@ -112,6 +115,10 @@ impl KeyKeeper {
         metrics: Arc<Metrics>,
     ) -> Result<KeyKeeper, String> {
         let source = Source::build(settings)?;
+        for outcome in [FETCHED, FAILED] {
+            // There from the beginning, so that the first is an increase.
+            metrics.oidc.fetches.with_label_values(&[outcome]);
+        }
         Ok(KeyKeeper {
             keys: Arc::new(Keys::none(source.timeout() + WAIT_BEYOND_FETCH)),
             source,
@@ -177,7 +184,7 @@ impl KeyKeeper {
                 );
             }
         }
-        let outcome = if is_fetched { "fetched" } else { "failed" };
+        let outcome = if is_fetched { FETCHED } else { FAILED };
         let fetches = &self.metrics.oidc.fetches;
         fetches.with_label_values(&[outcome]).inc();
         progress.send_modify(|progress| {

@@ -157,6 +157,60 @@ async fn heads_are_taken_to_the_limit_and_not_past_it() {
     daemon.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_dribble_are_ended_while_others_are_served() {
+    const DRIBBLERS: usize = 20;
+    let daemon = TestDaemon::start_with(|config| config.server.request_timeout_secs = 1).await;
+    let mut dribblers = JoinSet::new();
+    for _ in 0..DRIBBLERS {
+        let stream = connect(&daemon).await;
+        dribblers.spawn(async move {
+            let (mut reader, mut writer) = stream.into_split();
+            let head = b"POST /v1/samples HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n";
+            writer.write_all(head).await.expect("sent");
+            let sending = tokio::spawn(async move {
+                while writer.write_all(b" ").await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            });
+            let mut status = [0; 12];
+            let read = timeout(PATIENCE, reader.read_exact(&mut status)).await;
+            sending.abort();
+            read.expect("it may go on for ever").expect("answered");
+            String::from_utf8_lossy(&status).into_owned()
+        });
+    }
+    assert_eq!(daemon.get("/healthz").await.0, 200);
+    for told in dribblers.join_all().await {
+        assert_eq!(told, "HTTP/1.1 408");
+    }
+    assert_eq!(reached(&daemon, "request_timeout_secs").await, DRIBBLERS as u64);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_s_body_is_not_waited_for() {
+    let keys = Keys::new();
+    let daemon = keys.daemon().await;
+    let mut stream = connect(&daemon).await;
+    let head = b"POST /v1/samples HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head).await.expect("sent");
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).await.expect("answered before any of the body");
+    assert_eq!(&status, b"HTTP/1.1 401");
+    let chunk = format!("8000\r\n{}\r\n", " ".repeat(0x8000));
+    let flooding = async {
+        let mut sent = 0;
+        while stream.write_all(chunk.as_bytes()).await.is_ok() {
+            sent += chunk.len();
+        }
+        sent
+    };
+    let sent = timeout(PATIENCE, flooding).await.expect("it is ended");
+    assert!(sent < 32 << 20, "{sent} bytes were taken");
+    daemon.stop().await;
+}
+
 /// Requests that may look like one route to something in front, and like another to davy.
 fn tricks() -> Vec<Vec<u8>> {
     let targets = [

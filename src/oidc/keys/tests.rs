@@ -13,17 +13,24 @@ const PKCS8_HEAD: usize = 26;
 /// The public half of a fresh key, with fields laid over it.
 fn jwk(algorithm: Algorithm, over: &Value) -> Value {
     let made = |of: &'static SignatureAlgorithm| KeyPair::generate_for(of).expect("made");
-    let key = match algorithm {
+    let public = |key: &EncodingKey| {
+        let jwk = Jwk::from_encoding_key(key, algorithm).expect("a key");
+        serde_json::to_value(jwk).expect("JSON")
+    };
+    let mut jwk = match algorithm {
         Algorithm::RS256 => {
-            EncodingKey::from_rsa_der(&made(&PKCS_RSA_SHA256).serialize_der()[PKCS8_HEAD..])
+            let key = made(&PKCS_RSA_SHA256).serialize_der();
+            public(&EncodingKey::from_rsa_der(&key[PKCS8_HEAD..]))
         }
         Algorithm::ES256 => {
-            EncodingKey::from_ec_der(&made(&PKCS_ECDSA_P256_SHA256).serialize_der())
+            let key = made(&PKCS_ECDSA_P256_SHA256).serialize_der();
+            public(&EncodingKey::from_ec_der(&key))
         }
-        _ => EncodingKey::from_ed_der(&made(&PKCS_ED25519).serialize_der()),
+        _ => {
+            let x = URL_SAFE_NO_PAD.encode(made(&PKCS_ED25519).public_key_raw());
+            json!({"kty": "OKP", "crv": "Ed25519", "x": x})
+        }
     };
-    let jwk = Jwk::from_encoding_key(&key, algorithm).expect("a key");
-    let mut jwk = serde_json::to_value(jwk).expect("JSON");
     jwk.as_object_mut().expect("an object").remove("alg");
     for (name, value) in over.as_object().expect("an object") {
         jwk[name] = value.clone();

@@ -1,3 +1,5 @@
+//! The chain: what its rows hold, and what shows that somebody changed them.
+
 use super::*;
 
 /// A chain of so many rows.

@@ -26,6 +26,7 @@ pub struct Signer {
     pub id: String,
     pub algorithm: Algorithm,
     key: EncodingKey,
+    public: Value,
 }
 
 impl Signer {
@@ -54,22 +55,28 @@ impl Signer {
     /// A fresh one.
     pub fn ed(id: &str) -> Signer {
         let key = KeyPair::generate_for(&PKCS_ED25519).expect("made");
-        Signer::of(
-            id,
-            Algorithm::EdDSA,
-            EncodingKey::from_ed_der(&key.serialize_der()),
-        )
+        let x = URL_SAFE_NO_PAD.encode(key.public_key_raw());
+        Signer {
+            id: id.to_owned(),
+            algorithm: Algorithm::EdDSA,
+            key: EncodingKey::from_ed_der(&key.serialize_der()),
+            public: json!({"kty": "OKP", "crv": "Ed25519", "x": x}),
+        }
     }
 
     fn of(id: &str, algorithm: Algorithm, key: EncodingKey) -> Signer {
-        let id = id.to_owned();
-        Signer { id, algorithm, key }
+        let public = Jwk::from_encoding_key(&key, algorithm).expect("a key");
+        Signer {
+            id: id.to_owned(),
+            algorithm,
+            key,
+            public: serde_json::to_value(public).expect("JSON"),
+        }
     }
 
     /// The public half.
     pub fn jwk(&self) -> Value {
-        let jwk = Jwk::from_encoding_key(&self.key, self.algorithm).expect("a key");
-        let mut jwk = serde_json::to_value(jwk).expect("JSON");
+        let mut jwk = self.public.clone();
         jwk["kid"] = self.id.as_str().into();
         jwk["use"] = "sig".into();
         jwk
