@@ -100,7 +100,7 @@ pub struct WebhookMetrics {
 pub struct DoorMetrics {
     /// `davy_auth_refused_total{reason}`: missing, malformed, unknown, expired, revoked, scope,
     /// namespace, too_fast; of signed tokens also jwt_algorithm, jwt_key, jwt_signature, jwt_issuer,
-    /// jwt_audience, jwt_not_yet, jwt_claim, keys_unavailable.
+    /// jwt_audience, jwt_not_yet, jwt_claim, jwt_grant, keys_unavailable.
     pub refused: IntCounterVec,
     /// `davy_auth_reload_failures_total`: how often the file of tokens had changed and could not be
     /// used; the tokens before stay.

@@ -242,6 +242,9 @@ impl Door {
             refusal => refusal,
         })?;
         let id = format!("{ID_PREFIX}{}", identity.subject);
+        if identity.grants.is_empty() {
+            return Err(Refusal::NoGrant(id));
+        }
         let allowing: Vec<_> = identity
             .grants
             .iter()

@@ -45,10 +45,10 @@ pub enum Unfit {
     Issuer,
     /// It is for somebody else.
     Audience,
-    /// The token of this subject is expired.
-    Expired(String),
-    /// The time of this subject's token has not come.
-    NotYet(String),
+    /// It is expired.
+    Expired,
+    /// Its time has not come.
+    NotYet,
     /// A claim is missing, or of a kind that cannot be used.
     Claim(String),
 }
@@ -122,11 +122,11 @@ impl Rules {
         let now = now.millis() as f64 / 1_000.0;
         let ends = time(claims, "exp")?.ok_or_else(|| missing("exp"))?;
         if now >= ends + self.leeway_secs {
-            return Err(Unfit::Expired(subject));
+            return Err(Unfit::Expired);
         }
         let begins = time(claims, "nbf")?;
         if begins.is_some_and(|begins| now + self.leeway_secs < begins) {
-            return Err(Unfit::NotYet(subject));
+            return Err(Unfit::NotYet);
         }
         let grants = self.grants(claims)?;
         Ok(Identity { subject, grants })

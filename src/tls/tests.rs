@@ -192,3 +192,21 @@ fn whose_clients_are_taken_is_in_a_file_that_others_may_not_write() {
     let told = with(|_, _| ());
     assert!(told.starts_with("tls.crt: its mode 664"), "{told}");
 }
+
+#[test]
+fn every_failure_has_its_word_and_the_list_has_them_all() {
+    use rustls::{CertificateError, Error, InvalidMessage, PeerIncompatible};
+    use std::io::ErrorKind;
+    let of = |error: Error| failure(&std::io::Error::new(ErrorKind::InvalidData, error));
+    let bare = |kind: ErrorKind| failure(&kind.into());
+    let found = [
+        bare(ErrorKind::TimedOut),
+        of(Error::InvalidMessage(InvalidMessage::InvalidContentType)),
+        of(Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered)),
+        of(Error::NoCertificatesPresented),
+        of(Error::InvalidCertificate(CertificateError::Expired)),
+        of(Error::AlertReceived(rustls::AlertDescription::UnknownCA)),
+        bare(ErrorKind::UnexpectedEof),
+    ];
+    assert_eq!(found, FAILURES);
+}

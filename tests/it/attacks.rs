@@ -166,7 +166,8 @@ async fn bodies_that_dribble_are_ended_while_others_are_served() {
         let stream = connect(&daemon).await;
         dribblers.spawn(async move {
             let (mut reader, mut writer) = stream.into_split();
-            let head = b"POST /v1/samples HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n";
+            let head =
+                b"POST /v1/samples HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n";
             writer.write_all(head).await.expect("sent");
             let sending = tokio::spawn(async move {
                 while writer.write_all(b" ").await.is_ok() {
@@ -184,7 +185,10 @@ async fn bodies_that_dribble_are_ended_while_others_are_served() {
     for told in dribblers.join_all().await {
         assert_eq!(told, "HTTP/1.1 408");
     }
-    assert_eq!(reached(&daemon, "request_timeout_secs").await, DRIBBLERS as u64);
+    assert_eq!(
+        reached(&daemon, "request_timeout_secs").await,
+        DRIBBLERS as u64
+    );
     daemon.stop().await;
 }
 
@@ -193,10 +197,14 @@ async fn a_stranger_s_body_is_not_waited_for() {
     let keys = Keys::new();
     let daemon = keys.daemon().await;
     let mut stream = connect(&daemon).await;
-    let head = b"POST /v1/samples HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
+    let head =
+        b"POST /v1/samples HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(head).await.expect("sent");
     let mut status = [0; 12];
-    stream.read_exact(&mut status).await.expect("answered before any of the body");
+    stream
+        .read_exact(&mut status)
+        .await
+        .expect("answered before any of the body");
     assert_eq!(&status, b"HTTP/1.1 401");
     let chunk = format!("8000\r\n{}\r\n", " ".repeat(0x8000));
     let flooding = async {

@@ -33,10 +33,17 @@ const TLS: &str = "[server.tls]\ncertificate_file = \"c\"\nkey_file = \"k\"\n";
 fn tls_has_two_files_and_clients_certificates_a_third() {
     let config = load(TLS, &[]).expect("sound");
     let tls = config.server.tls.expect("set");
-    assert_eq!((tls.handshake_timeout_secs, tls.asked_of_clients()), (10, None));
+    assert_eq!(
+        (tls.handshake_timeout_secs, tls.asked_of_clients()),
+        (10, None)
+    );
     let with_ca = format!("{TLS}client_ca_file = \"ca\"\n");
     let asked = |environment: &[(&str, &str)]| {
-        let tls = load(&with_ca, environment).expect("sound").server.tls.expect("set");
+        let tls = load(&with_ca, environment)
+            .expect("sound")
+            .server
+            .tls
+            .expect("set");
         tls.asked_of_clients().is_some()
     };
     assert!(asked(&[]), "a CA that is named is asked for");
@@ -45,7 +52,10 @@ fn tls_has_two_files_and_clients_certificates_a_third() {
     let required = required.server.tls.expect("set");
     assert_eq!(required.client_auth, Some(ClientAuth::Required));
     assert_told("[server.tls]\nkey_file = \"k\"\n", &["certificate_file"]);
-    assert_told(&TLS.replace("\"k\"", "\"\""), &["server.tls.key_file", "no name"]);
+    assert_told(
+        &TLS.replace("\"k\"", "\"\""),
+        &["server.tls.key_file", "no name"],
+    );
     let no_ca = format!("{TLS}client_auth = \"required\"\n");
     assert_told(&no_ca, &["server.tls.client_auth", "no CA is named"]);
     let late = format!("{TLS}handshake_timeout_secs = 301\n");
@@ -81,11 +91,19 @@ fn secrets_that_both_sides_share_no_signature_and_keys_in_clear_are_refused() {
         let text = text.replace("\"ES256\"", &format!("\"{algorithm}\""));
         assert_told(&text, &["auth.oidc.algorithms[0]"]);
     }
-    for issuer in ["http://id.example", "ftp://id.example", "id.example", "http://127.0.0.1.example"] {
+    for issuer in [
+        "http://id.example",
+        "ftp://id.example",
+        "id.example",
+        "http://127.0.0.1.example",
+    ] {
         let text = text.replace("https://id.example", issuer);
         assert_told(&text, &["auth.oidc.issuer", "without TLS", "https"]);
     }
-    let keys = text.replace("audience", "keys_url = \"http://id.example/keys\"\naudience");
+    let keys = text.replace(
+        "audience",
+        "keys_url = \"http://id.example/keys\"\naudience",
+    );
     assert_told(&keys, &["auth.oidc.keys_url", "without TLS"]);
 }
 
@@ -98,9 +116,20 @@ fn grants_say_who_and_what_and_no_more_than_can_be_held() {
     assert_told(&with("[\"davy\"]", "[\"\"]"), &["auth.oidc.audience[0]"]);
     assert_told(&with("Ci/A.b:c", ""), &["grants[0].value", "for nobody"]);
     assert_told(&with("[\"control\"]", "[]"), &["grants[0].scopes"]);
-    assert_told(&with("[\"control\"]", "[\"root\"]"), &["grants[0].scopes[0]", "admin"]);
-    assert_told(&format!("{OIDC}{GRANT}{GRANT}"), &["grants[1].value", "two grants"]);
-    for (scope, is_fine) in [("ingest", false), ("admin", false), ("read", true), ("control", true)] {
+    assert_told(
+        &with("[\"control\"]", "[\"root\"]"),
+        &["grants[0].scopes[0]", "admin"],
+    );
+    assert_told(
+        &format!("{OIDC}{GRANT}{GRANT}"),
+        &["grants[1].value", "two grants"],
+    );
+    for (scope, is_fine) in [
+        ("ingest", false),
+        ("admin", false),
+        ("read", true),
+        ("control", true),
+    ] {
         let scoped = with("control", scope);
         let of_grant = format!("{scoped}namespaces = [\"payments\"]\n");
         let of_claim = scoped.replace("audience", "namespaces_claim = \"ns\"\naudience");
@@ -112,6 +141,12 @@ fn grants_say_who_and_what_and_no_more_than_can_be_held() {
             }
         }
     }
-    assert_told(&format!("{OIDC}{GRANT}namespaces = []\n"), &["no namespace at all"]);
-    assert_told(&with("audience", "scope_claim = \"\"\naudience"), &["auth.oidc.scope_claim"]);
+    assert_told(
+        &format!("{OIDC}{GRANT}namespaces = []\n"),
+        &["no namespace at all"],
+    );
+    assert_told(
+        &with("audience", "scope_claim = \"\"\naudience"),
+        &["auth.oidc.scope_claim"],
+    );
 }

@@ -31,6 +31,9 @@ pub enum Refusal {
     KeysUnavailable,
     /// A token that the issuer signed, and that is not good here: the word for a metric, and why.
     Unfit(&'static str, String),
+    /// The issuer signed this one's token, and no grant is for him. Issuers may sign for the whole world,
+    /// so he is a stranger.
+    NoGrant(String),
     /// The token of this id is expired.
     Expired(String),
     /// The token of this id was taken back.
@@ -55,6 +58,7 @@ impl Refusal {
             Refusal::Forged(reason) | Refusal::Unfit(reason, _) => reason,
             Refusal::UnknownKey => "jwt_key",
             Refusal::KeysUnavailable => "keys_unavailable",
+            Refusal::NoGrant(_) => "jwt_grant",
             Refusal::Expired(_) => "expired",
             Refusal::Revoked(_) => "revoked",
             Refusal::Scope(..) => "scope",
@@ -72,7 +76,8 @@ impl Refusal {
             | Refusal::Forged(_)
             | Refusal::UnknownKey
             | Refusal::KeysUnavailable
-            | Refusal::Unfit(..) => None,
+            | Refusal::Unfit(..)
+            | Refusal::NoGrant(_) => None,
             Refusal::Expired(id)
             | Refusal::Revoked(id)
             | Refusal::Scope(id, _)
@@ -108,8 +113,8 @@ impl From<NotGood> for Refusal {
                 Unfit::Audience => {
                     Refusal::Unfit("jwt_audience", "it is for another audience".to_owned())
                 }
-                Unfit::Expired(subject) => Refusal::Expired(format!("{ID_PREFIX}{subject}")),
-                Unfit::NotYet(_) => {
+                Unfit::Expired => Refusal::Unfit("expired", "it is expired".to_owned()),
+                Unfit::NotYet => {
                     Refusal::Unfit("jwt_not_yet", "its time has not come (nbf)".to_owned())
                 }
                 Unfit::Claim(what) => Refusal::Unfit("jwt_claim", what),
@@ -144,6 +149,10 @@ impl From<Refusal> for Problem {
             }
             Refusal::Unfit(_, why) => {
                 stranger(&format!("the token is not good here: {why}")).help(SIGNED)
+            }
+            Refusal::NoGrant(id) => {
+                let detail = format!("no grant is for the token {id}");
+                Problem::new("forbidden", detail).help(SIGNED)
             }
             Refusal::Expired(id) => stranger(&format!("the token {id} is expired")).help(HOW),
             Refusal::Revoked(id) => stranger(&format!("the token {id} is revoked")).help(HOW),

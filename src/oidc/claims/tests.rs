@@ -49,8 +49,8 @@ fn reason(read: &Result<Identity, Unfit>) -> &'static str {
         Ok(_) => "good",
         Err(Unfit::Issuer) => "issuer",
         Err(Unfit::Audience) => "audience",
-        Err(Unfit::Expired(_)) => "expired",
-        Err(Unfit::NotYet(_)) => "not yet",
+        Err(Unfit::Expired) => "expired",
+        Err(Unfit::NotYet) => "not yet",
         Err(Unfit::Claim(_)) => "claim",
     }
 }

@@ -76,12 +76,7 @@ async fn what_the_issuer_signed_is_good_for_davy_now_or_told_why_not() {
             "another audience",
         ),
         (json!({"aud": ["another", super::AUDIENCE]}), 200, "", ""),
-        (
-            json!({"exp": now - 31}),
-            401,
-            "expired",
-            "oidc:read is expired",
-        ),
+        (json!({"exp": now - 31}), 401, "expired", "it is expired"),
         (json!({"exp": now - 10}), 200, "", ""),
         (json!({"exp": null}), 401, "jwt_claim", "exp is missing"),
         (json!({"nbf": now + 300}), 401, "jwt_not_yet", "nbf"),
@@ -106,6 +101,10 @@ async fn what_the_issuer_signed_is_good_for_davy_now_or_told_why_not() {
             assert_eq!(counted(&daemon, &metric).await, before + 1, "{over}");
         }
     }
+    let stranger = signers[0].sign(&claims(&provider, "nobody"));
+    assert_eq!(plans(&daemon, &stranger).await.0, 403);
+    let metric = "davy_auth_refused_total{reason=\"jwt_grant\"}";
+    assert_eq!(counted(&daemon, metric).await, 1);
     daemon.stop().await;
 }
 
