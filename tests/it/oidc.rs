@@ -3,6 +3,7 @@
 mod forged;
 mod grants;
 mod keys;
+mod log;
 mod provider;
 
 use std::time::Duration;
