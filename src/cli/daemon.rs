@@ -5,10 +5,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
+
+use crate::config::sources::TlsFiles;
+use crate::pull::certificates;
 
 /// How long the connection may take; an answer may take longer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,6 +33,15 @@ pub struct DaemonArgs {
     /// unless given
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// Certificates (PEM) that are trusted besides the system's, for a daemon at https
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Own certificate (PEM), for a daemon that asks its clients for one
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    pub cert_file: Option<PathBuf>,
+    /// Key (PEM) of the own certificate
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    pub key_file: Option<PathBuf>,
 }
 
 // === impl DaemonArgs ===
@@ -55,7 +67,13 @@ impl DaemonArgs {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let mut builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
+        let files = TlsFiles {
+            ca_file: self.ca_file.clone(),
+            cert_file: self.cert_file.clone(),
+            key_file: self.key_file.clone(),
+        };
+        let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
+        let mut builder = certificates::trust(builder, &files).map_err(|error| anyhow!(error))?;
         if matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost")) {
             builder = builder.no_proxy();
         }

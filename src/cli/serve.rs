@@ -86,13 +86,13 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
                 return Ok(());
             }
         };
-        let bells = daemon.rereads();
-        if !bells.is_empty() {
-            tokio::spawn(reread(hang_ups()?, bells));
+        if let Some(bell) = daemon.reread() {
+            tokio::spawn(reread(hang_ups()?, bell));
         }
         let address = daemon.address()?;
+        let scheme = config.server.tls.as_ref().map_or("http", |_| "https");
         let _ready = match &args.ready_file {
-            Some(path) => Some(ReadyFile::write(path, &format!("http://{address}\n"))?),
+            Some(path) => Some(ReadyFile::write(path, &format!("{scheme}://{address}\n"))?),
             None => None,
         };
         let stop = CancellationToken::new();
@@ -178,10 +178,10 @@ fn hang_ups() -> anyhow::Result<Signal> {
     signal(SignalKind::hangup()).context("cannot watch for SIGHUP")
 }
 
-async fn reread(mut hang_ups: Signal, bells: Vec<Arc<Notify>>) {
+async fn reread(mut hang_ups: Signal, bell: Arc<Notify>) {
     while hang_ups.recv().await.is_some() {
         tracing::info!("SIGHUP");
-        bells.iter().for_each(|bell| bell.notify_one());
+        bell.notify_one();
     }
 }
 

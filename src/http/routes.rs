@@ -86,7 +86,7 @@ const GENERAL: &[&str] = &[
 /// Problems of a route whose parameters are checked.
 const STRICT: &[&str] = &["invalid_parameter"];
 /// Problems of a route that asks for a token.
-const GUARDED: &[&str] = &["unauthenticated", "forbidden"];
+const GUARDED: &[&str] = &["unauthenticated", "forbidden", "keys_unavailable"];
 /// Problems of a route that takes a body and hands it to the engine.
 const HANDING_OVER: &[&str] = &[
     "malformed_json",

@@ -60,6 +60,39 @@ impl Maker<'_> {
         })
     }
 
+    pub fn about_tls(&self) -> Result<TlsMetrics, prometheus::Error> {
+        Ok(TlsMetrics {
+            handshakes_failed: self.counters(
+                "davy_tls_handshakes_failed_total",
+                "connections that ended before they were encrypted",
+                &["reason"],
+            )?,
+            reload_failures: self.counter(
+                "davy_tls_reload_failures_total",
+                "how often the files of server.tls had changed and could not be used",
+            )?,
+            certificate_expires: self.gauge(
+                "davy_tls_certificate_expires_timestamp_seconds",
+                "when the certificate of the listener ends; 0 without TLS",
+            )?,
+        })
+    }
+
+    pub fn about_signed_tokens(&self) -> Result<OidcMetrics, prometheus::Error> {
+        Ok(OidcMetrics {
+            fetches: self.counters(
+                "davy_oidc_key_fetches_total",
+                "fetches of the identity provider's keys",
+                &["outcome"],
+            )?,
+            keys: self.gauge("davy_oidc_keys", "keys of the identity provider in use")?,
+            keys_fetched: self.gauge(
+                "davy_oidc_keys_fetched_timestamp_seconds",
+                "when the keys in use were fetched",
+            )?,
+        })
+    }
+
     pub fn about_the_log(&self) -> Result<LogMetrics, prometheus::Error> {
         Ok(LogMetrics {
             synced_bytes: self.counter(

@@ -3,6 +3,7 @@
 //! One binary links once, where a file each under `tests/` would link as often as there are files.
 
 mod architecture;
+mod attacks;
 mod audit;
 mod backtest;
 mod calibrate;
@@ -11,6 +12,7 @@ mod checkpoint;
 mod clients;
 mod compare;
 mod config;
+mod config_doors;
 mod config_webhooks;
 mod crash;
 mod daemon;
@@ -34,6 +36,7 @@ mod malformed;
 mod mann_whitney;
 mod native_histograms;
 mod needs;
+mod oidc;
 mod openapi;
 mod plans;
 mod prometheus;
@@ -52,5 +55,6 @@ mod side;
 mod simulate;
 mod store;
 mod support;
+mod tls;
 mod walkthrough;
 mod webhook;
