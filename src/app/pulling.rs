@@ -123,7 +123,7 @@ fn hand(link: EngineLink, metrics: Arc<Metrics>) -> Hand {
                     Handed::Stopped
                 }
                 Err(LinkError::Full | LinkError::NotWritable) => Handed::Busy,
-                Err(LinkError::Stopped) => Handed::Stopped,
+                Err(LinkError::Stopped | LinkError::Unknown) => Handed::Stopped,
             }
         })
     })

@@ -21,7 +21,7 @@ use crate::engine::{Input, Limits, State, checkpoint};
 use crate::http::link::Perform as _;
 use crate::judge::ENGINE_REVISION;
 use crate::log::local::{
-    Checkpoint, Found, LocalLog, OpenError, Settings, Sync, clear_folder, open_folder,
+    Checkpoint, Found, LocalLog, OpenError, Settings, Sync, clear_folder, repair, replay,
 };
 
 /// Name of the log's folder.
@@ -116,13 +116,17 @@ fn restore(
         other: None,
     };
     let checkpoint = Checkpoint::newest(&folder).with_context(unusable)?;
-    taking.begin_from(checkpoint);
-    let known = taking.known;
-    let found = open_folder(&folder, known, |found| taking.take(found));
-    let mut next = found.with_context(unusable)?;
-    let is_anything = taking.inputs > 0 || known.is_some();
-    if is_anything && written >= next && taking.other.is_none() {
+    let known = checkpoint.as_ref().map(|checkpoint| checkpoint.number);
+    let next = repair(&folder, known, written).with_context(unusable)?;
+    // Before anything of it is believed: the store may know how it ended.
+    let is_anything = next > 1;
+    if is_anything && written >= next {
         taking.other = Some("it is older than the database beside it");
+    }
+    taking.begin_from(checkpoint);
+    if taking.other.is_none() {
+        let taken = replay(&folder, |found| taking.take(found));
+        taken.with_context(unusable)?;
     }
     let (inputs, other) = (taking.inputs, taking.other);
     if let Some(why) = other {
@@ -131,7 +135,7 @@ fn restore(
         machine.running.clear();
         clear_folder(&folder).with_context(unusable)?;
     }
-    next = next.max(written + 1);
+    let next = next.max(written + 1);
     machine.state.set_limits(limits.clone());
     machine.state.keep_journal();
     let head = serde_json::to_vec(&Head::of(limits))?;
@@ -139,7 +143,9 @@ fn restore(
     let log = LocalLog::begin(&folder, &head, next, settings, metrics)
         .with_context(|| format!("cannot write to {}", folder.display()))?;
     machine.log = Some(log);
-    machine.store.tidy();
+    if known.is_some() && other.is_none() {
+        machine.store.tidy();
+    }
     let running = machine.state.running().count();
     if running > 0 {
         machine.perform(Input::Resumed);
@@ -180,12 +186,16 @@ impl Taking<'_> {
             return;
         };
         self.known = Some(checkpoint.number);
+        // Recordings are read whatever becomes of the rest.
+        let remembered = self.machine.store.remember(&checkpoint.recordings);
+        if self.other.is_some() {
+            return;
+        }
         let Some(head) = Head::own(&checkpoint.head) else {
             self.other = Some("another version of davy wrote it");
             return;
         };
         let loaded = checkpoint::load(&checkpoint.state, head.limits);
-        let remembered = self.machine.store.remember(&checkpoint.recordings);
         match (loaded, remembered) {
             (Ok(state), Ok(())) => {
                 let running = state.running().filter(|id| {

@@ -77,8 +77,15 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
         .enable_all()
         .build()?;
     let ended = runtime.block_on(async {
-        let signals = Signals::watch()?;
-        let daemon = app::build(&config, loaded.plans).await?;
+        let mut signals = Signals::watch()?;
+        // To take again what an earlier process was given may take a while.
+        let daemon = tokio::select! {
+            daemon = app::build(&config, loaded.plans) => daemon?,
+            () = signals.next() => {
+                tracing::info!("stopped before it was ready");
+                return Ok(());
+            }
+        };
         let bells = daemon.rereads();
         if !bells.is_empty() {
             tokio::spawn(reread(hang_ups()?, bells));
@@ -152,11 +159,15 @@ impl Signals {
     /// The first asks for a drain through `stop`; this ends with the second.
     async fn second(mut self, stop: CancellationToken) {
         for _ in 0..2 {
-            tokio::select! {
-                _ = self.terminate.recv() => tracing::info!("SIGTERM"),
-                _ = self.interrupt.recv() => tracing::info!("SIGINT"),
-            }
+            self.next().await;
             stop.cancel();
+        }
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => tracing::info!("SIGTERM"),
+            _ = self.interrupt.recv() => tracing::info!("SIGINT"),
         }
     }
 }

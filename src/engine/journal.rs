@@ -155,6 +155,11 @@ impl Journal {
         }
     }
 
+    /// The last input changed something, whatever else became of it.
+    pub fn hold_frame(&mut self) {
+        self.holds = true;
+    }
+
     /// The last input changed nothing.
     pub fn drop_frame(&mut self) {
         self.holds = false;

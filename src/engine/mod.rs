@@ -45,6 +45,7 @@ use crate::window::OPEN_TICKS_MAX;
 
 /// Bounds of the machine. Every one has a name in the daemon's configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// Analyses that are not final.
     pub analyses_max: usize,
@@ -236,7 +237,12 @@ pub fn apply(state: &mut State, input: Input, now: Timestamp) -> Vec<Effect> {
             existing || matches!(effect, Effect::Refused(_))
         });
         // A tick at which nothing is due changes nothing.
-        if is_refused || is_tick && effects.is_empty() {
+        if effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Forgotten { .. }))
+        {
+            journal.hold_frame();
+        } else if is_refused || is_tick && effects.is_empty() {
             journal.drop_frame();
         }
     }
@@ -246,7 +252,13 @@ pub fn apply(state: &mut State, input: Input, now: Timestamp) -> Vec<Effect> {
 /// Applies what was read from a journal.
 pub fn apply_logged(state: &mut State, logged: Logged) -> Vec<Effect> {
     let effects = apply(state, logged.input, logged.at);
-    placing::see_unmatched(state, logged.unmatched);
+    // Some were written all the same, for somebody who was final by then asked for them.
+    let within = effects.iter().map(|effect| match effect {
+        Effect::Ingested(answer) => answer.unmatched,
+        _ => 0,
+    });
+    let within: u64 = within.sum();
+    placing::see_unmatched(state, logged.unmatched.saturating_sub(within));
     effects
 }
 

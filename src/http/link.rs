@@ -106,6 +106,9 @@ pub enum LinkError {
     /// What must last cannot be written.
     #[error("what must last cannot be written")]
     NotWritable,
+    /// It was taken, and nobody can tell whether it is on the disk.
+    #[error("the disk failed")]
+    Unknown,
     /// The engine stopped.
     #[error("the engine takes no more inputs")]
     Stopped,
@@ -160,11 +163,11 @@ impl EngineLink {
             answer.await.map_err(|_| LinkError::Stopped)?
         };
         if let Some(ticket) = performed.ticket {
-            ticket.safe().await.map_err(|_| LinkError::NotWritable)?;
+            ticket.safe().await.map_err(|_| LinkError::Unknown)?;
         }
         match performed.answer {
             Answer::NotTaken => Err(LinkError::NotWritable),
-            Answer::NotWritten => Err(LinkError::Stopped),
+            Answer::NotWritten => Err(LinkError::Unknown),
             answer => Ok(answer),
         }
     }

@@ -359,6 +359,14 @@ impl From<LinkError> for Problem {
                 "send the same request again after the stated time; GET /readyz says what is wrong",
             )
             .retry_after(LIMIT_RETRY_SECS),
+            // No Retry-After: a repetition may count twice.
+            LinkError::Unknown => Problem::new(
+                "outcome_unknown",
+                "the disk failed while it was written",
+            )
+            .help(
+                "it may have been taken: repeat it only where it carries ids or an idempotency key",
+            ),
             LinkError::Stopped => Problem::new("stopping", "davy takes no more inputs")
                 .help("send the same request to the next instance")
                 .retry_after(LIMIT_RETRY_SECS),

@@ -21,7 +21,7 @@ use super::frame;
 use super::{Hurry, LogFailed, Progress, Ticket};
 use crate::telemetry::Metrics;
 pub use checkpoint::Checkpoint;
-pub use recover::{Found, OpenError, clear_folder, open_folder};
+pub use recover::{Found, OpenError, clear_folder, repair, replay};
 use segment::Segment;
 
 /// Bytes that may wait for the disk; past it no samples are taken.
@@ -50,15 +50,14 @@ pub struct Settings {
     pub segment_bytes: u64,
 }
 
-/// Says which frames may go.
-#[derive(Debug, Clone)]
-pub struct Keeper(Arc<Shared>);
-
-impl Keeper {
-    /// Frames below this number will not be asked for again.
-    pub fn keep_from(&self, number: u64) {
-        self.0.waiting().keep_from = number;
-    }
+/// Deletes the segments that hold frames below this number only: a checkpoint that is on the disk
+/// stands for them.
+///
+/// # Errors
+/// What the system says.
+pub fn keep_from(folder: &Path, number: u64) -> std::io::Result<()> {
+    sync_folder(folder)?;
+    segment::delete_below(folder, number)
 }
 
 /// A checkpoint that is large is made seldom: so many times its bytes are logged before the next.
@@ -97,8 +96,6 @@ struct Waiting {
     last: u64,
     /// Where segments begin in it, and the number of the frame that each begins with.
     turns: Vec<(usize, u64)>,
-    /// Segments that only hold frames below this number may go.
-    keep_from: u64,
     /// Somebody waits for the disk now.
     is_urgent: bool,
     is_stopping: bool,
@@ -114,8 +111,6 @@ struct Writer {
     sync: Sync,
     progress: watch::Sender<Progress>,
     segment: Segment,
-    /// Segments with frames below this only were deleted.
-    kept_from: u64,
     metrics: Arc<Metrics>,
 }
 
@@ -142,7 +137,6 @@ impl LocalLog {
         let bytes = segment::bytes_of_all(folder)?;
         let writer = Writer {
             segment: Segment::create(folder, next, head)?,
-            kept_from: 0,
             folder: folder.to_owned(),
             head: head.to_vec(),
             shared: shared.clone(),
@@ -221,9 +215,9 @@ impl LocalLog {
         self.checkpoint_bytes = bytes;
     }
 
-    /// Who says which frames may go.
-    pub fn keeper(&self) -> Keeper {
-        Keeper(self.shared.clone())
+    /// Tells when everything that was appended is safe.
+    pub fn ticket(&self) -> Ticket {
+        Ticket::new(self.last(), self.progress.clone(), self.shared.clone())
     }
 
     /// Where its files are.
@@ -316,12 +310,6 @@ impl Writer {
             }
             self.progress.send_replace(Progress::Safe(taken.last));
             self.give_back(taken.bytes);
-            if taken.keep_from > self.kept_from {
-                self.kept_from = taken.keep_from;
-                if let Err(error) = segment::delete_below(&self.folder, taken.keep_from) {
-                    tracing::warn!(%error, "cannot delete a segment of the sample log that nobody needs");
-                }
-            }
         }
     }
 

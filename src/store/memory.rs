@@ -242,15 +242,11 @@ impl Kept {
 }
 
 fn admits(filter: &Filter, view: &AnalysisView) -> bool {
-    let in_namespace = |names: &Arc<[String]>| {
-        let own = view.change.namespace.as_ref();
-        own.is_some_and(|own| names.contains(own))
-    };
     filter
         .service
         .as_ref()
         .is_none_or(|service| view.change.service.as_ref() == Some(service))
-        && filter.namespaces.as_ref().is_none_or(in_namespace)
+        && filter.sees(view)
         && filter.plan.as_ref().is_none_or(|plan| view.plan == *plan)
         && filter.verdict.is_none_or(|verdict| view.verdict == verdict)
         && filter

@@ -114,6 +114,16 @@ pub struct Filter {
     pub started_before: Option<Timestamp>,
 }
 
+impl Filter {
+    /// Whether an analysis is in one of its namespaces.
+    fn sees(&self, view: &AnalysisView) -> bool {
+        self.namespaces.as_ref().is_none_or(|names| {
+            let own = view.change.namespace.as_ref();
+            own.is_some_and(|own| names.contains(own))
+        })
+    }
+}
+
 /// A place in the list, newest first: start time and id of the last analysis of a page.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {

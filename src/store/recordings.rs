@@ -51,6 +51,14 @@ struct Told {
     truncated: bool,
 }
 
+/// What a checkpoint tells of the store.
+#[derive(Debug, Serialize, Deserialize)]
+struct ToldOfAll {
+    /// The store's position in the sample log: a database that is behind it is an older one.
+    position: u64,
+    recordings: Vec<Told>,
+}
+
 /// What is to be written to the shelf with a checkpoint, and what the checkpoint is to tell.
 #[derive(Debug)]
 pub struct Shelving {
@@ -103,7 +111,7 @@ impl Recordings {
     }
 
     /// What is not on the shelf yet; `None` without one.
-    pub fn shelve(&mut self) -> Option<Shelving> {
+    pub fn shelve(&mut self, position: u64) -> Option<Shelving> {
         let shelf = self.shelf.clone()?;
         let (mut appends, mut told) = (Vec::new(), Vec::new());
         for (analysis, kept) in &mut self.kept {
@@ -131,6 +139,10 @@ impl Recordings {
         }
         // Files and checkpoints of the same are the same.
         told.sort_by(|a, b| a.analysis.cmp(&b.analysis));
+        let told = ToldOfAll {
+            position,
+            recordings: told,
+        };
         let told = serde_json::to_vec(&told).expect("plain data");
         Some(Shelving {
             shelf,
@@ -156,15 +168,15 @@ impl Recordings {
         }
     }
 
-    /// Takes what a checkpoint tells; lines that came after it come again.
+    /// Takes what a checkpoint tells; lines that came after it come again. The store's position then.
     ///
     /// # Errors
     /// When it tells nothing that can be read.
-    pub fn remember(&mut self, told: &[u8]) -> Result<(), StoreError> {
-        let told: Vec<Told> = serde_json::from_slice(told).map_err(|error| StoreError {
+    pub fn remember(&mut self, told: &[u8]) -> Result<u64, StoreError> {
+        let told: ToldOfAll = serde_json::from_slice(told).map_err(|error| StoreError {
             message: format!("a checkpoint tells of its recordings what cannot be read: {error}"),
         })?;
-        for one in told {
+        for one in told.recordings {
             let holds = |shelf: &Shelf| shelf.holds(&one.analysis, one.shelved);
             let is_there = self.shelf.as_ref().is_some_and(holds);
             let kept = Kept {
@@ -182,7 +194,7 @@ impl Recordings {
             self.order.insert((one.started_at, one.analysis.clone()));
             self.kept.insert(one.analysis, kept);
         }
-        Ok(())
+        Ok(told.position)
     }
 
     /// Nothing comes again any more: files that belong to nothing go.
@@ -243,17 +255,25 @@ impl Recordings {
         if let Some(kept) = self.kept.remove(analysis) {
             self.bytes -= kept.bytes();
             self.order.remove(&(kept.started_at, analysis.to_owned()));
-            if let Some(shelf) = &self.shelf {
-                shelf.remove(analysis);
-            }
+        }
+        if let Some(shelf) = &self.shelf {
+            shelf.remove(analysis);
         }
     }
 
     /// The recording as it is now; `None` for an analysis that nobody told of.
     pub fn read(&self, analysis: &str) -> Option<Recording> {
-        let kept = self.kept.get(analysis)?;
-        let bytes = kept.text_bytes();
         let shelf = self.shelf.as_ref();
+        let Some(kept) = self.kept.get(analysis) else {
+            // Of a process whose checkpoint is gone: what is on the disk, and who knows what more.
+            let shelved = shelf?.whole(analysis)?;
+            return Some(Recording {
+                text: shelf?.pieces(analysis, shelved),
+                bytes: shelved.text_bytes,
+                truncated_at_bytes: Some(shelved.text_bytes),
+            });
+        };
+        let bytes = kept.text_bytes();
         let before = shelf.map(|shelf| shelf.pieces(analysis, kept.shelved));
         Some(Recording {
             text: Box::new(before.into_iter().flatten().chain(kept.lines.pieces())),

@@ -95,6 +95,19 @@ impl Shelf {
         File::open(&self.folder)?.sync_all()
     }
 
+    /// How much of a recording is there, of which nothing else is known.
+    pub(super) fn whole(&self, analysis: &str) -> Option<Shelved> {
+        let file = File::open(self.path(analysis)).ok()?;
+        let length = file.metadata().ok()?.len();
+        let mut from = BufReader::new(file);
+        let (mut shelved, mut bytes) = (Shelved::default(), Vec::new());
+        while frame::read(&mut from, length - shelved.file_bytes, &mut bytes).ok()? {
+            shelved.file_bytes += (frame::HEAD_BYTES + bytes.len()) as u64;
+            shelved.text_bytes += Packed::from_bytes(&bytes).ok()?.text_bytes();
+        }
+        Some(shelved)
+    }
+
     /// Whether so many bytes of a recording are there.
     pub(super) fn holds(&self, analysis: &str, shelved: Shelved) -> bool {
         let found = std::fs::metadata(self.path(analysis));

@@ -19,8 +19,8 @@ mod schema;
 mod write;
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sqlx::AnyPool;
@@ -54,8 +54,10 @@ pub struct SqlStore {
     outbox_max: usize,
     retained_analyses_max: u64,
     live: Mutex<Live>,
+    /// Number in the sample log of the last input whose consequences are written.
+    position: AtomicU64,
     /// No other davy has the folder while this is open.
-    _lock: File,
+    _lock: connect::Held,
 }
 
 /// A commit by what its parts need.
@@ -103,12 +105,14 @@ impl SqlStore {
         let unreadable = |error: StoreError| OpenError::unreadable(&path, &error.message);
         outbox::release(&writer).await.map_err(unreadable)?;
         let running = read::live(&reader).await.map_err(unreadable)?;
+        let position = read::position(&reader).await.map_err(unreadable)?;
         Ok(SqlStore {
             writer,
             reader,
             outbox_max: bounds.outbox_max,
             retained_analyses_max,
             live: Mutex::new(Live::new(Recordings::on(shelf, bounds), running)),
+            position: AtomicU64::new(position),
             _lock: lock,
         })
     }
@@ -163,7 +167,9 @@ impl SqlStore {
         if batch.position > 0 {
             write::position(&mut changes, batch.position).await?;
         }
+        let position = batch.position;
         changes.commit().await?;
+        self.position.fetch_max(position, Ordering::SeqCst);
         let mut live = self.live();
         live.apply(batch, &mut losses);
         for analysis in &retired {
@@ -241,7 +247,8 @@ impl Store for SqlStore {
     }
 
     fn shelve(&self) -> Option<Shelving> {
-        self.live().recordings_mut().shelve()
+        let position = self.position.load(Ordering::SeqCst);
+        self.live().recordings_mut().shelve(position)
     }
 
     fn shelved(&self, done: &Shelving) {
@@ -249,7 +256,16 @@ impl Store for SqlStore {
     }
 
     fn remember(&self, told: &[u8]) -> Result<(), StoreError> {
-        self.live().recordings_mut().remember(told)
+        let position = self.live().recordings_mut().remember(told)?;
+        let own = self.position.load(Ordering::SeqCst);
+        if own < position {
+            return Err(StoreError {
+                message: format!(
+                    "the database is older than the sample log: it has what followed from input {own}, and had what followed from {position}"
+                ),
+            });
+        }
+        Ok(())
     }
 
     fn tidy(&self) {
@@ -272,17 +288,28 @@ impl Store for SqlStore {
     ) -> Pending<'s, Page> {
         Box::pin(async move {
             let limit = limit.clamp(1, PAGE_MAX);
-            let mut places = read::places(&self.reader, filter, cursor, limit + 1).await?;
+            let mut cursor = cursor.cloned();
             let mut page = Page::default();
-            if places.len() > limit {
-                places.truncate(limit);
-                page.next = places.last().cloned();
+            // Namespaces are asked of the views: a page may take more than one reading.
+            loop {
+                let places = read::places(&self.reader, filter, cursor.as_ref(), limit + 1).await?;
+                let is_end = places.len() <= limit;
+                for (number, place) in places.iter().take(limit).enumerate() {
+                    // One that was forgotten meanwhile is not missed.
+                    let view = self.view(&place.id).await?;
+                    let shown = view.filter(|view| filter.sees(view));
+                    page.analyses.extend(shown);
+                    if page.analyses.len() == limit {
+                        let follow = !is_end || number + 1 < places.len();
+                        page.next = follow.then(|| place.clone());
+                        return Ok(page);
+                    }
+                }
+                if is_end {
+                    return Ok(page);
+                }
+                cursor = places.into_iter().nth(limit - 1);
             }
-            for place in &places {
-                // One that was forgotten meanwhile is not missed.
-                page.analyses.extend(self.view(&place.id).await?);
-            }
-            Ok(page)
         })
     }
 

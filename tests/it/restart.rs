@@ -272,3 +272,51 @@ async fn a_davy_that_is_stopped_has_nothing_to_take_again_and_keeps_recordings()
     let shown = davy.get(&format!("/v1/analyses/{running}")).await;
     assert_eq!(shown["received"][1]["canary"], 1, "{shown}");
 }
+
+/// What an earlier process had is put back: files of its log.
+fn copy_log(from: &Path, to: &Path) {
+    let _ = std::fs::remove_dir_all(to);
+    std::fs::create_dir_all(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("readable").path();
+        std::fs::copy(&path, to.join(path.file_name().expect("a name"))).expect("copied");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_older_than_its_database_changes_no_verdict() {
+    let (folder, receiver_answers, mut arrivals) = folder_with_webhook().await;
+    receiver_answers.store(204, Ordering::SeqCst);
+    let davy = Davy::start(folder.path());
+    let (ended, running) = (davy.begin().await, davy.begin().await);
+    let (log, copy) = (folder.path().join("data/log"), folder.path().join("copy"));
+    copy_log(&log, &copy);
+    let cancel = format!("/v1/analyses/{ended}/cancel");
+    assert_eq!(davy.post(&cancel, &json!({})).await.0, 200);
+    let told = davy.get(&format!("/v1/analyses/{ended}/verdict")).await;
+    drop(davy);
+    copy_log(&copy, &log);
+    let davy = Davy::start(folder.path());
+    let verdict = davy.get(&format!("/v1/analyses/{ended}/verdict")).await;
+    assert_eq!(verdict, told);
+    let other = davy.get(&format!("/v1/analyses/{running}/verdict")).await;
+    assert_eq!(other["reason"], "abandoned", "{other}");
+    // It goes on from there, as often as it is started.
+    let third = davy.begin().await;
+    drop(davy);
+    let davy = Davy::start(folder.path());
+    let verdict = davy.get(&format!("/v1/analyses/{third}/verdict")).await;
+    assert_eq!(verdict["status"], "pending");
+    let mut taken = Vec::new();
+    while taken.len() < 5 {
+        let next = tokio::time::timeout(PATIENCE, arrivals.recv()).await;
+        taken.push(next.expect("in time").expect("open"));
+    }
+    taken.sort();
+    let mut expected = vec![format!("{third}-1-hook")];
+    for id in [&ended, &running] {
+        expected.extend([format!("{id}-1-hook"), format!("{id}-2-hook")]);
+    }
+    expected.sort();
+    assert_eq!(taken, expected);
+}

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Machine;
 use crate::engine::checkpoint;
-use crate::log::local::{Checkpoint, Keeper};
+use crate::log::Ticket;
+use crate::log::local::{Checkpoint, keep_from};
 use crate::store::{Shelving, Store};
 use crate::telemetry::Metrics;
 
@@ -18,7 +19,9 @@ struct Job {
     folder: PathBuf,
     checkpoint: Checkpoint,
     shelving: Shelving,
-    keeper: Keeper,
+    /// What it stands for must be on the disk before it: the log would have a gap else.
+    ticket: Ticket,
+    runtime: tokio::runtime::Handle,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     /// Cleared when it is done.
@@ -39,11 +42,9 @@ impl Machine {
         let Some(job) = self.checkpoint() else {
             return;
         };
-        let flag = job.is_under_way.clone();
         let thread = std::thread::Builder::new().name("davy-checkpoint".into());
         if let Err(error) = thread.spawn(move || job.run()) {
             tracing::error!(%error, "cannot start a thread for a checkpoint");
-            flag.store(false, Ordering::SeqCst);
         }
     }
 
@@ -57,6 +58,10 @@ impl Machine {
     fn checkpoint(&mut self) -> Option<Job> {
         let shelving = self.store.shelve()?;
         let log = self.log.as_mut()?;
+        // What is not in the store must not count as done.
+        if self.is_broken || log.has_failed() {
+            return None;
+        }
         if self.checkpoint_under_way.swap(true, Ordering::SeqCst) {
             return None;
         }
@@ -71,7 +76,8 @@ impl Machine {
                 state,
             },
             shelving,
-            keeper: log.keeper(),
+            ticket: log.ticket(),
+            runtime: self.runtime.clone(),
             store: self.store.clone(),
             metrics: self.metrics.clone(),
             is_under_way: self.checkpoint_under_way.clone(),
@@ -88,13 +94,17 @@ impl Job {
     )]
     fn run(self) {
         let begun = std::time::Instant::now();
-        let written = self.shelving.write();
+        let safe = self.runtime.block_on(self.ticket.clone().safe());
+        let safe = safe.map_err(std::io::Error::other);
+        let written = safe.and_then(|()| self.shelving.write());
         let written = written.and_then(|()| self.checkpoint.write(&self.folder));
         let log = &self.metrics.log;
         match written {
             Ok(bytes) => {
                 self.store.shelved(&self.shelving);
-                self.keeper.keep_from(self.checkpoint.number + 1);
+                if let Err(error) = keep_from(&self.folder, self.checkpoint.number + 1) {
+                    tracing::warn!(%error, "cannot delete a segment of the sample log that nobody needs");
+                }
                 log.checkpoint_bytes
                     .set(i64::try_from(bytes).unwrap_or(i64::MAX));
                 log.checkpoint_duration
@@ -105,6 +115,12 @@ impl Job {
                 tracing::warn!(%error, "no checkpoint could be written; the sample log is kept from the last one on");
             }
         }
+    }
+}
+
+impl Drop for Job {
+    /// Also where it panicked, or never ran.
+    fn drop(&mut self) {
         self.is_under_way.store(false, Ordering::SeqCst);
     }
 }

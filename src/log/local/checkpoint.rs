@@ -35,7 +35,7 @@ pub struct Checkpoint {
     pub state: Vec<u8>,
 }
 
-fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+pub(super) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
@@ -50,6 +50,14 @@ fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
+/// What a crash, or a full disk, left of one.
+pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    match std::fs::remove_file(folder.join(UNFINISHED)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 // === impl Checkpoint ===
 
 impl Checkpoint {
@@ -58,6 +66,20 @@ impl Checkpoint {
     /// # Errors
     /// What the system says; those before it are there then.
     pub fn write(&self, folder: &Path) -> io::Result<u64> {
+        let written = self.try_write(folder);
+        if written.is_err() {
+            // On a disk that is full nobody else could make the room.
+            let _ = remove_unfinished(folder);
+        }
+        let bytes = written?;
+        // It has its name; what is left to do is done again with the next.
+        if let Err(error) = self.delete_older(folder) {
+            tracing::warn!(%error, "cannot delete a checkpoint that nobody needs");
+        }
+        Ok(bytes)
+    }
+
+    fn try_write(&self, folder: &Path) -> io::Result<u64> {
         let unfinished = folder.join(UNFINISHED);
         let mut file = File::create(&unfinished)?;
         file.write_all(MAGIC)?;
@@ -71,13 +93,18 @@ impl Checkpoint {
         let bytes = file.metadata()?.len();
         let name = format!("{:0DIGITS$}.{EXTENSION}", self.number);
         std::fs::rename(&unfinished, folder.join(name))?;
+        Ok(bytes)
+    }
+
+    fn delete_older(&self, folder: &Path) -> io::Result<()> {
+        // Before anything goes for which it stands.
         sync_folder(folder)?;
         for (number, path) in list(folder)? {
             if number < self.number {
                 std::fs::remove_file(path)?;
             }
         }
-        Ok(bytes)
+        Ok(())
     }
 
     /// The newest of a folder.

@@ -8,7 +8,7 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::segment::{self, HEAD_BYTES, MAGIC};
-use super::sync_folder;
+use super::{checkpoint, sync_folder};
 use crate::log::frame;
 
 /// Why the log cannot be used.
@@ -53,17 +53,16 @@ enum End {
     Torn(u64, u64),
 }
 
-/// Reads the whole log in order, and cuts off what a crash left of the last write. A checkpoint stands
-/// for the frames up to `known`: what is left of the log must go on from there. The number of the
-/// frame to be appended next.
+/// Puts right what a crash left, before anything is believed; the number of the frame to be appended
+/// next. A checkpoint stands for the frames up to `known`, and segments that hold no others go.
+/// Consequences of frames up to `written` are in the store, so these were whole once.
+///
+/// What is whole was perhaps read from memory that no sync has reached, or that a failed one has
+/// given up: the last segment is written once more, and synced.
 ///
 /// # Errors
-/// [`OpenError`], or what `take` refuses.
-pub fn open_folder<E: From<OpenError>>(
-    folder: &Path,
-    known: Option<u64>,
-    mut take: impl FnMut(Found<'_>) -> Result<(), E>,
-) -> Result<u64, E> {
+/// [`OpenError`]; nothing that may be worth something is touched then.
+pub fn repair(folder: &Path, known: Option<u64>, written: u64) -> Result<u64, OpenError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |error| OpenError::Unreadable {
@@ -72,38 +71,70 @@ pub fn open_folder<E: From<OpenError>>(
         }
     };
     std::fs::create_dir_all(folder).map_err(unreadable(folder))?;
-    let segments = segment::list(folder).map_err(unreadable(folder))?;
-    let mut next = segments.first().map_or(1, |(first, _)| *first);
-    if let (Some((first, path)), Some(known)) = (segments.first(), known)
-        && *first > known + 1
-    {
-        tracing::error!(
-            first,
-            known,
-            "frames are missing before the first segment of the sample log"
-        );
-        let path = path.clone();
-        return Err(OpenError::Damaged { path, offset: 0 }.into());
+    if let Some(parent) = folder.parent() {
+        sync_folder(parent).map_err(unreadable(parent))?;
     }
+    checkpoint::remove_unfinished(folder).map_err(unreadable(folder))?;
+    let stood_for = known.map_or(1, |known| known + 1);
+    segment::delete_below(folder, stood_for).map_err(unreadable(folder))?;
+    let segments = segment::list(folder).map_err(unreadable(folder))?;
+    let mut next = segments.first().map_or(stood_for, |(first, _)| *first);
     for (number, (first, path)) in segments.iter().enumerate() {
         let is_last = number + 1 == segments.len();
         let damaged = |offset| OpenError::Damaged {
             path: path.clone(),
             offset,
         };
-        if *first != next {
-            return Err(damaged(0).into());
+        // Only a checkpoint can stand for frames that are not there.
+        if *first != next || known.is_some() && *first > stood_for && number == 0 {
+            return Err(damaged(0));
         }
-        match read(path, *first, &mut take, unreadable(path))? {
+        let read = read(path, *first, &mut |_| Ok(()), unreadable(path));
+        match read? {
             End::Whole(frames) => next += frames,
-            End::Torn(offset, frames) if is_last => {
+            End::Torn(offset, frames) if is_last && next + frames > written => {
                 cut(folder, path, offset).map_err(unreadable(path))?;
                 next += frames;
             }
-            End::Torn(offset, _) => return Err(damaged(offset).into()),
+            End::Torn(offset, _) => return Err(damaged(offset)),
         }
     }
-    Ok(next.max(known.map_or(1, |known| known + 1)))
+    if let Some((_, last)) = segments.last().filter(|(_, path)| path.exists()) {
+        write_again(folder, last).map_err(unreadable(last))?;
+    }
+    Ok(next.max(stood_for))
+}
+
+/// Copies a segment to a file that is synced as a whole, and puts it in its place.
+fn write_again(folder: &Path, path: &Path) -> io::Result<()> {
+    let copy = path.with_extension("copy");
+    std::fs::copy(path, &copy)?;
+    File::open(&copy)?.sync_all()?;
+    std::fs::rename(&copy, path)?;
+    sync_folder(folder)
+}
+
+/// Hands over the whole log in order, once it was put right.
+///
+/// # Errors
+/// [`OpenError`], or what `take` refuses.
+pub fn replay<E: From<OpenError>>(
+    folder: &Path,
+    mut take: impl FnMut(Found<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let unreadable = |path: &Path, error| OpenError::Unreadable {
+        path: path.to_owned(),
+        error,
+    };
+    let segments = segment::list(folder).map_err(|error| unreadable(folder, error))?;
+    for (first, path) in &segments {
+        let found = read(path, *first, &mut take, |error| unreadable(path, error))?;
+        if let End::Torn(offset, _) = found {
+            let path = path.clone();
+            return Err(OpenError::Damaged { path, offset }.into());
+        }
+    }
+    Ok(())
 }
 
 /// Hands over the frames of a segment until its end or the first that is not whole.
@@ -131,7 +162,8 @@ fn read<E: From<OpenError>>(
     while at < length {
         let count = frames.unwrap_or(0);
         if !frame::read(&mut file, length - at, &mut bytes).map_err(&unreadable)? {
-            return Ok(End::Torn(at, count));
+            // One that does not say what its frames are read under has none.
+            return Ok(End::Torn(frames.map_or(0, |_| at), count));
         }
         match &mut frames {
             None => {
@@ -156,8 +188,12 @@ fn read<E: From<OpenError>>(
 /// # Errors
 /// What the system says.
 pub fn clear_folder(folder: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        std::fs::remove_file(entry?.path())?;
+    checkpoint::remove_unfinished(folder)?;
+    for (_, path) in segment::list(folder)?
+        .into_iter()
+        .chain(checkpoint::list(folder)?)
+    {
+        std::fs::remove_file(path)?;
     }
     sync_folder(folder)
 }

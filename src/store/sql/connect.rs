@@ -32,6 +32,11 @@ PRAGMA synchronous = FULL;
 PRAGMA foreign_keys = ON;
 PRAGMA journal_size_limit = 67108864;";
 
+/// The lock on a folder. It is given back in so many words when this is dropped: closing the file is
+/// not enough, because a child that is between its fork and its exec holds a copy of it.
+#[derive(Debug)]
+pub(super) struct Held(File);
+
 /// Why a store could not be opened. The message ends with what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -81,6 +86,15 @@ pub enum OpenError {
     },
 }
 
+// === impl Held ===
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Where that fails, the file is closed next, which gives it back too.
+        let _ = self.0.unlock();
+    }
+}
+
 // === impl OpenError ===
 
 impl OpenError {
@@ -93,7 +107,7 @@ impl OpenError {
 }
 
 /// Makes the folder where it is missing and takes it for this process; the path of its database.
-pub(super) fn take_folder(folder: &Path) -> Result<(File, PathBuf), OpenError> {
+pub(super) fn take_folder(folder: &Path) -> Result<(Held, PathBuf), OpenError> {
     let refused = |error| OpenError::Folder {
         folder: folder.to_owned(),
         error,
@@ -103,7 +117,7 @@ pub(super) fn take_folder(folder: &Path) -> Result<(File, PathBuf), OpenError> {
     options.create(true).truncate(false).write(true);
     let lock = options.open(folder.join(LOCK)).map_err(refused)?;
     match lock.try_lock() {
-        Ok(()) => Ok((lock, folder.join(DATABASE))),
+        Ok(()) => Ok((Held(lock), folder.join(DATABASE))),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
             folder: folder.to_owned(),
         }),

@@ -12,6 +12,7 @@ use super::{Kind, begun, bounds, commit, cut, on_every_store, view_of};
 on_every_store! {
     the_first_event_and_line_are_kept_whatever_the_order,
     lists_are_newest_first_and_pages_join_without_seam,
+    who_is_limited_to_namespaces_is_shown_these_only_and_whole_pages,
     events_are_bounded_and_say_when_some_are_gone,
     a_recording_is_cut_at_its_bound_and_says_so,
     past_the_bound_of_all_recordings_the_oldest_final_one_goes_first,
@@ -44,6 +45,40 @@ async fn the_first_event_and_line_are_kept_whatever_the_order(kind: Kind) {
     assert_eq!(text.len() as u64, recording.bytes);
     assert!(text.contains("an_1") && text.ends_with('\n'), "{text:?}");
     assert!(store.recording("an_2").await.expect("works").is_none());
+}
+
+async fn who_is_limited_to_namespaces_is_shown_these_only_and_whole_pages(kind: Kind) {
+    let store = kind.open(bounds(1 << 20, 10)).await;
+    for number in 0..9 {
+        let mut writes = begun(&format!("an_{number}"), number);
+        for write in &mut writes {
+            if let Write::View(view) = write {
+                let name = ["a", "b", "c"][number as usize % 3];
+                view.change.namespace = (number != 8).then(|| name.to_owned());
+            }
+        }
+        commit(&*store, writes).await;
+    }
+    let filter = Filter {
+        namespaces: Some(["b".to_owned(), "c".to_owned()].into()),
+        ..Filter::default()
+    };
+    let (mut pages, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = store
+            .list(&filter, cursor.as_ref(), 2)
+            .await
+            .expect("works");
+        let ids = page.analyses.iter().map(|view| view.id.clone());
+        pages.push(ids.collect::<Vec<_>>());
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    let seen: Vec<&String> = pages.iter().flatten().collect();
+    assert_eq!(seen, ["an_7", "an_5", "an_4", "an_2", "an_1"]);
+    assert!(pages[..2].iter().all(|page| page.len() == 2), "{pages:?}");
 }
 
 async fn lists_are_newest_first_and_pages_join_without_seam(kind: Kind) {
