@@ -187,6 +187,7 @@ fn main() -> std::process::ExitCode {
         recording_bytes_max: 64 << 20,
         recordings_bytes_max: 512 << 20,
         outbox_max: 1_000,
+        audit_rows_max: 1_000_000,
     });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -203,6 +204,7 @@ fn main() -> std::process::ExitCode {
             change: Change::default(),
             idempotency_key: None,
             request_digest: String::new(),
+            by: None,
         };
         let effects = apply(&mut state, Input::Start(Box::new(start)), start_of(i));
         commit(&store, &runtime, effects);

@@ -8,6 +8,8 @@ CREATE TABLE analyses (
     plan TEXT NOT NULL,
     plan_hash TEXT NOT NULL,
     service TEXT,
+    namespace TEXT,
+    change_id TEXT,
     verdict TEXT NOT NULL,
     status TEXT NOT NULL,
     started_at BIGINT NOT NULL,
@@ -19,6 +21,8 @@ CREATE TABLE analyses (
 );
 CREATE INDEX analyses_by_start ON analyses (started_at, id);
 CREATE INDEX analyses_by_service ON analyses (service, started_at, id);
+CREATE INDEX analyses_by_namespace ON analyses (namespace, started_at, id);
+CREATE INDEX analyses_by_change ON analyses (change_id, started_at, id);
 CREATE INDEX analyses_by_plan_hash ON analyses (plan_hash);
 CREATE INDEX analyses_by_end ON analyses (live, ended_at, id);
 
@@ -89,3 +93,41 @@ CREATE TABLE dead_letters (
 );
 CREATE INDEX dead_letters_by_id ON dead_letters (id);
 CREATE INDEX dead_letters_by_endpoint ON dead_letters (endpoint, place);
+
+-- What became of changes, as people said: the last of each namespace. They go with the analyses.
+CREATE TABLE outcomes (
+    change_id TEXT NOT NULL,
+    -- Empty where the change names none.
+    namespace TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    actor TEXT,
+    reason TEXT,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (change_id, namespace)
+);
+
+-- Every change of state. Each row holds the hash of the one before it; see `store::audit` for what is
+-- hashed. Rows are only ever added, and deleted from the front once another says so.
+CREATE TABLE audit (
+    -- From 1, without gaps.
+    sequence BIGINT NOT NULL PRIMARY KEY CHECK (sequence > 0),
+    at BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    -- `davy`, `token:ID`, or `anyone` where nobody is asked for a token.
+    actor TEXT NOT NULL,
+    -- The token's name, and who the request said it was.
+    actor_name TEXT,
+    actor_given TEXT,
+    analysis TEXT,
+    change_id TEXT,
+    plan_hash TEXT,
+    reason TEXT NOT NULL,
+    -- What else there is to say, as a JSON object.
+    detail TEXT NOT NULL,
+    inputs_sha256 TEXT,
+    verdict_sha256 TEXT,
+    engine_revision BIGINT NOT NULL,
+    previous TEXT NOT NULL,
+    hash TEXT NOT NULL
+);
+CREATE INDEX audit_by_analysis ON audit (analysis, sequence);

@@ -4,6 +4,7 @@
 //! a unit or anything else a sender can invent without bound; plan names are counted and those
 //! past [`PLAN_LABELS_MAX`] share the label `other`. It must not know what the numbers are for.
 
+pub mod losses;
 mod maker;
 
 use std::collections::BTreeSet;

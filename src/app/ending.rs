@@ -119,6 +119,7 @@ mod tests {
                 recording_bytes_max: 1,
                 recordings_bytes_max: 1,
                 outbox_max: 1,
+                audit_rows_max: 1_000_000,
             })),
             outbox_lasts: false,
             metrics: Arc::new(Metrics::new("0").expect("names are unique")),

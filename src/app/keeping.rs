@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::machine::auditing;
 use crate::config::Config;
 use crate::engine::{AnalysisView, Event, EventKind, Verdict};
 use crate::judge::verdict::{Status, VerdictBody};
@@ -13,6 +14,7 @@ use crate::model::{Decision, Outcome, Reason, Timestamp};
 use crate::store::memory::MemoryStore;
 use crate::store::sql::SqlStore;
 use crate::store::{Bounds, Commit, Outbox, Store, Write};
+use crate::telemetry::{Metrics, losses};
 use crate::webhook::Endpoint;
 use crate::webhook::endpoint::deliveries;
 
@@ -41,6 +43,7 @@ impl Keeping {
             recording_bytes_max: limits.recording_bytes_max,
             recordings_bytes_max: RECORDINGS_BYTES_MAX.max(limits.recording_bytes_max),
             outbox_max: super::size(config.webhook.queue_max),
+            audit_rows_max: config.store.audit_rows_max,
         };
         let Some(path) = &config.store.path else {
             tracing::info!(
@@ -72,6 +75,7 @@ impl Keeping {
         endpoints: &[Arc<Endpoint>],
         goes_on: impl Fn(&str) -> bool,
         now: Timestamp,
+        metrics: &Metrics,
     ) -> anyhow::Result<()> {
         let mut commit = Commit::default();
         let unfinished = self.sql.iter().flat_map(|store| store.live_analyses());
@@ -95,15 +99,15 @@ impl Keeping {
                 event = kind.as_str(),
                 "it ran when davy ended, and what it had been sent is gone"
             );
+            let entry = auditing::entry_of_end(&event);
+            commit.writes.push(Write::Audit(Box::new(entry)));
             let told = deliveries(endpoints, &event).into_iter();
             commit.writes.extend(told.map(Write::Deliver));
             commit.writes.push(Write::Event(event));
             commit.writes.push(Write::View(Box::new(view)));
         }
         if !commit.writes.is_empty() {
-            for letter in self.store.commit(commit).await?.refused {
-                tracing::error!(delivery = letter.id, letter.error, "given up");
-            }
+            losses::tell(self.store.commit(commit).await?, metrics);
         }
         Ok(())
     }
@@ -115,6 +119,7 @@ fn ended(view: &AnalysisView, now: Timestamp) -> AnalysisView {
     if view.status != Status::Final {
         view.status = Status::Final;
         view.verdict = Outcome::Inconclusive;
+        view.overridden = None;
         view.decision = Decision::Hold;
         view.reason = Reason::Abandoned;
         view.final_at = Some(now.millis());
@@ -133,6 +138,7 @@ fn ended_body(verdict: &VerdictBody) -> VerdictBody {
         body.status = Status::Final;
         body.verdict = Outcome::Inconclusive;
         body.is_final = true;
+        body.overridden = None;
         body.decision = Decision::Hold;
         body.reason = Reason::Abandoned;
         ENDED.clone_into(&mut body.message);

@@ -5,6 +5,7 @@
 //! takes what is queued and lets time pass, or one that has read a request's samples. It must not
 //! decide anything: what an input means is the engine's, what a notification says is the webhooks'.
 
+pub(super) mod auditing;
 mod checkpointing;
 mod writing;
 
@@ -223,7 +224,8 @@ fn takes_room(input: &Input) -> bool {
     match input {
         Input::Start(_) | Input::Samples(_) | Input::Series(_) | Input::Pulled(_) => true,
         // Few and short, and they must not be lost.
-        Input::Step { .. } | Input::Cancel { .. } | Input::Asked { .. } => false,
+        Input::Step { .. } | Input::Cancel { .. } | Input::Override { .. } => false,
+        Input::Asked { .. } => false,
         Input::Tick | Input::Resumed => false,
     }
 }
@@ -307,6 +309,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Tick => "tick",
         Input::Step { .. } => "step",
         Input::Cancel { .. } => "cancel",
+        Input::Override { .. } => "override",
         Input::Asked { .. } => "asked",
         Input::Resumed => "resumed",
     }

@@ -111,7 +111,7 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
     let goes_on =
         |id: &str| machine.running.contains(id) || machine.state.running().any(|own| own == id);
     keeping
-        .end_unfinished(&endpoints, goes_on, clock.now())
+        .end_unfinished(&endpoints, goes_on, clock.now(), &metrics)
         .await?;
     let shared = Arc::new(Shared {
         link,

@@ -3,6 +3,7 @@
 //! Owns the list of commands and how an error is shown. Each command's file owns its arguments and
 //! its work; exit codes are in [`exit`].
 
+pub mod audit;
 pub mod backtest;
 pub mod calibrate;
 pub mod check;
@@ -66,6 +67,8 @@ pub enum Command {
     Simulate(Box<simulate::SimulateArgs>),
     /// Fetch the recording of an analysis from a daemon
     Export(export::ExportArgs),
+    /// Verify, export and replay what the audit log holds
+    Audit(audit::AuditArgs),
     /// Make, list and revoke the tokens that davy lets in
     Token(token::TokenArgs),
     /// List notifications that a daemon gave up, and have them sent again
@@ -101,6 +104,7 @@ pub fn run(command: Command, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Calibrate(args) => calibrate::run(&args, out),
         Command::Simulate(args) => simulate::run(&args, out),
         Command::Export(args) => export::run(&args, out),
+        Command::Audit(args) => audit::run(&args, out),
         Command::Token(args) => token::run(&args, out),
         Command::Webhooks(args) => webhooks::run(&args, out),
         Command::Completions(args) => completions::run(&args, out),

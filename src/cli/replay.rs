@@ -224,6 +224,7 @@ pub fn replay_rows(
         change: replayed_change(),
         idempotency_key: None,
         request_digest: String::new(),
+        by: None,
     };
     let effects = engine::apply(&mut state, Input::Start(Box::new(start)), origin);
     if let Some(Effect::Refused(refusal)) = effects.first() {

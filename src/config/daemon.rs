@@ -120,6 +120,15 @@ pub struct Store {
     #[serde(default = "segment_bytes")]
     #[schemars(range(min = 65_536, max = 1_073_741_824))]
     pub segment_bytes: u64,
+    /// Rows of the audit log; past it the oldest tenth goes, and a row that stays says so. A row
+    /// takes about 1 kB.
+    #[serde(default = "audit_rows_max")]
+    #[schemars(range(min = 1_000, max = 1_000_000_000))]
+    pub audit_rows_max: u64,
+}
+
+fn audit_rows_max() -> u64 {
+    1_000_000
 }
 
 fn segment_bytes() -> u64 {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Limits;
+use super::audit::{Cause, InputsDigest, Requester};
 use super::change::require_change;
 use super::checkpoint;
 use super::dedupe::Dedupe;
@@ -24,7 +25,7 @@ use super::steps::Step;
 use super::watching::Watch;
 use crate::judge::check::Detail;
 use crate::judge::scratch::Scratch;
-use crate::judge::verdict::{self, GateKind, Status};
+use crate::judge::verdict::{self, GateKind, Override, Status};
 use crate::judge::{Judge, Judgement};
 use crate::model::{Change, Decision, Millis, Outcome, Reason, Timestamp};
 use crate::plan::Plan;
@@ -53,7 +54,11 @@ pub struct Analysis {
     steps: Vec<Step>,
     sequence: u64,
     last_activity: Timestamp,
-    reported: (Outcome, Decision),
+    pub(super) reported: (Outcome, Decision),
+    /// What a person decided otherwise.
+    pub(super) overridden: Option<Override>,
+    /// Of the recording's lines so far.
+    pub(super) inputs: InputsDigest,
     pub(super) dedupe: Dedupe,
     pub(super) counters: Vec<Counters>,
     pub(super) ambiguous: u64,
@@ -62,7 +67,7 @@ pub struct Analysis {
     pub(super) pulled: PulledSeries,
     /// A memo: what it holds is made again.
     #[serde(skip)]
-    shown: Option<showing::Shown>,
+    pub(super) shown: Option<showing::Shown>,
 }
 
 /// How and when the analysis became final.
@@ -116,6 +121,8 @@ impl Analysis {
             sequence: 0,
             last_activity: now,
             reported: (Outcome::Inconclusive, Decision::Hold),
+            overridden: None,
+            inputs: InputsDigest::default(),
             dedupe: Dedupe::new(limits.dedupe_ids_max),
             counters: vec![Counters::default(); plan.metrics.len()],
             ambiguous: 0,
@@ -204,15 +211,17 @@ impl Analysis {
     pub(super) fn resume(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.touch(now);
         self.window.resume(now);
-        effects.push(Effect::Record {
-            analysis: self.id.clone(),
-            line: recording::resumed(now),
-        });
+        self.record(recording::resumed(now), effects);
         effects.push(Effect::Changed(Box::new(self.view())));
     }
 
     /// First event and first line of the recording.
-    pub(super) fn announce(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn announce(
+        &mut self,
+        by: Option<Requester>,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
         let header = recording::header(
             &self.id,
             &self.plan,
@@ -222,11 +231,13 @@ impl Analysis {
             self.started_at,
             self.window.tick_values_max(),
         );
-        effects.push(Effect::Record {
-            analysis: self.id.clone(),
-            line: header,
-        });
-        self.emit(EventKind::Started, now, effects);
+        self.record(header, effects);
+        self.emit(
+            EventKind::Started,
+            &Cause::asked(by, None, None),
+            now,
+            effects,
+        );
         effects.push(Effect::Changed(Box::new(self.view())));
     }
 
@@ -234,15 +245,14 @@ impl Analysis {
         &mut self,
         name: String,
         weight: Option<f64>,
+        by: Option<Requester>,
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
         self.touch(now);
         let line = recording::step(now, &name, weight);
-        effects.push(Effect::Record {
-            analysis: self.id.clone(),
-            line,
-        });
+        self.record(line, effects);
+        self.audit_step(&name, weight, by, now, effects);
         self.steps
             .push(Step::begin(&self.plan, name, weight, self.started_at, now));
         effects.push(Effect::Changed(Box::new(self.view())));
@@ -252,25 +262,23 @@ impl Analysis {
     pub(super) fn end(
         &mut self,
         reason: Reason,
-        actor: Option<String>,
-        why: Option<String>,
+        cause: Cause,
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
-        let line = recording::end(now, reason, actor.as_deref(), why.as_deref());
-        effects.push(Effect::Record {
-            analysis: self.id.clone(),
-            line,
-        });
+        let line = recording::end(now, reason, cause.given(), cause.reason());
+        self.record(line, effects);
         if self.is_final() {
-            return self.end_watch(now, effects);
+            return self.end_watch(&cause, now, effects);
         }
+        // Such an end never asks for anything: what somebody decided of the rollout before is past.
+        self.overridden = None;
         self.ended = Some(Ended {
             at: now,
             outcome: Outcome::Inconclusive,
             reason,
         });
-        self.report(now, effects);
+        self.report(&cause, now, effects);
     }
 
     /// The clock moved: closes ticks that are due, and records that it did.
@@ -281,11 +289,7 @@ impl Analysis {
         effects: &mut Vec<Effect>,
     ) {
         if self.window.is_due(now) {
-            let line = recording::clock(now);
-            effects.push(Effect::Record {
-                analysis: self.id.clone(),
-                line,
-            });
+            self.record(recording::clock(now), effects);
             self.close_due(now, scratch, effects);
         }
     }
@@ -297,6 +301,7 @@ impl Analysis {
         scratch: &mut Scratch,
         effects: &mut Vec<Effect>,
     ) {
+        let own = Cause::own(None);
         while self.takes_samples() && self.window.is_due(now) {
             let due = self.window.due();
             let tick = self.window.close();
@@ -323,39 +328,58 @@ impl Analysis {
                 self.begin_watch();
             }
             if !self.is_final() {
-                self.emit(EventKind::Look, now, effects);
+                self.emit(EventKind::Look, &own, now, effects);
             }
-            self.report(now, effects);
+            self.report(&own, now, effects);
         }
     }
 
     /// Emits what changed since the last report.
-    fn report(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+    fn report(&mut self, cause: &Cause, now: Timestamp, effects: &mut Vec<Effect>) {
         let (outcome, _) = self.outcome();
         let current = (outcome, self.decision());
         if current != self.reported {
             self.reported = current;
-            self.emit(EventKind::VerdictChanged, now, effects);
+            self.emit(EventKind::VerdictChanged, cause, now, effects);
         }
         if self.is_final() {
-            self.emit(EventKind::VerdictFinal, now, effects);
+            self.emit(EventKind::VerdictFinal, cause, now, effects);
         }
         effects.push(Effect::Changed(Box::new(self.view())));
         self.rest();
     }
 
-    pub(super) fn emit(&mut self, kind: EventKind, at: Timestamp, effects: &mut Vec<Effect>) {
+    /// Tells watchers and webhooks, and who looks it up later.
+    pub(super) fn emit(
+        &mut self,
+        kind: EventKind,
+        cause: &Cause,
+        at: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
         self.sequence += 1;
-        effects.push(Effect::Event(Event {
+        let event = Event {
             analysis: self.id.clone(),
             sequence: self.sequence,
             at,
             kind,
             body: Arc::new(self.body(GateKind::Final)),
-        }));
+        };
+        let audited = self.audited(&event, cause);
+        effects.push(Effect::Event(event));
+        effects.extend(audited);
     }
 
-    fn outcome(&self) -> (Outcome, Reason) {
+    /// Appends a line to the recording.
+    pub(super) fn record(&mut self, line: String, effects: &mut Vec<Effect>) {
+        self.inputs.add(&line);
+        effects.push(Effect::Record {
+            analysis: self.id.clone(),
+            line,
+        });
+    }
+
+    pub(super) fn outcome(&self) -> (Outcome, Reason) {
         match (&self.ended, &self.judgement) {
             (Some(ended), _) => (ended.outcome, ended.reason),
             (None, Some(judgement)) => (judgement.outcome, judgement.reason),
@@ -364,7 +388,10 @@ impl Analysis {
         }
     }
 
-    fn decision(&self) -> Decision {
+    pub(super) fn decision(&self) -> Decision {
+        if let Some(overridden) = &self.overridden {
+            return overridden.decision.into();
+        }
         let (outcome, reason) = self.outcome();
         verdict::decision(&self.plan, outcome, self.is_final(), reason)
     }

@@ -4,12 +4,14 @@
 //! and samples that no analysis wants change nothing but a count, and are left out. Names and labels
 //! that come again and again are spelled out once a *chapter* and named by number from then on, so
 //! that a chapter can be read by itself. What a frame is kept in, and when it is safe, is
-//! [`crate::log`]'s. Next: `bytes`, numbers and texts; `read`, the way back.
+//! [`crate::log`]'s. Next: `bytes`, numbers and texts; `texts`, what
+//! people and controllers ask for; `read`, the way back.
 
 mod bytes;
 mod read;
+mod texts;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use read::{Chapter, Logged, UnreadableFrame};
 
@@ -19,6 +21,7 @@ use crate::model::series::{Point, PointValue, Series, SeriesBatch, SeriesKind};
 use crate::model::{Arm, Reading, Sample, Timestamp};
 use crate::plan::query::Part;
 use bytes::Writer;
+use texts::{ChangeText, StartText};
 
 /// Version of the form. Frames of another cannot be read.
 pub const FORM: u32 = 1;
@@ -35,6 +38,7 @@ enum Kind {
     Cancel = 7,
     Asked = 8,
     Resumed = 9,
+    Override = 10,
 }
 
 /// Ends the entries of a frame.
@@ -82,27 +86,6 @@ pub(in crate::engine) struct Spelled {
     /// 0 where it was in none.
     chapter: u64,
     number: u64,
-}
-
-/// A start as text: plans are read as they are written in recordings.
-#[derive(Serialize, Deserialize)]
-struct StartText<S> {
-    id: String,
-    plan: S,
-    arms: std::collections::BTreeMap<String, String>,
-    change: crate::model::Change,
-    key: Option<String>,
-    digest: String,
-}
-
-/// A change by a person or a controller as text.
-#[derive(Serialize, Deserialize)]
-struct ChangeText {
-    analysis: String,
-    /// Name of a step; who cancelled.
-    name: Option<String>,
-    weight: Option<f64>,
-    why: Option<String>,
 }
 
 /// Writes frames, one at a time.
@@ -182,32 +165,16 @@ impl Journal {
             Input::Cancel { .. } => Kind::Cancel,
             Input::Asked { .. } => Kind::Asked,
             Input::Resumed => Kind::Resumed,
+            Input::Override { .. } => Kind::Override,
         };
         self.frame.byte(kind as u8);
         self.frame.signed(now.millis());
         match input {
             Input::Start(start) => self.start(start),
             Input::Pulled(pulled) => self.pulled(pulled),
-            Input::Step {
-                analysis,
-                name,
-                weight,
-            } => self.json(&ChangeText {
-                analysis: analysis.clone(),
-                name: Some(name.clone()),
-                weight: *weight,
-                why: None,
-            }),
-            Input::Cancel {
-                analysis,
-                actor,
-                reason,
-            } => self.json(&ChangeText {
-                analysis: analysis.clone(),
-                name: actor.clone(),
-                weight: None,
-                why: reason.clone(),
-            }),
+            Input::Step { .. } | Input::Cancel { .. } | Input::Override { .. } => {
+                self.json(&ChangeText::of(input));
+            }
             Input::Asked { analysis } => self.frame.text(analysis),
             Input::Samples(_) | Input::Series(_) | Input::Tick | Input::Resumed => {}
         }
@@ -232,6 +199,7 @@ impl Journal {
             change: start.change.clone(),
             key: start.idempotency_key.clone(),
             digest: start.request_digest.clone(),
+            by: start.by.clone(),
         });
     }
 

@@ -9,8 +9,9 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::audit::{Audited, Requester};
 use super::pull::{Pull, PullProgress, PulledMetric, PulledView};
-use crate::judge::verdict::{Status, VerdictBody};
+use crate::judge::verdict::{Override, OverrideTo, Status, VerdictBody};
 use crate::model::series::SeriesBatch;
 use crate::model::{Arm, Change, Decision, Millis, Outcome, Reason, Sample, Timestamp};
 use crate::plan::Plan;
@@ -36,6 +37,8 @@ pub enum Input {
         name: String,
         /// Traffic weight of the canary in percent, for the record.
         weight: Option<f64>,
+        /// Whose token it was.
+        by: Option<Requester>,
     },
     /// Somebody ends an analysis.
     Cancel {
@@ -45,6 +48,21 @@ pub enum Input {
         actor: Option<String>,
         /// Why.
         reason: Option<String>,
+        /// Whose token it was.
+        by: Option<Requester>,
+    },
+    /// Somebody decides otherwise than the verdict asks.
+    Override {
+        /// Id of the analysis.
+        analysis: String,
+        /// What the controller is asked to do from now on.
+        to: OverrideTo,
+        /// Who.
+        actor: Option<String>,
+        /// Why.
+        reason: String,
+        /// Whose token it was.
+        by: Option<Requester>,
     },
     /// Somebody asked for a verdict: the analysis is not abandoned.
     Asked {
@@ -70,6 +88,8 @@ pub struct Start {
     pub idempotency_key: Option<String>,
     /// Digest of the whole request: tells a repetition from a different request under one key.
     pub request_digest: String,
+    /// Whose token it was.
+    pub by: Option<Requester>,
 }
 
 /// One thing the shell has to do or to answer.
@@ -94,6 +114,8 @@ pub enum Effect {
     Pulled(PullProgress),
     /// Something watchers and webhooks want to know.
     Event(Event),
+    /// Something that those want to know who look it up later.
+    Audit(Box<Audited>),
     /// The readable state of an analysis changed: replace what readers see.
     Changed(Box<AnalysisView>),
     /// An accepted input of one analysis: append it to the analysis' recording.
@@ -225,12 +247,20 @@ pub struct Event {
 }
 
 impl Event {
-    /// Whether no event of this analysis follows.
+    /// Whether no event of this analysis follows, unless somebody overrides its decision.
     pub fn is_last(&self) -> bool {
         match self.kind {
             EventKind::VerdictFinal => self.body.watch.is_none(),
             EventKind::WatchEnded => true,
-            _ => false,
+            // Another may follow all the same, as this one did.
+            EventKind::Overridden => {
+                let watch = self.body.watch.as_ref();
+                self.body.is_final && watch.is_none_or(|watch| watch.ended)
+            }
+            EventKind::Started
+            | EventKind::Look
+            | EventKind::VerdictChanged
+            | EventKind::WatchAlarm => false,
         }
     }
 }
@@ -250,6 +280,8 @@ pub enum EventKind {
     WatchAlarm,
     /// `watch.ended`: the last event of an analysis that was watched after its pass.
     WatchEnded,
+    /// `analysis.overridden`: a person decided otherwise than the verdict asks, at any time.
+    Overridden,
 }
 
 impl EventKind {
@@ -262,6 +294,7 @@ impl EventKind {
             EventKind::VerdictFinal => "verdict.final",
             EventKind::WatchAlarm => "watch.alarm",
             EventKind::WatchEnded => "watch.ended",
+            EventKind::Overridden => "analysis.overridden",
         }
     }
 
@@ -274,6 +307,7 @@ impl EventKind {
             EventKind::VerdictFinal,
             EventKind::WatchAlarm,
             EventKind::WatchEnded,
+            EventKind::Overridden,
         ];
         all.into_iter().find(|kind| kind.as_str() == name)
     }
@@ -300,6 +334,9 @@ pub struct AnalysisView {
     pub started_at: i64,
     /// When it became final, unix milliseconds.
     pub final_at: Option<i64>,
+    /// The decision of a person, where one decided otherwise than the verdict asks.
+    #[serde(rename = "override", default, skip_serializing_if = "Option::is_none")]
+    pub overridden: Option<Override>,
     /// What is being deployed.
     pub change: Change,
     /// Arm variables given at start.

@@ -6,6 +6,7 @@
 //! `analysis`, the life of one analysis; `matching`, which samples are whose; `recording`, the
 //! inputs of one analysis as lines of text.
 
+pub mod audit;
 pub mod checkpoint;
 pub mod messages;
 pub mod pull;
@@ -18,6 +19,7 @@ mod ingest;
 pub mod journal;
 mod matching;
 mod met;
+mod overriding;
 mod placing;
 mod readings;
 mod refusals;
@@ -35,6 +37,7 @@ pub use messages::*;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::check::Detail;
+use audit::{Cause, Requester};
 use journal::{Journal, Logged};
 use met::MetSeries;
 use series::KnownSeries;
@@ -183,40 +186,15 @@ pub fn apply(state: &mut State, input: Input, now: Timestamp) -> Vec<Effect> {
     if let Some(journal) = &mut state.journal {
         journal.begin(&input, now);
     }
-    let is_tick = matches!(input, Input::Tick);
+    let may_be_nothing = matches!(input, Input::Tick | Input::Override { .. });
     match input {
         Input::Start(start) => begin(state, *start, now, &mut effects),
         Input::Samples(samples) => ingest::take(state, samples, now, &mut effects),
         Input::Series(batch) => series::take(state, &batch, now, &mut effects),
         Input::Pulled(pulled) => series::take_pulled(state, &pulled, now, &mut effects),
         Input::Tick => tick(state, now, &mut effects),
-        Input::Step {
-            analysis,
-            name,
-            weight,
-        } => {
-            on_running(
-                state,
-                &analysis,
-                &mut effects,
-                |analysis, state, effects| {
-                    // The unnamed run before the first marked step does not count.
-                    if analysis.steps().len() > state.limits.steps_max {
-                        effects.push(Effect::Refused(too_many_steps(state.limits.steps_max)));
-                    } else {
-                        analysis.enter_step(name, weight, now, effects);
-                    }
-                },
-            );
-        }
-        Input::Cancel {
-            analysis,
-            actor,
-            reason,
-        } => {
-            on_running(state, &analysis, &mut effects, |analysis, _, effects| {
-                analysis.end(Reason::Cancelled, actor, reason, now, effects);
-            });
+        Input::Step { .. } | Input::Cancel { .. } | Input::Override { .. } => {
+            take_order(state, input, now, &mut effects);
         }
         Input::Asked { analysis } => {
             if let Some(analysis) = state.analyses.get_mut(&analysis) {
@@ -236,17 +214,64 @@ pub fn apply(state: &mut State, input: Input, now: Timestamp) -> Vec<Effect> {
             let existing = matches!(effect, Effect::Started { existing: true, .. });
             existing || matches!(effect, Effect::Refused(_))
         });
-        // A tick at which nothing is due changes nothing.
+        // A tick at which nothing is due changes nothing, nor does the same decision again.
         if effects
             .iter()
             .any(|effect| matches!(effect, Effect::Forgotten { .. }))
         {
             journal.hold_frame();
-        } else if is_refused || is_tick && effects.is_empty() {
+        } else if is_refused || may_be_nothing && effects.is_empty() {
             journal.drop_frame();
         }
     }
     effects
+}
+
+/// What controllers and people ask for.
+fn take_order(state: &mut State, order: Input, now: Timestamp, effects: &mut Vec<Effect>) {
+    match order {
+        Input::Step {
+            analysis,
+            name,
+            weight,
+            by,
+        } => {
+            on_running(state, &analysis, effects, |analysis, state, effects| {
+                // The unnamed run before the first marked step does not count.
+                if analysis.steps().len() > state.limits.steps_max {
+                    effects.push(Effect::Refused(too_many_steps(state.limits.steps_max)));
+                } else {
+                    analysis.enter_step(name, weight, by, now, effects);
+                }
+            });
+        }
+        Input::Cancel {
+            analysis,
+            actor,
+            reason,
+            by,
+        } => {
+            on_running(state, &analysis, effects, |analysis, _, effects| {
+                let cause = Cause::asked(by, actor, reason);
+                analysis.end(Reason::Cancelled, cause, now, effects);
+            });
+        }
+        Input::Override {
+            analysis,
+            to,
+            actor,
+            reason,
+            by,
+        } => match state.analyses.get_mut(&analysis) {
+            Some(analysis) => {
+                let asked = Cause::asked(by, actor, Some(reason));
+                analysis.decide_otherwise(to, asked, now, effects);
+            }
+            None => effects.push(Effect::Refused(not_found(&analysis))),
+        },
+        // Not asked for by name.
+        _ => {}
+    }
 }
 
 /// Applies what was read from a journal.
@@ -286,6 +311,7 @@ fn begin(state: &mut State, start: Start, now: Timestamp, effects: &mut Vec<Effe
     }
     let (id, key) = (start.id.clone(), start.idempotency_key.clone());
     let digest = start.request_digest.clone();
+    let by = start.by.clone();
     let mut analysis = match Analysis::begin(start, now, &state.limits, state.detail) {
         Ok(analysis) => analysis,
         Err(refusal) => return effects.push(Effect::Refused(refusal)),
@@ -295,8 +321,8 @@ fn begin(state: &mut State, start: Start, now: Timestamp, effects: &mut Vec<Effe
         existing: false,
         superseded: ended.clone(),
     });
-    supersede(state, &ended, analysis.change(), now, effects);
-    analysis.announce(now, effects);
+    supersede(state, &ended, analysis.change(), by.as_ref(), now, effects);
+    analysis.announce(by, now, effects);
     effects.extend(analysis.pull().map(|pull| Effect::Pull(Box::new(pull))));
     if let Some(key) = key {
         state.keys.insert(key, (id.clone(), digest));
@@ -338,6 +364,7 @@ fn supersede(
     state: &mut State,
     ended: &[String],
     newer: &Change,
+    by: Option<&Requester>,
     now: Timestamp,
     effects: &mut Vec<Effect>,
 ) {
@@ -345,7 +372,8 @@ fn supersede(
         let revision = newer.revision.as_ref();
         let why = revision.map(|revision| format!("revision {revision} started"));
         if let Some(analysis) = state.analyses.get_mut(id) {
-            analysis.end(Reason::Superseded, None, why, now, effects);
+            let cause = Cause::asked(by.cloned(), None, why);
+            analysis.end(Reason::Superseded, cause, now, effects);
         }
     }
 }
@@ -363,7 +391,7 @@ fn tick(state: &mut State, now: Timestamp, effects: &mut Vec<Effect>) {
     {
         analysis.on_clock(now, scratch, effects);
         if analysis.takes_samples() && analysis.idle_for(now) >= limits.abandoned_after {
-            analysis.end(Reason::Abandoned, None, None, now, effects);
+            analysis.end(Reason::Abandoned, Cause::own(None), now, effects);
         }
     }
 }

@@ -117,10 +117,8 @@ pub(super) fn finish(
             analyses, scratch, ..
         } = state;
         if let Some(analysis) = analyses.get_mut(&id) {
-            effects.push(Effect::Record {
-                analysis: id,
-                line: batch.line(&analysis.plan, now),
-            });
+            let line = batch.line(&analysis.plan, now);
+            analysis.record(line, effects);
             analysis.touch(now);
             analysis.close_due(now, scratch, effects);
             if analysis.takes_samples() {

@@ -13,9 +13,11 @@ use std::sync::Arc;
 pub(super) use batch::{Batch, Kept};
 use serde::{Deserialize, Serialize};
 
+use super::audit::Cause;
 use super::messages::{Effect, Input, Refusal, RefusalCode, Start};
 use super::{Analysis, Limits, State, apply};
 use crate::judge::ENGINE_REVISION;
+use crate::judge::verdict::Override;
 use crate::model::{Address, Arm, Change, Labels, Reading, Reason, Sample, Timestamp};
 use crate::plan::Plan;
 
@@ -60,6 +62,7 @@ enum Entry {
         actor: Option<String>,
         why: Option<String>,
     },
+    Override(Override),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -179,6 +182,10 @@ pub(super) fn end(at: Timestamp, reason: Reason, actor: Option<&str>, why: Optio
     })
 }
 
+pub(super) fn overridden(overridden: &Override) -> String {
+    to_line(&Entry::Override(overridden.clone()))
+}
+
 fn to_line(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("a recording's line is plain data")
 }
@@ -247,6 +254,7 @@ pub fn play<'l>(
         change: header.change,
         idempotency_key: None,
         request_digest: String::new(),
+        by: None,
     };
     let effects = apply(&mut state, Input::Start(Box::new(start)), header.started_at);
     if let Some(refusal) = refused(&effects) {
@@ -317,6 +325,7 @@ impl Entry {
             | Entry::Resumed { at }
             | Entry::Step { at, .. }
             | Entry::End { at, .. } => *at,
+            Entry::Override(overridden) => Timestamp(overridden.at),
         }
     }
 }
@@ -376,6 +385,7 @@ impl State {
             Entry::Step { at, name, weight } => {
                 let analysis = id.to_owned();
                 let step = Input::Step {
+                    by: None,
                     analysis,
                     name,
                     weight,
@@ -387,26 +397,30 @@ impl State {
                 reason,
                 actor,
                 why,
-            } => self.play_end(id, reason, actor, why, at),
+            } => self.play_end(id, reason, Cause::asked(None, actor, why), at),
+            Entry::Override(overridden) => {
+                let at = Timestamp(overridden.at);
+                let again = Input::Override {
+                    analysis: id.to_owned(),
+                    to: overridden.decision,
+                    actor: overridden.actor,
+                    reason: overridden.reason,
+                    by: None,
+                };
+                apply(self, again, at)
+            }
         }
     }
 
     /// A recorded end: superseding and abandoning come from outside the recording.
-    fn play_end(
-        &mut self,
-        id: &str,
-        reason: Reason,
-        actor: Option<String>,
-        why: Option<String>,
-        at: Timestamp,
-    ) -> Vec<Effect> {
+    fn play_end(&mut self, id: &str, reason: Reason, cause: Cause, at: Timestamp) -> Vec<Effect> {
         let mut effects = Vec::new();
         if let Some(analysis) = self
             .analyses
             .get_mut(id)
             .filter(|analysis| analysis.takes_samples())
         {
-            analysis.end(reason, actor, why, at, &mut effects);
+            analysis.end(reason, cause, at, &mut effects);
         }
         effects
     }

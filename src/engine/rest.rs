@@ -89,6 +89,7 @@ checks: [{compare: latency, tolerance: 20%, min_samples: 5}]
             change: Default::default(),
             idempotency_key: None,
             request_digest: String::new(),
+            by: None,
         };
         apply(&mut state, Input::Start(Box::new(start)), Timestamp(0));
         for tick in 0..ticks {
@@ -103,6 +104,7 @@ checks: [{compare: latency, tolerance: 20%, min_samples: 5}]
 
     fn cancel(state: &mut State) {
         let input = Input::Cancel {
+            by: None,
             analysis: "x".to_owned(),
             actor: None,
             reason: None,

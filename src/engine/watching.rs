@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::analysis::Analysis;
+use super::audit::Cause;
 use super::messages::{Effect, EventKind};
 use crate::judge::watch::{WatchAlarm, WatchView};
 use crate::model::Timestamp;
@@ -68,20 +69,20 @@ impl Analysis {
             }
         }
         if news {
-            self.emit(EventKind::WatchAlarm, now, effects);
+            self.emit(EventKind::WatchAlarm, &Cause::own(None), now, effects);
         }
         if self.window.is_over() {
-            self.end_watch(now, effects);
+            self.end_watch(&Cause::own(None), now, effects);
         } else if news {
             effects.push(Effect::Changed(Box::new(self.view())));
         }
     }
 
     /// Ends the watch: its time is over, or a newer revision took the place.
-    pub(super) fn end_watch(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn end_watch(&mut self, cause: &Cause, now: Timestamp, effects: &mut Vec<Effect>) {
         if let Some(watch) = self.watch.as_mut().filter(|watch| !watch.ended) {
             watch.ended = true;
-            self.emit(EventKind::WatchEnded, now, effects);
+            self.emit(EventKind::WatchEnded, cause, now, effects);
             effects.push(Effect::Changed(Box::new(self.view())));
             self.rest();
         }

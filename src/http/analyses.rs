@@ -151,6 +151,7 @@ pub async fn list(
     let filter = Filter {
         service: given.text("service").map(str::to_string),
         namespaces: caller.namespaces,
+        change: None,
         plan: given.text("plan").map(str::to_string),
         verdict: given.parse("verdict", "pass, fail or inconclusive", |text| match text {
             "pass" => Some(Outcome::Pass),
@@ -186,6 +187,7 @@ pub async fn read(
 /// `POST /v1/analyses/{id}/steps`
 pub async fn step(
     State(shared): State<Arc<Shared>>,
+    caller: Caller,
     Visible(id): Visible,
     headers: HeaderMap,
     body: Body,
@@ -208,6 +210,7 @@ pub async fn step(
             analysis: id.clone(),
             name,
             weight,
+            by: caller.by,
         },
     )
     .await?;
@@ -217,6 +220,7 @@ pub async fn step(
 /// `POST /v1/analyses/{id}/cancel`
 pub async fn cancel(
     State(shared): State<Arc<Shared>>,
+    caller: Caller,
     Visible(id): Visible,
     headers: HeaderMap,
     body: Body,
@@ -232,6 +236,7 @@ pub async fn cancel(
             analysis: id.clone(),
             actor,
             reason,
+            by: caller.by,
         },
     )
     .await?;
@@ -323,16 +328,21 @@ pub async fn find(shared: &Shared, id: &str) -> Result<Arc<AnalysisView>, Proble
     found.ok_or_else(|| Problem::analysis_not_found(id))
 }
 
-async fn order(shared: &Shared, input: Input) -> Result<(), Problem> {
+pub(super) async fn order(shared: &Shared, input: Input) -> Result<(), Problem> {
     match shared.ask(input).await? {
         Answer::Refused(refusal) => Err(refusal.into()),
         _ => Ok(()),
     }
 }
 
-fn within(name: &str, text: Option<&str>) -> Result<(), Problem> {
+pub(super) fn within(name: &str, text: Option<&str>) -> Result<(), Problem> {
     if text.is_some_and(|text| text.is_empty() || text.len() > WORDS_BYTES_MAX) {
         let detail = format!("`{name}` must have 1 to {WORDS_BYTES_MAX} bytes");
+        return Err(Problem::new("invalid_request", detail));
+    }
+    // Databases and terminals take it for the end.
+    if text.is_some_and(|text| text.contains('\0')) {
+        let detail = format!("`{name}` holds a character of code 0; leave it out");
         return Err(Problem::new("invalid_request", detail));
     }
     Ok(())

@@ -15,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::problem::{BUSY_RETRY_SECS, Problem};
+use crate::engine::audit::Requester;
 use crate::model::Timestamp;
 use crate::telemetry::Metrics;
 use crate::tokens::{Digest, Scope, Token, TokenState, id_in};
@@ -37,6 +38,8 @@ pub enum Asks {
 pub struct Caller {
     /// The namespaces that the caller is limited to; `None` for all.
     pub namespaces: Option<Arc<[String]>>,
+    /// Whose token it was; `None` where nobody is asked for one.
+    pub by: Option<Requester>,
 }
 
 /// Lets in who has a token; everybody where davy has no file of tokens.
@@ -192,6 +195,10 @@ impl Door {
         }
         Ok(Caller {
             namespaces: holder.namespaces.clone(),
+            by: Some(Requester {
+                token: id(),
+                name: holder.token.name.clone(),
+            }),
         })
     }
 }

@@ -5,8 +5,10 @@
 //! [`routes`], the table of everything, and [`problem`], the table of everything that can go wrong.
 
 pub mod analyses;
+pub mod audit;
 pub mod body;
 pub mod budget;
+pub mod changes;
 pub mod dead_letters;
 pub mod door;
 pub mod events;
@@ -17,6 +19,7 @@ pub mod listen;
 pub mod observe;
 pub mod openapi;
 pub mod origin;
+pub mod overriding;
 pub mod problem;
 pub mod query;
 pub mod receive;

@@ -92,7 +92,7 @@ pub struct PlacedProblem {
 }
 
 /// Every code with its status and title: the one table.
-pub const CODES: [(&str, u16, &str); 43] = [
+pub const CODES: [(&str, u16, &str); 44] = [
     ("malformed_json", 400, "the body is not JSON"),
     (
         "malformed_text",
@@ -121,6 +121,11 @@ pub const CODES: [(&str, u16, &str); 43] = [
         "the address was reached under a strange name",
     ),
     ("analysis_not_found", 404, "no analysis has this id"),
+    (
+        "change_not_found",
+        404,
+        "no analysis is of a change of this id",
+    ),
     ("plan_not_found", 404, "no plan has this name"),
     ("dead_letter_not_found", 404, "no dead letter has this id"),
     ("route_not_found", 404, "nothing is here"),

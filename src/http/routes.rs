@@ -2,8 +2,9 @@
 //!
 //! Owns the list from which both the router and the OpenAPI document are made, so that neither
 //! can have what the other lacks. The routes that take samples are in `taking`, those of notifications
-//! in `letters`.
+//! in `letters`, those by which people decide in `changes`.
 
+mod changes;
 mod letters;
 mod taking;
 
@@ -153,6 +154,7 @@ pub fn routes() -> Vec<Route> {
         read_recording(),
         list_unmatched(),
     ];
+    all.extend(changes::routes());
     all.extend(letters::routes());
     all.extend(taking::routes());
     all.extend(service_routes());
@@ -300,7 +302,7 @@ fn read_verdict() -> Route {
         query: &[
             (
                 "wait",
-                "answer when verdict, decision or gate change, at the latest after this long (such as 30s); at once when final or the gate is open",
+                "answer when verdict, decision or gate change, at the latest after this long (such as 30s); at once when final, overridden or the gate is open",
             ),
             (
                 "gate",

@@ -78,6 +78,7 @@ pub async fn read(
         change: request.change,
         idempotency_key,
         request_digest: digest,
+        by: caller.by.clone(),
     })
 }
 
@@ -122,6 +123,9 @@ fn check_sizes(request: &StartRequest) -> Result<(), Problem> {
         .iter()
         .chain(&change.links)
         .flat_map(|(name, value)| [name, value]);
+    if fields.iter().any(|field| field.as_deref() == Some("")) {
+        return refuse("a text in `change` is empty; leave it out instead".to_owned());
+    }
     let mut texts = fields.into_iter().flatten().chain(maps);
     if texts.any(|text| text.len() > FIELD_BYTES_MAX) {
         return refuse(format!(

@@ -45,7 +45,8 @@ pub async fn read(
             analysis: id.clone(),
         });
     }
-    let Some(mut bell) = bell.filter(|_| !first.is_final && !first.gate.open) else {
+    let is_decided = first.is_final || first.gate.open;
+    let Some(mut bell) = bell.filter(|_| !is_decided) else {
         return json(&first);
     };
     let changed = async {

@@ -164,6 +164,38 @@ pub enum Status {
     Final,
 }
 
+/// What a person may decide otherwise than the verdict asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OverrideTo {
+    /// Go on with the rollout.
+    Promote,
+    /// Take the canary out.
+    Rollback,
+}
+
+/// The decision of a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Override {
+    /// What the controller is asked to do.
+    pub decision: OverrideTo,
+    /// Who, as the request says.
+    pub actor: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// When, unix milliseconds.
+    pub at: i64,
+}
+
+impl From<OverrideTo> for Decision {
+    fn from(to: OverrideTo) -> Decision {
+        match to {
+            OverrideTo::Promote => Decision::Promote,
+            OverrideTo::Rollback => Decision::Rollback,
+        }
+    }
+}
+
 /// The verdict body: small, always JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct VerdictBody {
@@ -196,6 +228,10 @@ pub struct VerdictBody {
     pub guarantee: Guarantee,
     /// One finding a check.
     pub checks: Vec<Finding>,
+    /// The decision of a person, where one decided otherwise than the verdict asks. It never changes
+    /// the verdict.
+    #[serde(rename = "override", default, skip_serializing_if = "Option::is_none")]
+    pub overridden: Option<Override>,
     /// The watch after a pass, where the plan asks for one. It never changes the verdict.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watch: Option<WatchView>,

@@ -14,11 +14,12 @@ use queues::Queues;
 use room::{Room, Unread};
 
 pub use super::Bounds;
+use super::changes::ChangeTold;
 use super::recordings::Recordings;
 use super::{
     Commit, Cursor, Delivery, EventsAfter, Filter, LetterFilter, LetterPage, Letters, Losses,
     Outbox, PAGE_MAX, Page, Pending, Recording, Redelivery, Settlement, Shelving, Store,
-    StoreError, Write,
+    StoreError, Write, audit,
 };
 use crate::engine::AnalysisView;
 use crate::model::Timestamp;
@@ -36,6 +37,9 @@ struct Kept {
     order: BTreeMap<(i64, String), ()>,
     queues: Queues,
     recordings: Recordings,
+    audit: audit::Log,
+    /// By change and namespace.
+    outcomes: BTreeMap<(String, Option<String>), ChangeTold>,
 }
 
 // === impl MemoryStore ===
@@ -49,6 +53,8 @@ impl MemoryStore {
                 order: BTreeMap::new(),
                 queues: Queues::new(bounds.outbox_max),
                 recordings: Recordings::new(&bounds),
+                audit: audit::Log::new(bounds.audit_rows_max),
+                outcomes: BTreeMap::new(),
             }),
         }
     }
@@ -120,6 +126,26 @@ impl Store for MemoryStore {
         Box::pin(std::future::ready(found.map(Unread::read).transpose()))
     }
 
+    fn audit<'s>(
+        &'s self,
+        analysis: Option<&'s str>,
+        after: u64,
+        limit: usize,
+    ) -> Pending<'s, Vec<audit::Row>> {
+        let limit = limit.clamp(1, audit::PAGE_MAX);
+        ready(self.lock().audit.rows(analysis, after, limit))
+    }
+
+    fn audit_last(&self) -> Pending<'_, Option<audit::Row>> {
+        ready(self.lock().audit.last().cloned())
+    }
+
+    fn outcomes<'s>(&'s self, change: &'s str) -> Pending<'s, Vec<ChangeTold>> {
+        let kept = self.lock();
+        let of_it = kept.outcomes.values().filter(|told| told.change == change);
+        ready(of_it.cloned().collect())
+    }
+
     fn recording<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Recording>> {
         ready(self.lock().recordings.read(id))
     }
@@ -184,13 +210,28 @@ impl Kept {
                 }
             }
             Write::Record { analysis, line } => self.recordings.record(&analysis, &line, losses),
+            Write::Audit(entry) => losses.audit_rows_deleted += self.audit.append(*entry),
+            Write::Outcome(told) => {
+                let key = (told.change.clone(), told.namespace.clone());
+                self.outcomes.insert(key, told);
+            }
             Write::Deliver(delivery) => losses.refused.extend(self.queues.put(delivery)),
             Write::Forget(analysis) => {
                 self.recordings.forget(&analysis);
                 if let Some(room) = self.rooms.remove(&analysis) {
                     self.order.remove(&(room.view.started_at, analysis));
+                    self.forget_outcomes(room.view.change.id.as_deref());
                 }
             }
+        }
+    }
+
+    /// What became of a change goes with the last of its analyses.
+    fn forget_outcomes(&mut self, change: Option<&str>) {
+        let of_it = |room: &Room| room.view.change.id.as_deref() == change;
+        if !self.outcomes.is_empty() && !self.rooms.values().any(of_it) {
+            self.outcomes
+                .retain(|(of, _), _| Some(of.as_str()) != change);
         }
     }
 
@@ -247,6 +288,10 @@ fn admits(filter: &Filter, view: &AnalysisView) -> bool {
         .as_ref()
         .is_none_or(|service| view.change.service.as_ref() == Some(service))
         && filter.sees(view)
+        && filter
+            .change
+            .as_ref()
+            .is_none_or(|change| view.change.id.as_ref() == Some(change))
         && filter.plan.as_ref().is_none_or(|plan| view.plan == *plan)
         && filter.verdict.is_none_or(|verdict| view.verdict == verdict)
         && filter

@@ -6,6 +6,8 @@
 //! [`Store::commit`], so that a verdict and its notifications exist together or not at all. Next:
 //! `outbox`, the notifications; [`memory`], [`sql`], [`watch`].
 
+pub mod audit;
+pub mod changes;
 pub mod memory;
 mod outbox;
 mod packed;
@@ -49,6 +51,8 @@ pub struct Bounds {
     pub recordings_bytes_max: u64,
     /// Deliveries waiting for one endpoint: an endpoint that is down fills its own room only.
     pub outbox_max: usize,
+    /// Audit rows; past it the oldest go, and a row says so.
+    pub audit_rows_max: u64,
 }
 
 /// Something that may take a while and may fail.
@@ -93,6 +97,10 @@ pub enum Write {
     },
     /// A notification to be sent.
     Deliver(Delivery),
+    /// A row of the audit log, at its end.
+    Audit(Box<audit::Entry>),
+    /// What became of a change.
+    Outcome(changes::ChangeTold),
     /// Forget an analysis with its events and its recording. Deliveries are kept.
     Forget(String),
 }
@@ -104,6 +112,8 @@ pub struct Filter {
     pub service: Option<String>,
     /// One of these is `change.namespace`.
     pub namespaces: Option<Arc<[String]>>,
+    /// `change.id`.
+    pub change: Option<String>,
     /// Name of the plan.
     pub plan: Option<String>,
     /// Verdict.
@@ -184,6 +194,8 @@ pub struct Losses {
     pub refused: Vec<DeadLetter>,
     /// Recordings that are not whole from now on.
     pub cut: Vec<CutRecording>,
+    /// Audit rows that were deleted.
+    pub audit_rows_deleted: u64,
 }
 
 /// A recording that has just been cut.
@@ -227,6 +239,18 @@ pub trait Store: Send + Sync {
     ) -> Pending<'s, Page>;
     /// Events of an analysis with a sequence number above `after`; `None` for an unknown one.
     fn events_after<'s>(&'s self, id: &'s str, after: u64) -> Pending<'s, Option<EventsAfter>>;
+    /// Audit rows with a sequence number above `after`, in order, at most `limit` (to
+    /// [`audit::PAGE_MAX`]); of one analysis where it is named.
+    fn audit<'s>(
+        &'s self,
+        analysis: Option<&'s str>,
+        after: u64,
+        limit: usize,
+    ) -> Pending<'s, Vec<audit::Row>>;
+    /// The last audit row.
+    fn audit_last(&self) -> Pending<'_, Option<audit::Row>>;
+    /// What people said of a change, in each of its namespaces.
+    fn outcomes<'s>(&'s self, change: &'s str) -> Pending<'s, Vec<changes::ChangeTold>>;
     /// The recording of an analysis.
     fn recording<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Recording>>;
 }

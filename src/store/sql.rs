@@ -8,8 +8,9 @@
 //! of all others are read from the database, those read lately from memory. Recordings never enter
 //! it. Commits are asked for one after the other, as the machine does. Next: `schema`, its tables;
 //! `write` and `read`; `outbox`, the notifications that wait, and `letters`, those given up; `live`,
-//! what is in memory.
+//! what is in memory; `audit`, rows that are only ever added.
 
+mod audit;
 mod connect;
 mod letters;
 mod live;
@@ -26,9 +27,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sqlx::AnyPool;
 use sqlx::Connection as _;
 
+pub use audit::{AuditFile, ReadError};
 pub use connect::OpenError;
 use live::Live;
 
+use super::audit::Row;
+use super::changes::ChangeTold;
 use super::recordings::Recordings;
 use super::shelf::Shelf;
 use super::{
@@ -52,6 +56,7 @@ pub struct SqlStore {
     writer: AnyPool,
     reader: AnyPool,
     outbox_max: usize,
+    audit_rows_max: u64,
     retained_analyses_max: u64,
     live: Mutex<Live>,
     /// Number in the sample log of the last input whose consequences are written.
@@ -110,6 +115,7 @@ impl SqlStore {
             writer,
             reader,
             outbox_max: bounds.outbox_max,
+            audit_rows_max: bounds.audit_rows_max,
             retained_analyses_max,
             live: Mutex::new(Live::new(Recordings::on(shelf, bounds), running)),
             position: AtomicU64::new(position),
@@ -156,6 +162,11 @@ impl SqlStore {
                     losses.refused.extend(refused);
                 }
                 Write::Forget(analysis) => write::forget(&mut changes, analysis).await?,
+                Write::Outcome(told) => write::outcome(&mut changes, told).await?,
+                Write::Audit(entry) => {
+                    let deleted = audit::append(&mut changes, entry, self.audit_rows_max);
+                    losses.audit_rows_deleted += deleted.await?;
+                }
                 Write::View(_) | Write::Plan(_) | Write::Record { .. } => {}
             }
         }
@@ -288,28 +299,16 @@ impl Store for SqlStore {
     ) -> Pending<'s, Page> {
         Box::pin(async move {
             let limit = limit.clamp(1, PAGE_MAX);
-            let mut cursor = cursor.cloned();
+            let mut places = read::places(&self.reader, filter, cursor, limit + 1).await?;
+            let is_end = places.len() <= limit;
+            places.truncate(limit);
             let mut page = Page::default();
-            // Namespaces are asked of the views: a page may take more than one reading.
-            loop {
-                let places = read::places(&self.reader, filter, cursor.as_ref(), limit + 1).await?;
-                let is_end = places.len() <= limit;
-                for (number, place) in places.iter().take(limit).enumerate() {
-                    // One that was forgotten meanwhile is not missed.
-                    let view = self.view(&place.id).await?;
-                    let shown = view.filter(|view| filter.sees(view));
-                    page.analyses.extend(shown);
-                    if page.analyses.len() == limit {
-                        let follow = !is_end || number + 1 < places.len();
-                        page.next = follow.then(|| place.clone());
-                        return Ok(page);
-                    }
-                }
-                if is_end {
-                    return Ok(page);
-                }
-                cursor = places.into_iter().nth(limit - 1);
+            for place in &places {
+                // One that was forgotten meanwhile is not missed.
+                page.analyses.extend(self.view(&place.id).await?);
             }
+            page.next = places.pop().filter(|_| !is_end);
+            Ok(page)
         })
     }
 
@@ -320,6 +319,26 @@ impl Store for SqlStore {
             }
             Ok(self.view(id).await?.map(|_| EventsAfter::default()))
         })
+    }
+
+    fn audit<'s>(
+        &'s self,
+        analysis: Option<&'s str>,
+        after: u64,
+        limit: usize,
+    ) -> Pending<'s, Vec<Row>> {
+        Box::pin(async move {
+            let after = i64::try_from(after).unwrap_or(i64::MAX);
+            Ok(audit::rows(&self.reader, analysis, after, limit).await?)
+        })
+    }
+
+    fn audit_last(&self) -> Pending<'_, Option<Row>> {
+        Box::pin(async move { Ok(audit::last(&self.reader).await?) })
+    }
+
+    fn outcomes<'s>(&'s self, change: &'s str) -> Pending<'s, Vec<ChangeTold>> {
+        Box::pin(read::outcomes(&self.reader, change))
     }
 
     fn recording<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Recording>> {

@@ -21,7 +21,7 @@ use crate::model::{Decision, Timestamp};
 use crate::store::Delivery;
 
 /// What a template may begin a path with: the verdict body's fields, and `event`.
-pub const FIELDS: [&str; 18] = [
+pub const FIELDS: [&str; 19] = [
     "event",
     "analysis",
     "plan",
@@ -37,6 +37,7 @@ pub const FIELDS: [&str; 18] = [
     "elapsed_secs",
     "guarantee",
     "checks",
+    "override",
     "change",
     "links",
     "engine_revision",
@@ -109,10 +110,6 @@ impl Endpoint {
         };
         let url = rules::url(&entry.url);
         note("url", url.as_ref().err());
-        for (index, event) in entry.events.iter().enumerate() {
-            let known = rules::event(*event);
-            note(&format!("events[{index}]"), known.as_ref().err());
-        }
         let body = rules::body(entry.body_template.as_deref());
         note("body_template", body.as_ref().err());
         let mut headers = HeaderMap::new();
@@ -142,7 +139,7 @@ impl Endpoint {
             headers,
             body,
             secrets: RwLock::new(secrets.map(Arc::new)),
-            events: events.filter_map(|event| kind(*event)).collect(),
+            events: events.map(|event| kind(*event)).collect(),
             services: entry.services.clone(),
             plans: entry.plans.clone(),
             decisions: entry.decisions.clone(),
@@ -306,14 +303,13 @@ fn method(method: WebhookMethod) -> Method {
     }
 }
 
-/// `None` for the event that [`rules::event`] refuses.
-fn kind(event: WebhookEvent) -> Option<EventKind> {
+fn kind(event: WebhookEvent) -> EventKind {
     match event {
-        WebhookEvent::AnalysisStarted => Some(EventKind::Started),
-        WebhookEvent::VerdictChanged => Some(EventKind::VerdictChanged),
-        WebhookEvent::VerdictFinal => Some(EventKind::VerdictFinal),
-        WebhookEvent::WatchAlarm => Some(EventKind::WatchAlarm),
-        WebhookEvent::AnalysisOverridden => None,
+        WebhookEvent::AnalysisStarted => EventKind::Started,
+        WebhookEvent::VerdictChanged => EventKind::VerdictChanged,
+        WebhookEvent::VerdictFinal => EventKind::VerdictFinal,
+        WebhookEvent::WatchAlarm => EventKind::WatchAlarm,
+        WebhookEvent::AnalysisOverridden => EventKind::Overridden,
     }
 }
 

@@ -10,7 +10,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use super::endpoint::{Endpoint, FIELDS};
 use super::guard;
 use super::template::{self, Template};
-use crate::config::daemon::{Config, Webhook, WebhookEvent};
+use crate::config::daemon::{Config, Webhook};
 use crate::config::layers::Places;
 use crate::config::{Problem, Severity};
 
@@ -122,13 +122,4 @@ pub(super) fn header(name: &str, value: &str, into: &mut HeaderMap) -> Checked<(
     value.set_sensitive(true);
     into.insert(key, value);
     Ok(())
-}
-
-/// An event that this version has.
-pub(super) fn event(event: WebhookEvent) -> Checked<()> {
-    if event != WebhookEvent::AnalysisOverridden {
-        return Ok(());
-    }
-    let message = "analysis.overridden is not available in this version";
-    Err((message.to_owned(), "remove it from the list".to_owned()))
 }

@@ -116,7 +116,8 @@ fn see(effects: &[Effect], seen: &mut BTreeSet<String>) {
 }
 
 /// What scenarios have to come to, or they show little.
-const TO_BE_SEEN: [&str; 20] = [
+const TO_BE_SEEN: [&str; 21] = [
+    "analysis.overridden",
     "cut",
     "duplicate",
     "existing: true",

@@ -51,11 +51,6 @@ fn check_tells_what_serve_would_refuse_and_shows_nothing_secret() {
             "2:8: error: webhooks[0].name: `w.1` cannot name",
         ),
         (
-            "verdict.final",
-            "analysis.overridden",
-            "4:11: error: webhooks[0].events[0]: analysis.overridden is not available",
-        ),
-        (
             "secret_file",
             "plans = [\"wlak\"]\nsecret_file",
             "5:10: warning: webhooks[0].plans[0]: no plan of the folder",

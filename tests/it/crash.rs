@@ -21,6 +21,7 @@ use davy::engine::{Effect, EventKind, Input, Limits, Start, State, apply, record
 use davy::model::{Change, Timestamp};
 use serde_json::{Value, json};
 
+use crate::audit::assert_whole;
 use crate::daemon::{answer, client};
 use crate::formats::recording::Chance;
 use crate::prometheus::free_port;
@@ -190,6 +191,7 @@ fn undisturbed(sending: &Sending, name: &str) -> Value {
         change: Change::default(),
         idempotency_key: None,
         request_digest: String::new(),
+        by: None,
     };
     let mut effects = apply(&mut state, Input::Start(Box::new(start)), started_at);
     for (tick, body) in (1..).zip(&sending.sent) {
@@ -297,6 +299,11 @@ async fn round(
         assert_eq!(verdict["final"], true, "{verdict}");
         check(&davy, sending, name, &verdict, arrivals).await;
     }
+    let ids: Vec<&str> = sent
+        .iter()
+        .map(|(sending, _)| sending.id.as_str())
+        .collect();
+    assert_whole(&folder.join("data"), &ids).await;
     (davy, kills)
 }
 

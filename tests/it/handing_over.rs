@@ -35,6 +35,7 @@ fn api(request_timeout: Duration) -> (Arc<Shared>, Receiver<Knock>) {
         recording_bytes_max: 0,
         recordings_bytes_max: 0,
         outbox_max: 0,
+        audit_rows_max: 1_000_000,
     });
     let store = Arc::new(store);
     let shared = Shared {

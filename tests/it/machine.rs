@@ -231,6 +231,7 @@ pub fn start(id: &str, plan: &Arc<Plan>) -> Start {
         change: Change::default(),
         idempotency_key: None,
         request_digest: String::new(),
+        by: None,
     }
 }
 

@@ -3,6 +3,7 @@
 //! One binary links once, where a file each under `tests/` would link as often as there are files.
 
 mod architecture;
+mod audit;
 mod backtest;
 mod calibrate;
 mod calibration;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use davy::engine::{Effect, Input, Limits, recording};
+use davy::judge::verdict::OverrideTo;
 use davy::model::{Arm, Reading, Sample};
 use davy::plan::Plan;
 use proptest::prelude::*;
@@ -45,6 +46,8 @@ enum Act {
     Send(Vec<Drawn>),
     Wait(i64),
     Step,
+    /// Whether to promote.
+    Override(bool),
     Cancel,
 }
 
@@ -76,6 +79,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         12 => prop::collection::vec(drawn(), 1..14).prop_map(Act::Send),
         8 => (1_i64..7_000).prop_map(Act::Wait),
         1 => Just(Act::Step),
+        1 => any::<bool>().prop_map(Act::Override),
     ];
     let ending = prop_oneof![9 => Just(Act::Wait(200_000)), 1 => Just(Act::Cancel)];
     (prop::collection::vec(act, 1..50), ending).prop_map(|(mut acts, ending)| {
@@ -151,11 +155,23 @@ fn run(plan: &Arc<Plan>, acts: &[Act], order: Order, every_unit_named: bool) -> 
                 machine.apply(Input::Tick);
             }
             Act::Step => drop(machine.apply(Input::Step {
+                by: None,
                 analysis: "x".to_owned(),
                 name: "next".to_owned(),
                 weight: Some(50.0),
             })),
+            Act::Override(promotes) => drop(machine.apply(Input::Override {
+                analysis: "x".to_owned(),
+                to: match promotes {
+                    true => OverrideTo::Promote,
+                    false => OverrideTo::Rollback,
+                },
+                actor: None,
+                reason: "seen".to_owned(),
+                by: None,
+            })),
             Act::Cancel => drop(machine.apply(Input::Cancel {
+                by: None,
                 analysis: "x".to_owned(),
                 actor: Some("test".to_owned()),
                 reason: None,

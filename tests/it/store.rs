@@ -94,6 +94,7 @@ pub fn bounds(recording_bytes_max: u64, outbox_max: usize) -> Bounds {
         recording_bytes_max,
         recordings_bytes_max: 1 << 30,
         outbox_max,
+        audit_rows_max: 1_000_000,
     }
 }
 
@@ -113,6 +114,7 @@ pub fn start(id: &str) -> Start {
         },
         idempotency_key: None,
         request_digest: String::new(),
+        by: None,
     }
 }
 

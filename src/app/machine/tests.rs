@@ -45,6 +45,7 @@ fn machine(clock: &Arc<ManualClock>, runtime: &tokio::runtime::Runtime) -> Machi
         recording_bytes_max: 1 << 20,
         recordings_bytes_max: 1 << 20,
         outbox_max: 1,
+        audit_rows_max: 1_000_000,
     };
     let _runtime = runtime.enter();
     let clock = clock.clone() as Arc<dyn Clock>;
@@ -68,6 +69,7 @@ fn an_engine_that_falls_behind_is_late_with_every_look_and_skips_none() {
         change: Default::default(),
         idempotency_key: None,
         request_digest: String::new(),
+        by: None,
     };
     machine.perform(Input::Start(Box::new(start)));
     // The first tick ends after 1 s; lateness and the idle wait are 1 s each.

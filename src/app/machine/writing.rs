@@ -11,7 +11,7 @@ use std::time::Instant;
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 
-use super::{Caused, Machine, STORE_RETRY_AFTER};
+use super::{Caused, Machine, STORE_RETRY_AFTER, auditing};
 use crate::engine::{self, Effect, EventKind, Ingested};
 use crate::http::link::Answer;
 use crate::judge::verdict::Status;
@@ -19,6 +19,7 @@ use crate::log::local::LocalLog;
 use crate::model::Timestamp;
 use crate::plan::Plan;
 use crate::store::{Commit, Losses, StoreError, Write};
+use crate::telemetry::losses;
 use crate::webhook::endpoint::deliveries;
 
 /// What the effects of one input come to.
@@ -96,7 +97,7 @@ impl Machine {
         }
         if !caused.is_new {
             let losses = self.store.recall(commit);
-            self.tell(losses);
+            losses::tell(losses, &self.metrics);
             return answer;
         }
         self.keep(commit, now);
@@ -131,6 +132,12 @@ impl Machine {
                 }
                 to.commit.writes.push(Write::Event(event));
             }
+            Effect::Audit(audited) if is_new => {
+                let entry = auditing::entry_of(&audited);
+                to.commit.writes.push(Write::Audit(Box::new(entry)));
+            }
+            // The row is there since.
+            Effect::Audit(_) => {}
             Effect::Record { analysis, line } => {
                 to.commit.writes.push(Write::Record { analysis, line });
             }
@@ -166,7 +173,7 @@ impl Machine {
         let took = begun.elapsed().as_secs_f64();
         self.metrics.commit_duration.observe(took);
         self.metrics.analyses_running.set(self.running.len() as i64);
-        self.tell(losses);
+        losses::tell(losses, &self.metrics);
     }
 
     /// Tries until it works: a disk that is full may be emptied. Meanwhile nothing else is taken, and
@@ -193,19 +200,6 @@ impl Machine {
                 return Losses::default();
             }
             std::thread::sleep(STORE_RETRY_AFTER);
-        }
-    }
-
-    /// Counts and logs what the store had no room for.
-    fn tell(&self, losses: Losses) {
-        for letter in losses.refused {
-            self.metrics.limit("webhook_queue");
-            tracing::error!(delivery = letter.id, letter.error, "given up");
-        }
-        for recording in losses.cut {
-            self.metrics.limit(recording.limit);
-            let (analysis, limit) = (recording.analysis, recording.limit);
-            tracing::warn!(analysis, limit, "its recording is no longer whole");
         }
     }
 
@@ -247,6 +241,15 @@ impl Machine {
                 );
             }
             EventKind::Look | EventKind::VerdictChanged | EventKind::WatchEnded => {}
+            EventKind::Overridden => {
+                let overridden = body.overridden.as_ref();
+                tracing::warn!(
+                    analysis = event.analysis,
+                    plan = body.plan,
+                    reason = overridden.map(|overridden| &*overridden.reason),
+                    "somebody decided otherwise than the verdict"
+                );
+            }
             EventKind::WatchAlarm => {
                 tracing::warn!(
                     analysis = event.analysis,

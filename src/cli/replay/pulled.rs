@@ -182,6 +182,7 @@ impl<F: FnMut(&[Effect]) -> anyhow::Result<()>> Drive<F> {
             change: replayed_change(),
             idempotency_key: None,
             request_digest: String::new(),
+            by: None,
         }));
         let pull = self.begin(start, from)?;
         let bar = progress::bar(count as u64, "ticks fetched");

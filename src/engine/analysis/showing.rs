@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::{Analysis, Counters};
 use crate::engine::messages::*;
+use crate::engine::overriding;
 use crate::engine::steps::Step;
 use crate::judge::verdict::{Gate, GateKind, Guarantee, Status, VerdictBody};
 use crate::judge::{self, assumptions, sentence};
@@ -16,7 +17,7 @@ use crate::plan::{Metric, Plan, Pulled, Source};
 
 /// The verdicts that were shown last.
 #[derive(Debug)]
-pub(super) struct Shown {
+pub(in crate::engine) struct Shown {
     stamp: Stamp,
     bodies: [Arc<Verdict>; 2],
 }
@@ -43,18 +44,22 @@ impl Analysis {
             .map_or(&[][..], |judgement| &judgement.findings);
         let mut decision = self.decision();
         let gate = self.gate(gate, outcome, decision);
-        if gate.kind == GateKind::Step && !self.is_final() && outcome != Outcome::Fail {
+        let is_judged = self.overridden.is_none() && !self.is_final();
+        if gate.kind == GateKind::Step && is_judged && outcome != Outcome::Fail {
             decision = if gate.open {
                 Decision::Promote
             } else {
                 Decision::Hold
             };
         }
-        let message = if findings.is_empty() && !self.is_final() {
+        let mut message = if findings.is_empty() && !self.is_final() {
             format!("inconclusive so far, hold: {}", sentence::about(reason))
         } else {
             sentence::of_verdict(outcome, reason, decision, self.is_final(), findings)
         };
+        if let Some(overridden) = &self.overridden {
+            message = overriding::sentence(overridden, outcome, &message);
+        }
         let closed = self.judge.looks();
         VerdictBody {
             analysis: self.id.clone(),
@@ -77,6 +82,7 @@ impl Analysis {
                 assumes: assumptions::of(&self.plan, findings),
             },
             checks: findings.to_vec(),
+            overridden: self.overridden.clone(),
             watch: self.watch_view(),
             change: self.change.clone(),
             links: BTreeMap::from([
@@ -93,7 +99,8 @@ impl Analysis {
     fn gate(&self, kind: GateKind, outcome: Outcome, decision: Decision) -> Gate {
         let promoted = decision == Decision::Promote;
         if kind == GateKind::Final {
-            let waiting_for = (!self.is_final()).then(|| "a final verdict".to_owned());
+            let waits = !self.is_final() && self.overridden.is_none();
+            let waiting_for = waits.then(|| "a final verdict".to_owned());
             return Gate {
                 kind,
                 step: None,
@@ -105,7 +112,7 @@ impl Analysis {
         let name = step
             .map(|step| step.name.clone())
             .filter(|name| !name.is_empty());
-        if self.is_final() || outcome == Outcome::Fail {
+        if self.is_final() || outcome == Outcome::Fail || self.overridden.is_some() {
             return Gate {
                 kind,
                 step: name,
@@ -188,6 +195,7 @@ impl Analysis {
             reason,
             started_at: self.started_at.millis(),
             final_at: self.ended.map(|ended| ended.at.millis()),
+            overridden: self.overridden.clone(),
             change: self.change.clone(),
             arms: self.arms.clone(),
             steps: self.steps[1..].iter().map(step_view).collect(),

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use super::bytes::Reader;
 use super::*;
 use crate::engine::pull::PulledPart;
@@ -84,6 +86,7 @@ impl Chapter {
                     analysis: text.analysis,
                     name: text.name.unwrap_or_default(),
                     weight: text.weight,
+                    by: text.by,
                 }
             }
             Kind::Cancel => {
@@ -92,6 +95,18 @@ impl Chapter {
                     analysis: text.analysis,
                     actor: text.name,
                     reason: text.why,
+                    by: text.by,
+                }
+            }
+            Kind::Override => {
+                let text: ChangeText = frame.json()?;
+                let to = text.to.ok_or(UnreadableFrame("has no decision"))?;
+                Input::Override {
+                    analysis: text.analysis,
+                    to,
+                    actor: text.name,
+                    reason: text.why.unwrap_or_default(),
+                    by: text.by,
                 }
             }
             Kind::Asked => Input::Asked {
@@ -199,6 +214,7 @@ impl Frame<'_> {
             change: text.change,
             idempotency_key: text.key,
             request_digest: text.digest,
+            by: text.by,
         })
     }
 
@@ -368,7 +384,7 @@ fn key_of(bytes: &[u8]) -> Read<SeriesKey<'_>> {
 }
 
 fn kind_of(code: u8) -> Read<Kind> {
-    const KINDS: [Kind; 9] = [
+    const KINDS: [Kind; 10] = [
         Kind::Start,
         Kind::Samples,
         Kind::Series,
@@ -378,6 +394,7 @@ fn kind_of(code: u8) -> Read<Kind> {
         Kind::Cancel,
         Kind::Asked,
         Kind::Resumed,
+        Kind::Override,
     ];
     let found = KINDS.into_iter().find(|kind| *kind as u8 == code);
     found.ok_or(UnreadableFrame("is of an unknown kind"))

@@ -32,6 +32,10 @@ PRAGMA synchronous = FULL;
 PRAGMA foreign_keys = ON;
 PRAGMA journal_size_limit = 67108864;";
 
+/// As long as for davy itself. All that is read is of one moment.
+const READER_PRAGMAS: &str = "PRAGMA busy_timeout = 5000;
+BEGIN;";
+
 /// The lock on a folder. It is given back in so many words when this is dropped: closing the file is
 /// not enough, because a child that is between its fork and its exec holds a copy of it.
 #[derive(Debug)]
@@ -136,7 +140,7 @@ fn private_folder(folder: &Path) -> std::io::Result<()> {
 pub(super) async fn open(path: &Path) -> Result<(AnyPool, AnyPool), OpenError> {
     sqlx::any::install_default_drivers();
     let unreadable = |error: sqlx::Error| OpenError::unreadable(path, &error.to_string());
-    let options = AnyConnectOptions::from_str(&address(path)?).map_err(unreadable)?;
+    let options = AnyConnectOptions::from_str(&address(path, "rwc")?).map_err(unreadable)?;
     let writer = pool(1).connect_with(options.clone()).await;
     let writer = writer.map_err(unreadable)?;
     schema::migrate(&writer)
@@ -151,6 +155,37 @@ pub(super) async fn open(path: &Path) -> Result<(AnyPool, AnyPool), OpenError> {
         })?;
     let reader = pool(READERS).connect_with(options).await;
     Ok((writer, reader.map_err(unreadable)?))
+}
+
+/// A connection to the database in a folder, which is only read and may be in use.
+pub(super) async fn open_to_read(folder: &Path) -> Result<AnyPool, OpenError> {
+    sqlx::any::install_default_drivers();
+    let path = folder.join(DATABASE);
+    let unreadable = |error: sqlx::Error| OpenError::unreadable(&path, &error.to_string());
+    let found = std::fs::metadata(&path);
+    found.map_err(|error| OpenError::unreadable(&path, &error.to_string()))?;
+    let options = AnyConnectOptions::from_str(&address(&path, "ro")?).map_err(unreadable)?;
+    let reader = AnyPoolOptions::new()
+        .max_connections(1)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                sqlx::raw_sql(READER_PRAGMAS).execute(connection).await?;
+                Ok(())
+            })
+        });
+    let reader = reader.connect_with(options).await.map_err(unreadable)?;
+    let found: i64 = sqlx::query_scalar("SELECT MAX(version) FROM davy_schema")
+        .fetch_one(&reader)
+        .await
+        .map_err(unreadable)?;
+    if found > schema::NEWEST {
+        return Err(OpenError::Newer {
+            path,
+            found,
+            known: schema::NEWEST,
+        });
+    }
+    Ok(reader)
 }
 
 /// Connections that stay: there is nobody on the other side who could close them.
@@ -169,7 +204,7 @@ fn pool(connections: u32) -> AnyPoolOptions {
 }
 
 /// The path as an address: what has a meaning in one is written as %XX.
-fn address(path: &Path) -> Result<String, OpenError> {
+fn address(path: &Path, mode: &str) -> Result<String, OpenError> {
     let Some(text) = path.to_str() else {
         return Err(OpenError::Name {
             folder: path.parent().unwrap_or(path).to_owned(),
@@ -183,6 +218,7 @@ fn address(path: &Path) -> Result<String, OpenError> {
             address.push_str(&format!("%{byte:02X}"));
         }
     }
-    address.push_str("?mode=rwc");
+    address.push_str("?mode=");
+    address.push_str(mode);
     Ok(address)
 }

@@ -8,6 +8,7 @@ use sqlx::Row as _;
 
 use crate::engine::{AnalysisView, EventKind};
 use crate::model::Timestamp;
+use crate::store::changes::{ChangeOutcome, ChangeTold};
 use crate::store::{Cursor, EventsAfter, Filter, KeptEvent, StoreError};
 
 /// Conditions after the first one, which an index answers; `NULL` asks for nothing.
@@ -16,7 +17,9 @@ macro_rules! list {
         concat!(
             "SELECT started_at, id FROM analyses WHERE ",
             $first,
-            " AND ($2 IS NULL OR plan = $2) AND ($3 IS NULL OR verdict = $3)
+            " AND ($9 IS NULL OR namespace = $9)
+            AND ($10 IS NULL OR change_id = $10)
+            AND ($2 IS NULL OR plan = $2) AND ($3 IS NULL OR verdict = $3)
             AND started_at >= $4 AND started_at < $5
             AND (started_at < $6 OR (started_at = $6 AND id < $7))
             ORDER BY started_at DESC, id DESC LIMIT $8"
@@ -25,7 +28,9 @@ macro_rules! list {
 }
 
 const LIST: &str = list!("$1 IS NULL");
+const LIST_OF_NAMESPACE: &str = list!("namespace = $9 AND $1 IS NULL");
 const LIST_OF_SERVICE: &str = list!("service = $1");
+const LIST_OF_CHANGE: &str = list!("change_id = $10 AND ($1 IS NULL OR service = $1)");
 
 /// Bodies are taken from the rows that are asked for; the others say where the first one is.
 const EVENTS: &str = "SELECT sequence, kind, is_last,
@@ -90,9 +95,33 @@ pub(super) async fn places(
     cursor: Option<&Cursor>,
     limit: usize,
 ) -> Result<Vec<Cursor>, StoreError> {
-    let list = match filter.service {
-        Some(_) => LIST_OF_SERVICE,
-        None => LIST,
+    let Some(namespaces) = &filter.namespaces else {
+        return places_in(from, None, filter, cursor, limit).await;
+    };
+    // Tokens name few, and each is answered by an index.
+    let mut places = Vec::new();
+    for namespace in namespaces.iter() {
+        places.extend(places_in(from, Some(namespace), filter, cursor, limit).await?);
+    }
+    places.sort_unstable_by(|a, b| b.cmp(a));
+    // One may be named twice.
+    places.dedup();
+    places.truncate(limit);
+    Ok(places)
+}
+
+async fn places_in(
+    from: &AnyPool,
+    namespace: Option<&str>,
+    filter: &Filter,
+    cursor: Option<&Cursor>,
+    limit: usize,
+) -> Result<Vec<Cursor>, StoreError> {
+    let list = match (&filter.change, &filter.service, namespace) {
+        (Some(_), _, _) => LIST_OF_CHANGE,
+        (None, Some(_), _) => LIST_OF_SERVICE,
+        (None, None, Some(_)) => LIST_OF_NAMESPACE,
+        (None, None, None) => LIST,
     };
     let started_from = filter.started_from.map_or(i64::MIN, Timestamp::millis);
     let started_before = filter.started_before.map_or(i64::MAX, Timestamp::millis);
@@ -107,6 +136,8 @@ pub(super) async fn places(
         .bind(before)
         .bind(id)
         .bind(limit as i64)
+        .bind(namespace)
+        .bind(filter.change.as_deref())
         .fetch_all(from)
         .await?;
     let place = |(started_at, id)| Cursor { started_at, id };
@@ -152,4 +183,29 @@ pub(super) async fn events_after(
 
 pub(super) fn event_kind(name: &str) -> Result<EventKind, StoreError> {
     EventKind::named(name).ok_or_else(|| damaged("an event", format!("its kind is {name:?}")))
+}
+
+/// What people said of a change, in each of its namespaces.
+pub(super) async fn outcomes(from: &AnyPool, change: &str) -> Result<Vec<ChangeTold>, StoreError> {
+    type Found = (String, String, Option<String>, Option<String>, i64);
+    let found: Vec<Found> = sqlx::query_as(
+        "SELECT namespace, outcome, actor, reason, at FROM outcomes WHERE change_id = $1
+        ORDER BY namespace",
+    )
+    .bind(change)
+    .fetch_all(from)
+    .await?;
+    let told = |(namespace, outcome, actor, reason, at): Found| {
+        let outcome = ChangeOutcome::named(&outcome)
+            .ok_or_else(|| damaged("an outcome", format!("it is {outcome:?}")))?;
+        Ok(ChangeTold {
+            change: change.to_owned(),
+            namespace: (!namespace.is_empty()).then_some(namespace),
+            outcome,
+            actor,
+            reason,
+            at: Timestamp(at),
+        })
+    };
+    found.into_iter().map(told).collect()
 }

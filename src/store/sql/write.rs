@@ -9,11 +9,13 @@ use super::read::view_text;
 use crate::engine::{AnalysisView, Event};
 use crate::judge::verdict::Status;
 use crate::plan::Plan;
+use crate::store::changes::ChangeTold;
 use crate::store::{EVENTS_KEPT_FINAL_MAX, EVENTS_KEPT_MAX, StoreError};
 
 const PUT_VIEW: &str = "INSERT INTO analyses
-    (id, plan, plan_hash, service, verdict, status, started_at, ended_at, live, view)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+    (id, plan, plan_hash, service, verdict, status, started_at, ended_at, live, view,
+    namespace, change_id)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
     ON CONFLICT (id) DO UPDATE SET
     plan = excluded.plan, plan_hash = excluded.plan_hash, service = excluded.service,
     verdict = excluded.verdict, status = excluded.status, started_at = excluded.started_at,
@@ -30,9 +32,18 @@ const PUT_PLAN: &str = "INSERT INTO plans (hash, name, plan) VALUES ($1, $2, $3)
 const FORGET_PLAN: &str = "DELETE FROM plans WHERE hash = $1
     AND NOT EXISTS (SELECT 1 FROM analyses WHERE plan_hash = $1)";
 
+/// What became of a change goes with the last of its analyses.
+const FORGET_OUTCOMES: &str = "DELETE FROM outcomes WHERE change_id = $1
+    AND NOT EXISTS (SELECT 1 FROM analyses WHERE change_id = $1)";
+
+const PUT_OUTCOME: &str = "INSERT INTO outcomes (change_id, namespace, outcome, actor, reason, at)
+    VALUES ($1, $2, $3, $4, $5, $6)
+    ON CONFLICT (change_id, namespace) DO UPDATE SET outcome = excluded.outcome,
+    actor = excluded.actor, reason = excluded.reason, at = excluded.at";
+
 const RETIRE: &str = "DELETE FROM analyses WHERE id IN
     (SELECT id FROM analyses WHERE live = 0 ORDER BY ended_at, id LIMIT $1)
-    RETURNING id, plan_hash";
+    RETURNING id, plan_hash, change_id";
 
 /// Everything up to this input of the sample log is written with this transaction.
 pub(super) async fn position(to: &mut AnyConnection, position: u64) -> Result<(), StoreError> {
@@ -70,6 +81,8 @@ pub(super) async fn view(to: &mut AnyConnection, view: &AnalysisView) -> Result<
         .bind(view.final_at.unwrap_or(view.started_at))
         .bind(i64::from(is_live(view)))
         .bind(view_text(view))
+        .bind(view.change.namespace.as_deref())
+        .bind(view.change.id.as_deref())
         .execute(to)
         .await?;
     Ok(())
@@ -105,19 +118,44 @@ pub(super) async fn event(to: &mut AnyConnection, event: &Event) -> Result<(), S
 
 /// Forgets an analysis with its events, and its plan where no other ran on it.
 pub(super) async fn forget(to: &mut AnyConnection, analysis: &str) -> Result<(), StoreError> {
-    let forgotten: Vec<(String,)> =
-        sqlx::query_as("DELETE FROM analyses WHERE id = $1 RETURNING plan_hash")
+    let forgotten: Vec<(String, Option<String>)> =
+        sqlx::query_as("DELETE FROM analyses WHERE id = $1 RETURNING plan_hash, change_id")
             .bind(analysis)
             .fetch_all(&mut *to)
             .await?;
-    for (plan_hash,) in forgotten {
+    for (plan_hash, change) in forgotten {
         forget_plan(to, &plan_hash).await?;
+        forget_outcomes(to, change.as_deref()).await?;
     }
     Ok(())
 }
 
 async fn forget_plan(to: &mut AnyConnection, hash: &str) -> Result<(), StoreError> {
     sqlx::query(FORGET_PLAN).bind(hash).execute(to).await?;
+    Ok(())
+}
+
+async fn forget_outcomes(to: &mut AnyConnection, change: Option<&str>) -> Result<(), StoreError> {
+    if let Some(change) = change {
+        sqlx::query(FORGET_OUTCOMES)
+            .bind(change)
+            .execute(to)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Writes what became of a change; what was said before is replaced.
+pub(super) async fn outcome(to: &mut AnyConnection, told: &ChangeTold) -> Result<(), StoreError> {
+    sqlx::query(PUT_OUTCOME)
+        .bind(told.change.as_str())
+        .bind(told.namespace.as_deref().unwrap_or_default())
+        .bind(told.outcome.as_str())
+        .bind(told.actor.as_deref())
+        .bind(told.reason.as_deref())
+        .bind(told.at.millis())
+        .execute(to)
+        .await?;
     Ok(())
 }
 
@@ -130,13 +168,14 @@ pub(super) async fn retire(to: &mut AnyConnection, most: u64) -> Result<Vec<Stri
     if surplus <= 0 {
         return Ok(Vec::new());
     }
-    let retired: Vec<(String, String)> = sqlx::query_as(RETIRE)
+    let retired: Vec<(String, String, Option<String>)> = sqlx::query_as(RETIRE)
         .bind(surplus)
         .fetch_all(&mut *to)
         .await?;
     let mut ids = Vec::new();
-    for (id, plan_hash) in retired {
+    for (id, plan_hash, change) in retired {
         forget_plan(to, &plan_hash).await?;
+        forget_outcomes(to, change.as_deref()).await?;
         ids.push(id);
     }
     Ok(ids)

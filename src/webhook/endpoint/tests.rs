@@ -31,6 +31,7 @@ fn started() -> Event {
         },
         idempotency_key: None,
         request_digest: String::new(),
+        by: None,
     };
     let mut state = State::new(Limits::default());
     let effects = apply(
@@ -55,6 +56,8 @@ fn the_fields_of_templates_are_those_of_a_verdict_body() {
         .map(String::as_str)
         .collect();
     fields.push("event");
+    // Of those that are overridden.
+    fields.push("override");
     fields.sort_unstable();
     let mut known = FIELDS;
     known.sort_unstable();
@@ -135,10 +138,6 @@ fn a_problem_names_the_key_that_was_written() {
         |_| Some(Err("NOT_SET: environment variable not found".into())),
     );
     assert_eq!(missing.expect_err("no secret")[0].key, "secret_env");
-    let never = entry("url = \"http://example.org/\"\nevents = [\"analysis.overridden\"]");
-    let never = Endpoint::build(&never, |_| None).expect_err("never sent");
-    assert_eq!(never[0].key, "events[0]");
-    assert!(never[0].message.contains("not available in this version"));
 }
 
 #[test]
@@ -164,8 +163,16 @@ fn filters_decide_who_wants_what() {
     }));
     assert!(endpoint.wants(&Event {
         kind: EventKind::VerdictFinal,
-        ..event
+        ..event.clone()
     }));
+    let overridden = Event {
+        kind: EventKind::Overridden,
+        ..event
+    };
+    assert!(!endpoint.wants(&overridden));
+    let told = entry("url = \"http://example.org/\"\nevents = [\"analysis.overridden\"]");
+    let told = Endpoint::build(&told, |_| None).expect("valid");
+    assert!(told.wants(&overridden));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! Owns what is sent and when. It must not know what becomes of it: much is refused, and that has to
 //! be the same for every engine too.
 
+mod meddling;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -464,28 +466,5 @@ impl Making {
             answers.push(PulledPart { arm, part, batch });
         }
         answers
-    }
-
-    /// What controllers and people do.
-    fn meddle(&mut self) {
-        let analysis = format!("a{}", self.below(8));
-        match self.below(9) {
-            0..=2 => {
-                let weight = self.one_in(2).then_some(12.5);
-                let name = format!("{}%", self.below(100));
-                self.push(Input::Step {
-                    analysis,
-                    name,
-                    weight,
-                });
-            }
-            3 if self.one_in(3) => self.push(Input::Cancel {
-                analysis,
-                actor: Some("me".to_owned()),
-                reason: None,
-            }),
-            4 | 5 => self.push(Input::Asked { analysis }),
-            _ => {}
-        }
     }
 }

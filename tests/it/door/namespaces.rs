@@ -59,11 +59,12 @@ async fn others_analyses_are_not_there() {
         .into_iter()
         .filter(|route| route.path.starts_with("/v1/analyses/{id}"));
     let of_one: Vec<_> = of_one.map(|route| (route.method, route.path)).collect();
-    assert_eq!(of_one.len(), 6, "a new one is asked as well: {of_one:?}");
+    assert_eq!(of_one.len(), 7, "a new one is asked as well: {of_one:?}");
     for (method, path) in of_one {
-        let body = (method == "post").then(|| match path.ends_with("steps") {
-            true => step.clone(),
-            false => json!({}),
+        let body = (method == "post").then(|| match path.rsplit('/').next() {
+            Some("steps") => step.clone(),
+            Some("override") => json!({"decision": "promote", "reason": "seen"}),
+            _ => json!({}),
         });
         for id in &foreign {
             let path = path.replace("{id}", id);
@@ -91,7 +92,7 @@ async fn others_analyses_are_not_there() {
         let (_, view) = ask(&daemon, "get", &path, Some(&admin), None).await;
         assert_ne!(view["status"], "final", "nobody ended it: {view}");
     }
-    for path in ["/v1/unmatched", "/v1/dead-letters", "/metrics"] {
+    for path in ["/v1/unmatched", "/v1/dead-letters", "/v1/audit", "/metrics"] {
         let (status, told) = ask(&daemon, "get", path, Some(&limited), None).await;
         assert_eq!(
             (status, &told["code"]),

@@ -187,6 +187,7 @@ fn a_cancelled_analysis_never_asks_for_a_rollback() {
     let mut machine = Machine::running("x", &latency_plan(ROLLBACK));
     feed(&mut machine, "x", 0, 10, 1.0);
     let cancel = Input::Cancel {
+        by: None,
         analysis: "x".to_owned(),
         actor: Some("controller".to_owned()),
         reason: None,
@@ -198,6 +199,7 @@ fn a_cancelled_analysis_never_asks_for_a_rollback() {
         .expect("there is nothing left to cancel");
     assert_eq!(again.code, RefusalCode::AnalysisFinal);
     let unknown = Input::Cancel {
+        by: None,
         analysis: "y".to_owned(),
         actor: None,
         reason: None,

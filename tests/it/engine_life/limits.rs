@@ -22,6 +22,7 @@ fn a_repeated_start_gives_the_first_answer_again() {
     let keyed = |id: &str, key: &str, digest: &str| Start {
         idempotency_key: Some(key.to_owned()),
         request_digest: digest.to_owned(),
+        by: None,
         ..start(id, &plan)
     };
     let mut begin = |id, key, digest| machine.start(keyed(id, key, digest));
@@ -60,6 +61,7 @@ fn running_analyses_are_bounded() {
         ..start(id, &plan)
     };
     let cancel = Input::Cancel {
+        by: None,
         analysis: "one".to_owned(),
         actor: None,
         reason: None,
@@ -86,6 +88,7 @@ fn steps_are_bounded() {
         .expect("it starts");
     let mut enter = |name: &str| {
         machine.refused(Input::Step {
+            by: None,
             analysis: "x".to_owned(),
             name: name.to_owned(),
             weight: None,
@@ -217,6 +220,7 @@ fn final_analyses_are_forgotten_beyond_the_limit_oldest_first() {
         };
         machine.start(keyed).expect("it starts");
         let effects = machine.apply(Input::Cancel {
+            by: None,
             analysis: id.to_owned(),
             actor: None,
             reason: None,

@@ -10,6 +10,7 @@ const GATE: &str = "step: {min_duration: 30s, min_samples: 200}\nstop_on_pass: f
 
 fn enter(machine: &mut Machine, name: &str) {
     machine.apply(Input::Step {
+        by: None,
         analysis: "x".to_owned(),
         name: name.to_owned(),
         weight: Some(10.0),

@@ -39,6 +39,7 @@ fn cancelled(id: &str, at: i64) -> Vec<Write> {
     let mut state = State::new(Limits::default());
     let mut effects = apply(&mut state, Input::Start(Box::new(start(id))), Timestamp(at));
     let cancel = Input::Cancel {
+        by: None,
         analysis: id.into(),
         actor: None,
         reason: None,

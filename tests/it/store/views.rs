@@ -43,6 +43,7 @@ checks:
     request.arms.insert("baseline".into(), "v1".into());
     machine.start(request).expect("it starts");
     machine.apply(davy::engine::Input::Step {
+        by: None,
         analysis: "an_1".into(),
         name: "50%".into(),
         weight: Some(0.1 + 0.2),

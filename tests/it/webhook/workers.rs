@@ -125,6 +125,7 @@ fn store() -> MemoryStore {
         recording_bytes_max: 1,
         recordings_bytes_max: 1,
         outbox_max: 1_000_000,
+        audit_rows_max: 1_000_000,
     })
 }
 
