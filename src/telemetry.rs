@@ -56,6 +56,8 @@ pub struct Metrics {
     pub door: DoorMetrics,
     /// Of TLS on davy's own listener.
     pub tls: TlsMetrics,
+    /// Of the folder of plans.
+    pub plan_files: PlanFileMetrics,
     /// Of signed tokens.
     pub oidc: OidcMetrics,
     /// Of the sample log.
@@ -94,6 +96,16 @@ pub struct WebhookMetrics {
     /// `davy_webhook_secret_reload_failures_total{endpoint}`: how often a file of secrets had
     /// changed and could not be used; the secrets before stay.
     pub secret_reload_failures: IntCounterVec,
+}
+
+/// Metrics of the folder of plans.
+#[derive(Debug)]
+pub struct PlanFileMetrics {
+    /// `davy_plans`: plans that analyses can be started on by their names.
+    pub plans: IntGauge,
+    /// `davy_plan_reload_failures_total`: how often the folder had changed and could not be used; the
+    /// plans before stay.
+    pub reload_failures: IntCounter,
 }
 
 /// Metrics of tokens and those who come without.
@@ -231,6 +243,7 @@ impl Metrics {
             webhook: make.about_webhooks()?,
             door: make.about_the_door()?,
             tls: make.about_tls()?,
+            plan_files: make.about_plan_files()?,
             oidc: make.about_signed_tokens()?,
             log: make.about_the_log()?,
             pull: make.about_pulling()?,

@@ -12,6 +12,7 @@ mod doorkeeping;
 mod ending;
 mod keeping;
 pub mod machine;
+pub mod planning;
 pub(crate) mod pulling;
 mod rereading;
 mod restoring;
@@ -40,6 +41,7 @@ use crate::http::interest::Interest;
 use crate::http::link::EngineLink;
 use crate::http::listen::SocketBounds;
 use crate::http::observe::RequestIds;
+use crate::http::plans::Plans;
 use crate::http::{Bounds, Shared, analyses, listen, openapi, router, start};
 use crate::model::Millis;
 use crate::oidc::keeper::KeyKeeper;
@@ -144,6 +146,8 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
     keeping
         .end_unfinished(&endpoints, goes_on, clock.now(), &metrics)
         .await?;
+    let number = i64::try_from(plans.len()).unwrap_or(i64::MAX);
+    metrics.plan_files.plans.set(number);
     let shared = Arc::new(Shared {
         link,
         clock,
@@ -155,7 +159,7 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
         metrics,
         interest: Interest::new(Duration::from_secs(config.limits.abandoned_after_secs)),
         unmatched: Default::default(),
-        plans,
+        plans: Arc::new(Plans::new(plans)),
         bounds: bounds(config, address),
         source: config.sources.prometheus.clone(),
         request_ids: RequestIds::new(getrandom::u64().unwrap_or_default()),
@@ -192,8 +196,8 @@ impl Daemon {
         self.listener.local_addr()
     }
 
-    /// Makes it read again what may change while it runs: the file of tokens, those of TLS and of
-    /// webhooks' secrets. `None` where there is none of them.
+    /// Makes it read again what may change while it runs: plans, the file of tokens, those of TLS and
+    /// of webhooks' secrets. `None` where there is none of them.
     pub fn reread(&self) -> Option<Arc<Notify>> {
         self.beside.rereading.bell()
     }

@@ -125,7 +125,7 @@ pub async fn plans(State(shared): State<Arc<Shared>>) -> Json<PlansAnswer> {
         links: BTreeMap::from([("self", format!("/v1/plans/{}", plan.name))]),
     };
     Json(PlansAnswer {
-        plans: shared.plans.values().map(summary).collect(),
+        plans: shared.plans.current().values().map(summary).collect(),
     })
 }
 
@@ -135,8 +135,8 @@ pub async fn plan(
     State(shared): State<Arc<Shared>>,
     Named(name): Named,
 ) -> Result<Json<serde_json::Value>, Problem> {
-    let plan = shared
-        .plans
+    let plans = shared.plans.current();
+    let plan = plans
         .get(&name)
         .ok_or_else(|| plan_not_found(&shared, &name))?;
     let spelled_out = serde_json::to_value(&**plan).expect("a plan is plain data");

@@ -42,6 +42,19 @@ impl Maker<'_> {
         })
     }
 
+    pub fn about_plan_files(&self) -> Result<PlanFileMetrics, prometheus::Error> {
+        Ok(PlanFileMetrics {
+            plans: self.gauge(
+                "davy_plans",
+                "plans that analyses can be started on by their names",
+            )?,
+            reload_failures: self.counter(
+                "davy_plan_reload_failures_total",
+                "how often the folder of plans had changed and could not be used",
+            )?,
+        })
+    }
+
     pub fn about_the_door(&self) -> Result<DoorMetrics, prometheus::Error> {
         Ok(DoorMetrics {
             refused: self.counters(

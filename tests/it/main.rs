@@ -38,6 +38,7 @@ mod native_histograms;
 mod needs;
 mod oidc;
 mod openapi;
+mod plan_reload;
 mod plans;
 mod prometheus;
 mod pull;

@@ -1,0 +1,149 @@
+//! The folder of plans, read at the start and whenever a file in it changes.
+//!
+//! Owns what is done with what it says: new analyses begin with the plans of now, those that run keep
+//! the one they began with. What a plan must be is [`crate::config::plans`]' and
+//! [`crate::pull::rules`]', when the folder is read [`super::rereading`]'s.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Daemon;
+use super::rereading::{Mark, Watched};
+use crate::config::layers::Places;
+use crate::config::plans::{self, Loaded};
+use crate::config::{Config, Problem, Problems, Severity};
+use crate::http::plans::Plans;
+use crate::plan::Plan;
+use crate::pull::rules;
+use crate::telemetry::Metrics;
+
+/// A folder whose plans are good for this configuration.
+pub struct PlanFolder {
+    config: Config,
+    places: Places,
+    /// What it said last, so that plans are made anew only where something changed.
+    last: Mutex<Option<(Mark, Loaded)>>,
+}
+
+/// Gives the API the plans of the folder.
+struct PlanKeeper {
+    folder: PlanFolder,
+    plans: Arc<Plans>,
+    metrics: Arc<Metrics>,
+}
+
+/// Logs what is wrong with plans that can be used all the same.
+pub fn warn(warnings: &[Problem]) {
+    for warning in warnings {
+        tracing::warn!(
+            file = warning.file,
+            line = warning.line,
+            "{}",
+            warning.message
+        );
+    }
+}
+
+// === impl PlanFolder ===
+
+impl PlanFolder {
+    /// The folder that a configuration names.
+    pub fn of(config: &Config, places: Places) -> PlanFolder {
+        PlanFolder {
+            config: config.clone(),
+            places,
+            last: Mutex::new(None),
+        }
+    }
+
+    /// Reads all of its plans. It waits for the disk.
+    ///
+    /// # Errors
+    /// The problems of all files, and plans that ask for what no source has.
+    pub fn load(&self) -> Result<Loaded, Problems> {
+        self.read().map(|(_, loaded)| loaded)
+    }
+
+    fn read(&self) -> Result<(Mark, Loaded), Problems> {
+        let written = plans::read_directory(&self.config.plans.directory)?;
+        let mark = Mark::of(written.iter().flat_map(plans::Written::parts));
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, loaded)) = last.as_ref().filter(|(seen, _)| *seen == mark) {
+            return Ok((mark, loaded.clone()));
+        }
+        let mut loaded = plans::parse_all(&written)?;
+        let all = loaded.plans.values().map(|plan| &**plan);
+        let found: Vec<Problem> = rules::misfits(&self.config, &self.places, all).collect();
+        let is_error = |problem: &Problem| problem.severity == Severity::Error;
+        if found.iter().any(is_error) {
+            return Err(Problems::sorted(found));
+        }
+        loaded.warnings.extend(found);
+        *last = Some((mark, loaded.clone()));
+        Ok((mark, loaded))
+    }
+}
+
+// === impl Daemon ===
+
+impl Daemon {
+    /// Has the folder of its plans looked at for as long as it runs.
+    pub fn follow_plans(&mut self, folder: PlanFolder) {
+        let keeper = PlanKeeper {
+            plans: self.shared.plans.clone(),
+            metrics: self.shared.metrics.clone(),
+            folder,
+        };
+        let last = keeper
+            .folder
+            .last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mark = last.as_ref().map(|(mark, _)| *mark);
+        drop(last);
+        match mark {
+            Some(mark) => self.beside.rereading.add(keeper, mark),
+            None => self.beside.rereading.add_unread(keeper),
+        }
+    }
+}
+
+// === impl PlanKeeper ===
+
+impl Watched for PlanKeeper {
+    type Said = Loaded;
+
+    fn read(&self) -> Result<(Mark, Loaded), String> {
+        self.folder.read().map_err(|found| found.to_string())
+    }
+
+    fn take(&mut self, loaded: Loaded) {
+        warn(&loaded.warnings);
+        let (before, now) = (self.plans.current(), &loaded.plans);
+        let not_in = |names: &BTreeMap<String, Arc<Plan>>, others: &BTreeMap<String, Arc<Plan>>| {
+            let missing = names.keys().filter(|name| !others.contains_key(*name));
+            missing.cloned().collect::<Vec<String>>().join(" ")
+        };
+        let differs = |(name, plan): &(&String, &Arc<Plan>)| {
+            before
+                .get(*name)
+                .is_some_and(|old| old.hash() != plan.hash())
+        };
+        let changed = now.iter().filter(differs).map(|(name, _)| name.as_str());
+        tracing::info!(
+            plans = now.len(),
+            added = not_in(now, &before),
+            changed = changed.collect::<Vec<&str>>().join(" "),
+            removed = not_in(&before, now),
+            "plans loaded again; analyses that run keep theirs"
+        );
+        let number = i64::try_from(now.len()).unwrap_or(i64::MAX);
+        self.metrics.plan_files.plans.set(number);
+        self.plans.replace(loaded.plans);
+    }
+
+    fn complain(&self, fault: &str) {
+        self.metrics.plan_files.reload_failures.inc();
+        tracing::error!("the plans cannot be used; those before stay:\n{fault}");
+    }
+}
