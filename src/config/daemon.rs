@@ -131,11 +131,20 @@ pub struct Store {
     #[serde(default = "segment_bytes")]
     #[schemars(range(min = 65_536, max = 1_073_741_824))]
     pub segment_bytes: u64,
-    /// Rows of the audit log; past it the oldest tenth goes, and a row that stays says so. A row
-    /// takes about 1 kB.
+    /// Rows of the audit log; past it the oldest go, and a row that stays says so. A row takes
+    /// about 1 kB.
     #[serde(default = "audit_rows_max")]
     #[schemars(range(min = 1_000, max = 1_000_000_000))]
     pub audit_rows_max: u64,
+    /// Bytes of the database that deleted rows left and that are kept for new ones; what is more
+    /// goes back to the file system, bit by bit, when rows are deleted.
+    #[serde(default = "free_bytes_max")]
+    #[schemars(range(min = 0, max = 1_099_511_627_776_u64))]
+    pub free_bytes_max: u64,
+}
+
+fn free_bytes_max() -> u64 {
+    16 << 20
 }
 
 fn audit_rows_max() -> u64 {

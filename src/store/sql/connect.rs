@@ -25,8 +25,10 @@ const READERS: u32 = 4;
 
 /// What is committed is on the disk (FULL syncs the log at every commit), and readers do not wait for
 /// the writer (WAL). A tool that holds the file gets 5 s before davy gives up. The log is cut back to
-/// 64 MiB once it is taken over.
+/// 64 MiB once it is taken over. How pages are given back is settled before the first table, and by
+/// nothing later.
 const PRAGMAS: &str = "PRAGMA busy_timeout = 5000;
+PRAGMA auto_vacuum = INCREMENTAL;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 PRAGMA foreign_keys = ON;
@@ -132,8 +134,19 @@ pub(super) fn take_folder(folder: &Path) -> Result<(Held, PathBuf), OpenError> {
 /// Makes a folder that nobody else on the machine may look into; one that is there stays as it is.
 fn private_folder(folder: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
+    let named = |path: &&Path| !path.as_os_str().is_empty();
+    let missing = folder
+        .ancestors()
+        .take_while(|path| named(path) && !path.exists());
+    let missing: Vec<&Path> = missing.collect();
     let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(folder)
+    builder.recursive(true).mode(0o700).create(folder)?;
+    // A crash of the machine may take a folder away whose parent does not have its name on the disk.
+    for made in missing {
+        let parent = made.parent().filter(named).unwrap_or(Path::new("."));
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// The connection that writes, and those that read, to a database whose tables are up to date.
