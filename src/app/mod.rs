@@ -121,12 +121,7 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
     let bells: Arc<HashMap<String, Arc<Notify>>> =
         Arc::new(endpoints.iter().map(with_bell).collect());
     let mut beside = Beside::default();
-    secretkeeping::build(
-        &config.webhooks,
-        &endpoints,
-        &metrics,
-        &mut beside.rereading,
-    );
+    secretkeeping::build(&config.webhooks, &endpoints, &metrics, &mut beside);
     let door = doorkeeping::build(&config.auth, &clock, &metrics, &mut beside)?;
     let tls = certificates::build(&config.server, &clock, &metrics, &mut beside.rereading)?;
     beside.pulling = Pulling::build(config, &link, &clock, &metrics)?;

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use super::rereading::{Mark, Rereading, Watched};
-use super::secrets;
+use super::rereading::{Mark, Watched};
+use super::{Beside, secrets};
 use crate::config::daemon::Webhook;
 use crate::telemetry::Metrics;
 use crate::webhook::Endpoint;
@@ -25,7 +25,7 @@ pub(super) fn build(
     entries: &[Webhook],
     endpoints: &[Arc<Endpoint>],
     metrics: &Arc<Metrics>,
-    rereading: &mut Rereading,
+    beside: &mut Beside,
 ) {
     for (entry, endpoint) in entries.iter().zip(endpoints) {
         let count = endpoint.secrets().map_or(0, |secrets| secrets.count());
@@ -38,7 +38,7 @@ pub(super) fn build(
             endpoint: endpoint.clone(),
             metrics: metrics.clone(),
         };
-        rereading.add_unread(keeper);
+        beside.rereading.add_unread(keeper);
     }
 }
 
