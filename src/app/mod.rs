@@ -141,8 +141,7 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
     keeping
         .end_unfinished(&endpoints, goes_on, clock.now(), &metrics)
         .await?;
-    let number = i64::try_from(plans.len()).unwrap_or(i64::MAX);
-    metrics.plan_files.plans.set(number);
+    planning::count(&plans, &metrics);
     let shared = Arc::new(Shared {
         link,
         clock,

@@ -32,6 +32,12 @@ struct PlanKeeper {
     metrics: Arc<Metrics>,
 }
 
+/// Tells the metrics how many there are.
+pub(super) fn count(plans: &BTreeMap<String, Arc<Plan>>, metrics: &Metrics) {
+    let number = i64::try_from(plans.len()).unwrap_or(i64::MAX);
+    metrics.plan_files.plans.set(number);
+}
+
 /// Logs what is wrong with plans that can be used all the same.
 pub fn warn(warnings: &[Problem]) {
     for warning in warnings {
@@ -137,8 +143,7 @@ impl Watched for PlanKeeper {
             removed = not_in(&before, now),
             "plans loaded again; analyses that run keep theirs"
         );
-        let number = i64::try_from(now.len()).unwrap_or(i64::MAX);
-        self.metrics.plan_files.plans.set(number);
+        count(now, &self.metrics);
         self.plans.replace(loaded.plans);
     }
 

@@ -28,13 +28,13 @@ use crate::store::changes::ChangeOutcome;
 #[derive(Debug, Clone, Args)]
 pub struct PastArgs {
     /// Analyses that were started so long ago at most
-    #[arg(long, value_name = "SPAN", default_value = "30d", value_parser = quantity::duration, requires = "from_store")]
+    #[arg(long, value_name = "SPAN", default_value = "30d", value_parser = quantity::duration, conflicts_with_all = ["manifest", "splits"])]
     pub since: Millis,
     /// Only those of this service
-    #[arg(long, value_name = "NAME", requires = "from_store")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["manifest", "splits"])]
     pub service: Option<String>,
     /// Only those that were judged under the plan of this name
-    #[arg(long, value_name = "NAME", requires = "from_store")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["manifest", "splits"])]
     pub judged_by: Option<String>,
     /// Whom to ask.
     #[command(flatten)]
