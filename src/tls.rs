@@ -12,8 +12,8 @@ use std::time::Duration;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
 
@@ -104,6 +104,12 @@ pub fn load(settings: &ServerTls, now: Timestamp) -> Result<Loaded, String> {
     let config = builder.with_single_cert(chain, key);
     let mut config = config.map_err(|error| misfit(settings, &error))?;
     config.alpn_protocols = vec![ALPN.to_vec()];
+    if client_ca_file.is_some() {
+        // A session that is taken up again is not asked for its certificate, which may be expired by
+        // then, and each gives the next one.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     let files = [Some(certificate_file), Some(key_file)];
     let files = files.into_iter().flatten();
     let files = files.chain(client_ca_file.map(|(_, file)| file));

@@ -21,8 +21,17 @@ use crate::telemetry::Metrics;
 pub struct PlanFolder {
     config: Config,
     places: Places,
-    /// What it said last, so that plans are made anew only where something changed.
-    last: Mutex<Option<(Mark, Loaded)>>,
+    looked: Mutex<Looked>,
+}
+
+/// What came of the looks before.
+#[derive(Default)]
+struct Looked {
+    /// What was made of what the folder said, so that plans are made anew only where that changed.
+    last: Option<(Mark, Result<Loaded, Problems>)>,
+    /// What it says since the last look. It is taken once it says so twice: files may be written one
+    /// after the other, and in place.
+    since: Option<Mark>,
 }
 
 /// Gives the API the plans of the folder.
@@ -58,7 +67,7 @@ impl PlanFolder {
         PlanFolder {
             config: config.clone(),
             places,
-            last: Mutex::new(None),
+            looked: Mutex::default(),
         }
     }
 
@@ -73,20 +82,29 @@ impl PlanFolder {
     fn read(&self) -> Result<(Mark, Loaded), Problems> {
         let written = plans::read_directory(&self.config.plans.directory)?;
         let mark = Mark::of(written.iter().flat_map(plans::Written::parts));
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, loaded)) = last.as_ref().filter(|(seen, _)| *seen == mark) {
-            return Ok((mark, loaded.clone()));
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = looked.since.replace(mark);
+        if let Some((last, made)) = &looked.last
+            && (*last == mark || since != Some(mark))
+        {
+            return made.clone().map(|loaded| (*last, loaded));
         }
-        let mut loaded = plans::parse_all(&written)?;
+        let made = self.make(&written);
+        looked.last = Some((mark, made.clone()));
+        made.map(|loaded| (mark, loaded))
+    }
+
+    fn make(&self, written: &[plans::Written]) -> Result<Loaded, Problems> {
+        let mut loaded = plans::parse_all(written)?;
         let all = loaded.plans.values().map(|plan| &**plan);
-        let found: Vec<Problem> = rules::misfits(&self.config, &self.places, all).collect();
+        let found = rules::misfits(&self.config, &self.places, all);
+        let found: Vec<Problem> = found.collect();
         let is_error = |problem: &Problem| problem.severity == Severity::Error;
         if found.iter().any(is_error) {
             return Err(Problems::sorted(found));
         }
         loaded.warnings.extend(found);
-        *last = Some((mark, loaded.clone()));
-        Ok((mark, loaded))
+        Ok(loaded)
     }
 }
 
@@ -100,13 +118,10 @@ impl Daemon {
             metrics: self.shared.metrics.clone(),
             folder,
         };
-        let last = keeper
-            .folder
-            .last
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mark = last.as_ref().map(|(mark, _)| *mark);
-        drop(last);
+        let looked = keeper.folder.looked.lock();
+        let looked = looked.unwrap_or_else(PoisonError::into_inner);
+        let mark = looked.last.as_ref().map(|(mark, _)| *mark);
+        drop(looked);
         match mark {
             Some(mark) => self.beside.rereading.add(keeper, mark),
             None => self.beside.rereading.add_unread(keeper),

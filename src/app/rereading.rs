@@ -4,11 +4,12 @@
 //! where a folder is swapped below a link, as Kubernetes does, times need not move. What is done with
 //! what they say is for who watches them: `doorkeeping`, `secretkeeping`, `certificates`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 /// How often files are looked at: so long a revoked token is good at most.
@@ -52,7 +53,8 @@ impl Mark {
 /// Looks at all of them for as long as the daemon runs.
 #[derive(Default)]
 pub(super) struct Rereading {
-    watches: Arc<Mutex<Vec<Box<dyn Look>>>>,
+    /// Each for itself: a disk that hangs below one keeps no other from being looked at.
+    watches: Vec<Arc<Mutex<Box<dyn Look>>>>,
     bell: Arc<Notify>,
 }
 
@@ -70,14 +72,13 @@ impl Rereading {
     }
 
     fn push(&mut self, watched: impl Watched, seen: Result<Mark, String>) {
-        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        watches.push(Box::new(Watch { watched, seen }));
+        let watch: Box<dyn Look> = Box::new(Watch { watched, seen });
+        self.watches.push(Arc::new(Mutex::new(watch)));
     }
 
     /// Rung when the files are to be looked at now; `None` where there are none.
     pub(super) fn bell(&self) -> Option<Arc<Notify>> {
-        let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        (!watches.is_empty()).then(|| self.bell.clone())
+        (!self.watches.is_empty()).then(|| self.bell.clone())
     }
 
     /// Looks until it is aborted.
@@ -90,14 +91,25 @@ impl Rereading {
                 _ = looks.tick() => false,
                 () = bell.notified() => true,
             };
-            let watches = self.watches.clone();
-            let looking = tokio::task::spawn_blocking(move || {
-                let mut watches = watches.lock().unwrap_or_else(PoisonError::into_inner);
-                watches.iter_mut().for_each(|watch| watch.look(is_asked));
-            });
-            // A look that panicked or was cancelled saw nothing.
-            let _ = looking.await;
+            for watch in &self.watches {
+                let watch = watch.clone();
+                let looking = tokio::task::spawn_blocking(move || match watch.try_lock() {
+                    Ok(mut watch) => watch.look(is_asked),
+                    Err(TryLockError::Poisoned(watch)) => watch.into_inner().look(is_asked),
+                    // The look before waits for the disk still.
+                    Err(TryLockError::WouldBlock) => {}
+                });
+                tokio::spawn(tell_of_panic(looking));
+            }
         }
+    }
+}
+
+async fn tell_of_panic(looking: JoinHandle<()>) {
+    if looking.await.is_err_and(|error| error.is_panic()) {
+        tracing::error!(
+            "a file that is read again could not be looked at; this should not have happened"
+        );
     }
 }
 
@@ -193,6 +205,49 @@ mod tests {
             let mut log = script.log.lock().expect("no panic");
             assert_eq!(log.pop().as_deref(), expected, "{next:?} {is_asked}");
         }
+    }
+
+    /// Waits for the disk until it is let go.
+    struct Hanging(Mutex<std::sync::mpsc::Receiver<()>>);
+
+    impl Watched for Hanging {
+        type Said = ();
+
+        fn read(&self) -> Result<(Mark, ()), String> {
+            let released = self.0.lock().expect("no panic").recv();
+            released.map_err(|error| error.to_string())?;
+            Ok((Mark::of([]), ()))
+        }
+
+        fn take(&mut self, (): ()) {}
+
+        fn complain(&self, _: &str) {}
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_disk_that_hangs_below_one_keeps_no_other_from_being_looked_at() {
+        let (release, held) = std::sync::mpsc::channel();
+        let script = Arc::new(Script::default());
+        *script.next.lock().expect("no panic") = Some(Ok("a"));
+        let mut rereading = Rereading::default();
+        rereading.add_unread(Hanging(Mutex::new(held)));
+        rereading.add_unread(Played(script.clone()));
+        let bell = rereading.bell().expect("two are watched");
+        let running = tokio::spawn(rereading.run());
+        for said in ["a", "b"] {
+            *script.next.lock().expect("no panic") = Some(Ok(said));
+            let taken = async {
+                let expected = format!("took {said}");
+                while script.log.lock().expect("no panic").last() != Some(&expected) {
+                    bell.notify_one();
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            let taken = tokio::time::timeout(Duration::from_secs(20), taken).await;
+            taken.expect("it is not held up");
+        }
+        running.abort();
+        drop(release);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
+use reqwest::header::RETRY_AFTER;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 
@@ -15,6 +16,10 @@ use crate::pull::certificates;
 
 /// How long the connection may take; an answer may take longer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often one request of many is sent where the daemon has no room.
+const TRIES_MAX: u32 = 30;
+/// Longest wait that is granted to it.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// Variable that holds the token: an argument could be read by everybody on the machine.
 const TOKEN_VARIABLE: &str = "DAVY_TOKEN";
 
@@ -112,11 +117,49 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 /// # Errors
 /// When the daemon cannot be reached, or answers with a problem.
 pub async fn answer(request: RequestBuilder) -> anyhow::Result<Response> {
+    let (url, response) = send(request).await?;
+    checked(url, response).await
+}
+
+/// The same for one of many requests: what is too much at once is asked again when the daemon says,
+/// and what is there no longer is `None`.
+///
+/// # Errors
+/// As [`answer`].
+pub async fn patient_answer(
+    request: impl Fn() -> anyhow::Result<RequestBuilder>,
+) -> anyhow::Result<Option<Response>> {
+    let mut tries = 1;
+    loop {
+        let (url, response) = send(request()?).await?;
+        let is_busy = matches!(
+            response.status(),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        );
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        if !is_busy || tries == TRIES_MAX {
+            return checked(url, response).await.map(Some);
+        }
+        let after = response.headers().get(RETRY_AFTER);
+        let after = after.and_then(|secs| secs.to_str().ok()?.parse().ok());
+        let after = Duration::from_secs(after.unwrap_or(1));
+        tokio::time::sleep(after.min(RETRY_AFTER_MAX)).await;
+        tries += 1;
+    }
+}
+
+async fn send(request: RequestBuilder) -> anyhow::Result<(Url, Response)> {
     let (client, request) = request.build_split();
     let request = request?;
     let url = request.url().clone();
     let response = client.execute(request).await;
     let response = response.with_context(|| format!("cannot reach {url}"))?;
+    Ok((url, response))
+}
+
+async fn checked(url: Url, response: Response) -> anyhow::Result<Response> {
     if response.status() != StatusCode::OK {
         let status = response.status();
         let problem: Value = response.json().await.unwrap_or_default();

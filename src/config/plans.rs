@@ -120,7 +120,7 @@ pub fn plan_files(directory: &Path) -> Result<Vec<PathBuf>, Problems> {
         let path = entry.map_err(unreadable)?.path();
         let other = path.file_name().map(|n| n.to_string_lossy());
         let other = other.is_some_and(|n| n.starts_with('.') || n.ends_with(SCHEMA_ENDING));
-        if is_plan_file(&path) && !other && path.is_file() {
+        if is_plan_file(&path) && !other && is_file(&path)? {
             files.push(path);
         }
         if files.len() > PLAN_FILES_MAX {
@@ -130,6 +130,18 @@ pub fn plan_files(directory: &Path) -> Result<Vec<PathBuf>, Problems> {
     }
     files.sort();
     Ok(files)
+}
+
+/// Whether it is a file, a link followed. One that cannot be looked at is not one that is not there.
+fn is_file(path: &Path) -> Result<bool, Problems> {
+    match std::fs::metadata(path) {
+        Ok(metadata) => Ok(metadata.is_file()),
+        Err(error) => {
+            let message = format!("cannot be looked at: {error}");
+            let name = path.display().to_string();
+            Err(Problem::of_file(&name, ProblemCode::Unreadable, message).into())
+        }
+    }
 }
 
 /// Whether the name is that of a plan file.
@@ -152,7 +164,8 @@ pub fn read_plan(path: &Path) -> Result<Parsed, Problems> {
 impl Written {
     fn read(path: &Path) -> Result<Written, Problems> {
         let beside = calibration::path_beside(path);
-        let calibration = match beside.is_file() {
+        let is_there = beside.symlink_metadata().is_ok();
+        let calibration = match is_there && is_file(&beside)? {
             true => Some(read_text(&beside).map(|text| (beside, text))?),
             false => None,
         };

@@ -73,6 +73,7 @@ fn sample(_: &mut SchemaGenerator) -> Schema {
 }
 
 const JSON: &str = "application/json";
+const PROTOBUF: &str = "application/x-protobuf";
 const JSON_BODY: &[&str] = &[JSON];
 const READING: &[&str] = &["analysis_not_found", "store_failed"];
 /// Problems any route may answer.
@@ -112,6 +113,15 @@ impl Route {
     /// [`super::problem::Problem::to_remote_writer`].
     pub fn is_remote_write(&self) -> bool {
         self.operation == "writeSeries"
+    }
+
+    /// Forms of its problems besides the usual one: senders of OTLP are told in their own, as soon as
+    /// it is known which that is.
+    pub fn problem_forms(&self) -> &'static [(&'static str, MakeSchema)] {
+        match self.operation {
+            "exportMetrics" => &[(JSON, object), (PROTOBUF, text)],
+            _ => &[],
+        }
     }
 
     /// What it answers when there is no room.

@@ -183,18 +183,18 @@ impl SqlStore {
         }
         let position = batch.position;
         changes.commit().await?;
-        let is_forgotten = |write: &Write| matches!(write, Write::Forget(_));
-        if losses.audit_rows_deleted > 0
-            || !retired.is_empty()
-            || batch.others.iter().any(is_forgotten)
-        {
-            vacuum::give_back(&mut writer, self.free_bytes_max).await;
-        }
         self.position.fetch_max(position, Ordering::SeqCst);
-        let mut live = self.live();
-        live.apply(batch, &mut losses);
-        for analysis in &retired {
-            live.forget(analysis);
+        let is_forgotten = |write: &Write| matches!(write, Write::Forget(_));
+        let has_forgotten = batch.others.iter().any(is_forgotten);
+        {
+            let mut live = self.live();
+            live.apply(batch, &mut losses);
+            for analysis in &retired {
+                live.forget(analysis);
+            }
+        }
+        if has_forgotten || losses.audit_rows_deleted > 0 || !retired.is_empty() {
+            vacuum::give_back(&mut writer, self.free_bytes_max).await;
         }
         Ok(losses)
     }

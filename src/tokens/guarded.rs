@@ -24,6 +24,11 @@ pub struct Guarded {
 /// # Errors
 /// A sentence without the file's name.
 pub fn read(path: &Path, bytes_max: u64) -> Result<Guarded, String> {
+    // A pipe without a writer would hold whoever opens it.
+    let named = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !named.is_file() {
+        return Err("it is no file".to_owned());
+    }
     let file = File::open(path).map_err(|error| error.to_string())?;
     // Of the file that is open: by its name another one may be found by now.
     let metadata = file.metadata().map_err(|error| error.to_string())?;

@@ -23,6 +23,7 @@ mod engine_life;
 mod engine_reference;
 mod events;
 mod formats;
+mod generated;
 mod handing_over;
 mod hdr_logs;
 mod http;

@@ -130,20 +130,22 @@ fn judge_manifest(args: &BacktestArgs, plan: Option<&Arc<Plan>>) -> anyhow::Resu
         );
     }
     let folder = path.parent().unwrap_or(Path::new("."));
-    judge_all(&cases, |case| {
+    judge_all(&cases, usize::MAX, |case| {
         judge_case(case, folder, plan).with_context(|| format!("case {}", case.case))
     })
 }
 
-/// Judges the cases on every core; results keep their order.
+/// Judges the cases on every core, so many at most; results keep their order.
 fn judge_all<C: Sync, J: Send>(
     cases: &[C],
+    workers_max: usize,
     judge: impl Fn(&C) -> anyhow::Result<J> + Sync,
 ) -> anyhow::Result<Vec<J>> {
     let bar = progress::bar(cases.len() as u64, "cases");
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<(usize, anyhow::Result<J>)>> = Mutex::new(Vec::new());
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = workers.min(workers_max);
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {

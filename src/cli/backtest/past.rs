@@ -24,6 +24,9 @@ use crate::model::{Change, Millis, Outcome, Reason};
 use crate::plan::Plan;
 use crate::store::changes::ChangeOutcome;
 
+/// Recordings that are asked for at the same time: davy has others to answer, too.
+const ASKERS_MAX: usize = 4;
+
 /// Which analyses of a store.
 #[derive(Debug, Clone, Args)]
 pub struct PastArgs {
@@ -86,7 +89,7 @@ pub(super) fn judge(args: &PastArgs, plan: Option<&Arc<Plan>>) -> anyhow::Result
         );
     }
     let known = Mutex::new(BTreeMap::new());
-    let judged = judge_all(&cases, |analysis| {
+    let judged = judge_all(&cases, ASKERS_MAX, |analysis| {
         let judged = daemon::runtime()?.block_on(judge_one(args, analysis, plan, &known));
         judged.with_context(|| format!("analysis {}", analysis.id))
     })?;
@@ -127,8 +130,11 @@ async fn judge_one(
 ) -> anyhow::Result<Option<Judged>> {
     let id = analysis.id.as_str();
     let path = ["v1", "analyses", id, "recording"];
-    let request = args.daemon.request(Method::GET, &path, &[])?;
-    let response = daemon::answer(request).await?;
+    let response = daemon::patient_answer(|| args.daemon.request(Method::GET, &path, &[])).await?;
+    let Some(response) = response else {
+        eprintln!("davy: warning: {id} is left out: davy has forgotten it meanwhile");
+        return Ok(None);
+    };
     if response.headers().contains_key(TRUNCATED) {
         eprintln!("davy: warning: {id} is left out: its recording is not whole");
         return Ok(None);
@@ -196,11 +202,12 @@ async fn truth_of(
     if let Some(truth) = found {
         return Ok(truth);
     }
-    let request = args
-        .daemon
-        .request(Method::GET, &["v1", "changes", id], &[])?;
-    let shown: ChangeShown = daemon::answer(request)
-        .await?
+    let path = ["v1", "changes", id];
+    let shown = daemon::patient_answer(|| args.daemon.request(Method::GET, &path, &[])).await?;
+    let Some(shown) = shown else {
+        return Ok(Truth::Unknown);
+    };
+    let shown: ChangeShown = shown
         .json()
         .await
         .context("the change is not what davy answers")?;

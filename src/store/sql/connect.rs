@@ -7,8 +7,8 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
-use sqlx::AnyPool;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{AnyConnection, AnyPool, Connection as _};
 
 use super::schema::{self, MigrateError};
 
@@ -25,10 +25,8 @@ const READERS: u32 = 4;
 
 /// What is committed is on the disk (FULL syncs the log at every commit), and readers do not wait for
 /// the writer (WAL). A tool that holds the file gets 5 s before davy gives up. The log is cut back to
-/// 64 MiB once it is taken over. How pages are given back is settled before the first table, and by
-/// nothing later.
+/// 64 MiB once it is taken over.
 const PRAGMAS: &str = "PRAGMA busy_timeout = 5000;
-PRAGMA auto_vacuum = INCREMENTAL;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 PRAGMA foreign_keys = ON;
@@ -154,6 +152,9 @@ pub(super) async fn open(path: &Path) -> Result<(AnyPool, AnyPool), OpenError> {
     sqlx::any::install_default_drivers();
     let unreadable = |error: sqlx::Error| OpenError::unreadable(path, &error.to_string());
     let options = AnyConnectOptions::from_str(&address(path, "rwc")?).map_err(unreadable)?;
+    if !path.exists() {
+        make(options.clone()).await.map_err(unreadable)?;
+    }
     let writer = pool(1).connect_with(options.clone()).await;
     let writer = writer.map_err(unreadable)?;
     schema::migrate(&writer)
@@ -199,6 +200,15 @@ pub(super) async fn open_to_read(folder: &Path) -> Result<AnyPool, OpenError> {
         });
     }
     Ok(reader)
+}
+
+/// Makes an empty database. How pages are given back is settled before all else, and by nothing later.
+async fn make(options: AnyConnectOptions) -> Result<(), sqlx::Error> {
+    let mut first = AnyConnection::connect_with(&options).await?;
+    sqlx::raw_sql("PRAGMA auto_vacuum = INCREMENTAL; VACUUM;")
+        .execute(&mut first)
+        .await?;
+    first.close().await
 }
 
 /// Connections that stay: there is nobody on the other side who could close them.
