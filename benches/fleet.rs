@@ -188,6 +188,7 @@ fn main() -> std::process::ExitCode {
         recordings_bytes_max: 512 << 20,
         outbox_max: 1_000,
         audit_rows_max: 1_000_000,
+        free_bytes_max: 0,
     });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()

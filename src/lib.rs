@@ -7,7 +7,7 @@
 //! 2. **Judging** (pure): [`plan`], [`window`], [`judge`].
 //! 3. **The machine and the codecs** (pure): [`engine`], [`codec`], [`backoff`].
 //! 4. **Configuration and ports**: [`config`], [`clock`], [`log`], [`store`].
-//! 5. **Adapters**: [`webhook`], [`pull`], [`telemetry`], [`tokens`].
+//! 5. **Adapters**: [`webhook`], [`pull`], [`oidc`], [`telemetry`], [`tls`], [`tokens`].
 //! 6. **Surfaces**: [`http`].
 //! 7. **Composition**: [`app`], [`cli`], `main`.
 //!
@@ -34,8 +34,10 @@ pub mod config;
 pub mod log;
 pub mod store;
 // Floor 5: adapters.
+pub mod oidc;
 pub mod pull;
 pub mod telemetry;
+pub mod tls;
 pub mod tokens;
 pub mod webhook;
 // Floor 6: surfaces.

@@ -54,6 +54,12 @@ pub struct Metrics {
     pub webhook: WebhookMetrics,
     /// Of the door.
     pub door: DoorMetrics,
+    /// Of TLS on davy's own listener.
+    pub tls: TlsMetrics,
+    /// Of the folder of plans.
+    pub plan_files: PlanFileMetrics,
+    /// Of signed tokens.
+    pub oidc: OidcMetrics,
     /// Of the sample log.
     pub log: LogMetrics,
     /// Of pulling.
@@ -92,17 +98,52 @@ pub struct WebhookMetrics {
     pub secret_reload_failures: IntCounterVec,
 }
 
+/// Metrics of the folder of plans.
+#[derive(Debug)]
+pub struct PlanFileMetrics {
+    /// `davy_plans`: plans that analyses can be started on by their names.
+    pub plans: IntGauge,
+    /// `davy_plan_reload_failures_total`: how often the folder had changed and could not be used; the
+    /// plans before stay.
+    pub reload_failures: IntCounter,
+}
+
 /// Metrics of tokens and those who come without.
 #[derive(Debug)]
 pub struct DoorMetrics {
     /// `davy_auth_refused_total{reason}`: missing, malformed, unknown, expired, revoked, scope,
-    /// namespace, too_fast.
+    /// namespace, too_fast; of signed tokens also jwt_algorithm, jwt_key, jwt_signature, jwt_issuer,
+    /// jwt_audience, jwt_not_yet, jwt_claim, jwt_grant, keys_unavailable.
     pub refused: IntCounterVec,
     /// `davy_auth_reload_failures_total`: how often the file of tokens had changed and could not be
     /// used; the tokens before stay.
     pub reload_failures: IntCounter,
     /// `davy_auth_tokens`: tokens in use, expired and revoked ones included.
     pub tokens: IntGauge,
+}
+
+/// Metrics of TLS on davy's own listener.
+#[derive(Debug)]
+pub struct TlsMetrics {
+    /// `davy_tls_handshakes_failed_total{reason}`: timeout, not_tls, incompatible,
+    /// client_certificate_missing, client_certificate, alert, closed.
+    pub handshakes_failed: IntCounterVec,
+    /// `davy_tls_reload_failures_total`: how often the files had changed and could not be used; what
+    /// was before stays.
+    pub reload_failures: IntCounter,
+    /// `davy_tls_certificate_expires_timestamp_seconds`: when davy's certificate ends; 0 without TLS.
+    pub certificate_expires: IntGauge,
+}
+
+/// Metrics of an identity provider whose signed tokens are good here.
+#[derive(Debug)]
+pub struct OidcMetrics {
+    /// `davy_oidc_key_fetches_total{outcome}`: fetched, failed.
+    pub fetches: IntCounterVec,
+    /// `davy_oidc_keys`: keys in use.
+    pub keys: IntGauge,
+    /// `davy_oidc_keys_fetched_timestamp_seconds`: when those in use were fetched; 0 before that.
+    pub keys_fetched: IntGauge,
 }
 
 /// Metrics of the sample log.
@@ -201,6 +242,9 @@ impl Metrics {
             )?,
             webhook: make.about_webhooks()?,
             door: make.about_the_door()?,
+            tls: make.about_tls()?,
+            plan_files: make.about_plan_files()?,
+            oidc: make.about_signed_tokens()?,
             log: make.about_the_log()?,
             pull: make.about_pulling()?,
             outbox_depth: make.gauge("davy_outbox_depth", "deliveries waiting")?,

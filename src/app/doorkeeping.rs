@@ -1,112 +1,93 @@
 //! Whose tokens are good: the file of tokens, read at the start and whenever it changes.
 //!
-//! Owns when it is read. A change is seen by the text, not by the time of the file: where a folder is
-//! swapped below a link, as Kubernetes does, times need not move. What a token opens is
-//! [`crate::http::door`]'s, what the file says [`crate::tokens::file`]'s.
+//! Owns what is done with what it says. What a token opens is [`crate::http::door`]'s, what the file
+//! says [`crate::tokens::file`]'s, when it is read [`super::rereading`]'s.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::Context;
-use tokio::sync::Notify;
-use tokio::time::MissedTickBehavior;
+use anyhow::{Context, anyhow};
 
+use super::Beside;
+use super::rereading::{Mark, Rereading, Watched};
+use crate::clock::Clock;
 use crate::config::daemon::Auth;
 use crate::http::door::{Door, Settings};
+use crate::oidc::Issuer;
+use crate::oidc::keeper::KeyKeeper;
 use crate::telemetry::Metrics;
-use crate::tokens::file::{self, FileError, Loaded};
+use crate::tokens::file::{self, Loaded};
 
-/// How often the file is looked at: so long a revoked token is good at most.
-pub const LOOKS_EVERY: Duration = Duration::from_secs(1);
-
-/// Looks at the file of tokens for as long as the daemon runs.
-pub(super) struct Doorkeeper {
+/// Gives the door the tokens of the file.
+struct Doorkeeper {
     path: PathBuf,
     door: Arc<Door>,
     metrics: Arc<Metrics>,
-    bell: Arc<Notify>,
-    seen: Seen,
 }
 
-/// What the file was when it was last looked at.
-#[derive(PartialEq)]
-enum Seen {
-    Text(String),
-    Fault(FileError),
-}
-
-/// The door, and who looks after it where there is a file of tokens.
+/// The door, looked after where there is a file of tokens; and who fetches an issuer's keys.
 ///
 /// # Errors
-/// When the file cannot be used: a daemon that lets nobody in was not meant.
+/// When a file cannot be used: a daemon that lets nobody in was not meant. An issuer that does not answer
+/// is no reason not to start: there may be other tokens, and it may answer soon.
 pub(super) fn build(
     auth: &Auth,
+    clock: &Arc<dyn Clock>,
     metrics: &Arc<Metrics>,
-) -> anyhow::Result<(Arc<Door>, Option<Doorkeeper>)> {
-    let Some(path) = &auth.tokens_file else {
-        return Ok((Arc::new(Door::open()), None));
-    };
-    let loaded = file::load(path)
-        .context("auth.tokens_file cannot be used; davy token create --file makes one")?;
+    beside: &mut Beside,
+) -> anyhow::Result<Arc<Door>> {
+    if !auth.asks() {
+        return Ok(Arc::new(Door::open()));
+    }
     let settings = Settings {
         metrics_open: auth.metrics_open,
         requests_per_second_max: auth.requests_per_second_max,
     };
-    let door = Arc::new(Door::with(Vec::new(), settings));
+    let mut door = Door::with(Vec::new(), settings);
+    if let Some(oidc) = &auth.oidc {
+        let keeper = KeyKeeper::build(oidc, clock.clone(), metrics.clone())
+            .map_err(|error| anyhow!("auth.oidc cannot be used: {error}"))?;
+        door = door.trusting(Issuer::new(oidc, keeper.keys()));
+        beside.key_keeper = Some(keeper);
+    }
+    let door = Arc::new(door);
+    if let Some(path) = &auth.tokens_file {
+        look_after(&door, path, metrics, &mut beside.rereading)?;
+    }
+    Ok(door)
+}
+
+fn look_after(
+    door: &Arc<Door>,
+    path: &Path,
+    metrics: &Arc<Metrics>,
+    rereading: &mut Rereading,
+) -> anyhow::Result<()> {
+    let loaded = file::load(path)
+        .context("auth.tokens_file cannot be used; davy token create --file makes one")?;
     let mut doorkeeper = Doorkeeper {
-        path: path.clone(),
+        path: path.to_owned(),
         door: door.clone(),
         metrics: metrics.clone(),
-        bell: Arc::default(),
-        seen: Seen::Text(String::new()),
     };
+    let mark = mark(&loaded);
     doorkeeper.take(loaded);
-    Ok((door, Some(doorkeeper)))
+    rereading.add(doorkeeper, mark);
+    Ok(())
+}
+
+fn mark(loaded: &Loaded) -> Mark {
+    Mark::of([loaded.text.as_bytes()])
 }
 
 // === impl Doorkeeper ===
 
-impl Doorkeeper {
-    /// Rung when the file is to be looked at now.
-    pub(super) fn bell(&self) -> Arc<Notify> {
-        self.bell.clone()
-    }
+impl Watched for Doorkeeper {
+    type Said = Loaded;
 
-    /// Looks until it is aborted.
-    pub(super) async fn run(mut self) {
-        let mut looks = tokio::time::interval(LOOKS_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let bell = self.bell();
-        loop {
-            let is_asked = tokio::select! {
-                _ = looks.tick() => false,
-                () = bell.notified() => true,
-            };
-            let path = self.path.clone();
-            let loading = tokio::task::spawn_blocking(move || file::load(&path));
-            // A look that panicked or was cancelled saw nothing.
-            if let Ok(loaded) = loading.await {
-                self.look(loaded, is_asked);
-            }
-        }
-    }
-
-    /// Takes what is new; says so, too, where somebody asked and nothing is.
-    fn look(&mut self, loaded: Result<Loaded, FileError>, is_asked: bool) {
-        match loaded {
-            Ok(loaded) if is_asked || self.seen != Seen::Text(loaded.text.clone()) => {
-                self.take(loaded);
-            }
-            Ok(_) => {}
-            Err(fault) => {
-                let fault = Seen::Fault(fault);
-                if is_asked || self.seen != fault {
-                    self.seen = fault;
-                    self.complain();
-                }
-            }
-        }
+    fn read(&self) -> Result<(Mark, Loaded), String> {
+        let loaded = file::load(&self.path).map_err(|error| error.to_string())?;
+        Ok((mark(&loaded), loaded))
     }
 
     fn take(&mut self, loaded: Loaded) {
@@ -118,13 +99,13 @@ impl Doorkeeper {
         let number = i64::try_from(loaded.tokens.len()).unwrap_or(i64::MAX);
         self.metrics.door.tokens.set(number);
         self.door.replace(loaded.tokens);
-        self.seen = Seen::Text(loaded.text);
     }
 
-    fn complain(&self) {
+    fn complain(&self, error: &str) {
         self.metrics.door.reload_failures.inc();
-        if let Seen::Fault(error) = &self.seen {
-            tracing::error!(%error, "the file of tokens cannot be used; those before stay");
-        }
+        tracing::error!(
+            error,
+            "the file of tokens cannot be used; those before stay"
+        );
     }
 }

@@ -120,6 +120,7 @@ mod tests {
                 recordings_bytes_max: 1,
                 outbox_max: 1,
                 audit_rows_max: 1_000_000,
+                free_bytes_max: 16 << 20,
             })),
             outbox_lasts: false,
             metrics: Arc::new(Metrics::new("0").expect("names are unique")),

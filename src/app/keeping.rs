@@ -44,6 +44,7 @@ impl Keeping {
             recordings_bytes_max: RECORDINGS_BYTES_MAX.max(limits.recording_bytes_max),
             outbox_max: super::size(config.webhook.queue_max),
             audit_rows_max: config.store.audit_rows_max,
+            free_bytes_max: config.store.free_bytes_max,
         };
         let Some(path) = &config.store.path else {
             tracing::info!(

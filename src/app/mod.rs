@@ -3,15 +3,18 @@
 //! Owns the order of things. Nothing listens before everything that can be wrong was checked;
 //! `ready` is said once, when everything listens; the end comes with a deadline. What the parts do
 //! is theirs. Next: [`machine`], the engine's thread; `keeping`, where everything is written;
-//! `doorkeeping`, whose tokens are good; `secretkeeping`, what webhooks are signed with; `delivering`,
-//! their workers; `ending`, how long each part of the end may take.
+//! `doorkeeping`, whose tokens are good; `certificates`, what the listener shows; `secretkeeping`, what
+//! webhooks are signed with; `rereading`, when their files are read again; `delivering`, the workers; `ending`, how long each part of the end may take.
 
+mod certificates;
 mod delivering;
 mod doorkeeping;
 mod ending;
 mod keeping;
 pub mod machine;
+pub mod planning;
 pub(crate) mod pulling;
+mod rereading;
 mod restoring;
 mod secretkeeping;
 pub mod secrets;
@@ -24,6 +27,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use axum_server::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,20 +41,22 @@ use crate::http::interest::Interest;
 use crate::http::link::EngineLink;
 use crate::http::listen::SocketBounds;
 use crate::http::observe::RequestIds;
+use crate::http::plans::Plans;
 use crate::http::{Bounds, Shared, analyses, listen, openapi, router, start};
 use crate::model::Millis;
+use crate::oidc::keeper::KeyKeeper;
 use crate::plan::Plan;
 use crate::store::Outbox;
 use crate::store::watch::Watchers;
 use crate::telemetry::Metrics;
+use crate::tls;
 use crate::webhook::endpoint::Endpoint;
 use crate::webhook::worker::Worker;
-use doorkeeping::Doorkeeper;
 use ending::{Deadline, Drain};
 use keeping::Keeping;
 use machine::{Engine, Machine, StoreFailed};
 use pulling::Pulling;
-use secretkeeping::SecretKeeper;
+use rereading::Rereading;
 
 /// How much longer each wait between webhook attempts is than the one before.
 const BACKOFF_FACTOR: f64 = 2.0;
@@ -63,13 +69,33 @@ pub struct Daemon {
     shared: Arc<Shared>,
     engine: Engine,
     workers: Vec<Worker>,
-    pulling: Option<Pulling>,
-    doorkeeper: Option<Doorkeeper>,
-    secretkeeper: Option<SecretKeeper>,
+    beside: Beside,
+    tls: Option<Arc<tls::Listener>>,
     outbox: Arc<dyn Outbox>,
     outbox_lasts: bool,
     socket: SocketBounds,
     shutdown_deadline: Duration,
+}
+
+/// What goes on beside the answering, until the end. Nobody waits for it then.
+#[derive(Default)]
+struct Beside {
+    pulling: Option<Pulling>,
+    rereading: Rereading,
+    key_keeper: Option<KeyKeeper>,
+}
+
+// === impl Beside ===
+
+impl Beside {
+    fn start(self, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
+        let pulling = self.pulling.map(|pulling| pulling.run(stop.clone()));
+        let key_keeping = self.key_keeper.map(KeyKeeper::run);
+        let mut tasks = vec![tokio::spawn(self.rereading.run())];
+        tasks.extend(pulling.map(tokio::spawn));
+        tasks.extend(key_keeping.map(tokio::spawn));
+        tasks
+    }
 }
 
 fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -94,17 +120,19 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
     let with_bell = |endpoint: &Arc<Endpoint>| (endpoint.name.clone(), Arc::default());
     let bells: Arc<HashMap<String, Arc<Notify>>> =
         Arc::new(endpoints.iter().map(with_bell).collect());
-    let secretkeeper = secretkeeping::build(&config.webhooks, &endpoints, &metrics);
-    let (door, doorkeeper) = doorkeeping::build(&config.auth, &metrics)?;
-    let pulling = Pulling::build(config, &link, &clock, &metrics)?;
+    let mut beside = Beside::default();
+    secretkeeping::build(&config.webhooks, &endpoints, &metrics, &mut beside);
+    let door = doorkeeping::build(&config.auth, &clock, &metrics, &mut beside)?;
+    let tls = certificates::build(&config.server, &clock, &metrics, &mut beside.rereading)?;
+    beside.pulling = Pulling::build(config, &link, &clock, &metrics)?;
     let workers = delivering::workers(config, &endpoints, &bells, &outbox, &clock, &metrics)?;
     let listener = listen(address)?;
-    let limits = engine_limits(&config.limits, pulling.is_some());
+    let limits = engine_limits(&config.limits, beside.pulling.is_some());
     let machine = Machine {
         state: State::new(limits.clone()),
         endpoints: endpoints.clone(),
         bells: bells.clone(),
-        pulls: pulling.as_ref().map(Pulling::door),
+        pulls: beside.pulling.as_ref().map(Pulling::door),
         ..Machine::idle(&clock, &store, &watchers, &metrics)
     };
     let machine = restoring::restored(machine, &config.store, limits).await?;
@@ -113,6 +141,7 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
     keeping
         .end_unfinished(&endpoints, goes_on, clock.now(), &metrics)
         .await?;
+    planning::count(&plans, &metrics);
     let shared = Arc::new(Shared {
         link,
         clock,
@@ -124,7 +153,7 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
         metrics,
         interest: Interest::new(Duration::from_secs(config.limits.abandoned_after_secs)),
         unmatched: Default::default(),
-        plans,
+        plans: Arc::new(Plans::new(plans)),
         bounds: bounds(config, address),
         source: config.sources.prometheus.clone(),
         request_ids: RequestIds::new(getrandom::u64().unwrap_or_default()),
@@ -136,15 +165,13 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
         ingest: ingest_budget(&config.server),
         openapi: serde_json::to_vec_pretty(&openapi::document())?.into(),
     });
-    let engine = Engine::new(machine, shared.link.desk(), inputs);
     Ok(Daemon {
         listener,
+        engine: Engine::new(machine, shared.link.desk(), inputs),
         shared,
-        engine,
         workers,
-        pulling,
-        doorkeeper,
-        secretkeeper,
+        beside,
+        tls,
         outbox,
         outbox_lasts: keeping.lasts,
         socket: socket_bounds(&config.server),
@@ -163,12 +190,10 @@ impl Daemon {
         self.listener.local_addr()
     }
 
-    /// Each makes it read again what may change while it runs: the file of tokens, those of
-    /// webhooks' secrets. None where there is neither.
-    pub fn rereads(&self) -> Vec<Arc<Notify>> {
-        let tokens = self.doorkeeper.as_ref().map(Doorkeeper::bell);
-        let secrets = self.secretkeeper.as_ref().map(SecretKeeper::bell);
-        tokens.into_iter().chain(secrets).collect()
+    /// Makes it read again what may change while it runs: plans, the file of tokens, those of TLS and
+    /// of webhooks' secrets. `None` where there is none of them.
+    pub fn reread(&self) -> Option<Arc<Notify>> {
+        self.beside.rereading.bell()
     }
 
     /// Serves until `stop`, then drains: no new connections, streams and long polls end, requests
@@ -185,16 +210,14 @@ impl Daemon {
             shared,
             engine,
             workers,
-            pulling,
-            doorkeeper,
-            secretkeeper,
+            beside,
+            tls,
             outbox,
             outbox_lasts,
             socket,
             shutdown_deadline,
         } = self;
-        let doorkeeping = doorkeeper.map(|doorkeeper| tokio::spawn(doorkeeper.run()));
-        let secretkeeping = secretkeeper.map(|keeper| tokio::spawn(keeper.run()));
+        let beside = beside.start(&stop);
         let engine = start_engine(engine, stop.clone())?;
         let delivering = TaskTracker::new();
         let workers_stop = CancellationToken::new();
@@ -202,10 +225,15 @@ impl Daemon {
             delivering.spawn(worker.run(workers_stop.clone()));
         }
         delivering.close();
-        let pulls = pulling.map(|pulling| tokio::spawn(pulling.run(stop.clone())));
         let handle = Handle::new();
         let metrics = shared.metrics.clone();
         let stopping = shared.stopping.clone();
+        let open = listen::Opening {
+            tls,
+            bounds: socket,
+            metrics: metrics.clone(),
+            stopping: stopping.clone(),
+        };
         let router = router(shared);
         let ending = {
             let (handle, stop) = (handle.clone(), stop.clone());
@@ -219,7 +247,7 @@ impl Daemon {
             }
         };
         tracing::info!(%address, "ready");
-        let serving = listen::serve(listener, router, &socket, metrics.clone(), handle);
+        let serving = listen::serve(listener, router, open, handle);
         let (served, deadline) = tokio::join!(
             async {
                 let served = serving.await;
@@ -230,8 +258,7 @@ impl Daemon {
             ending
         );
         // What is being asked of a source nobody waits for any more; it holds the engine's door open.
-        let beside = pulls.into_iter().chain(doorkeeping).chain(secretkeeping);
-        beside.for_each(|task| task.abort());
+        beside.iter().for_each(JoinHandle::abort);
         let ended = Drain {
             engine,
             delivering,
@@ -279,21 +306,22 @@ fn listen_address(server: &daemon::Server, auth: &daemon::Auth) -> anyhow::Resul
     let ip: IpAddr = text.parse().with_context(|| {
         format!("server.listen_address {text:?} is no IP address; give 127.0.0.1, ::1 or 0.0.0.0")
     })?;
-    match (ip.is_loopback(), auth.tokens_file.is_some()) {
+    match (ip.is_loopback(), auth.asks()) {
         (true, true) => {}
         (true, false) => {
             tracing::info!(%ip, "nobody is asked for a token, so davy listens on loopback only");
         }
-        (false, true) => {
-            tracing::warn!(%ip, "tokens travel as they are: put something with TLS in front");
+        (false, true) if server.tls.is_none() => {
+            tracing::warn!(%ip, "tokens travel as they are: name a certificate and a key (server.tls), or put something with TLS in front");
         }
+        (false, true) => {}
         (false, false) if server.allow_unauthenticated => {
             tracing::warn!(%ip, "whoever reaches this address can start, feed and cancel analyses");
         }
         (false, false) => bail!(
             "server.listen_address {ip} can be reached from other machines, and nobody is asked \
-             who they are; listen on 127.0.0.1, name a file of tokens (auth.tokens_file), or set \
-             server.allow_unauthenticated = true behind something that asks"
+             who they are; listen on 127.0.0.1, name a file of tokens (auth.tokens_file) or an \
+             identity provider (auth.oidc), or set server.allow_unauthenticated = true behind something that asks"
         ),
     }
     Ok(SocketAddr::new(ip, server.port))

@@ -1,59 +1,45 @@
 //! The signing secrets of webhooks: files of them, read again whenever they change.
 //!
-//! Owns when they are read. A change is seen by what a file says, not by its time: where a folder is
-//! swapped below a link, as Kubernetes does, times need not move. Where a secret lies is
-//! [`super::secrets`]', what one is [`crate::webhook::sign`]'s.
+//! Owns what is done with what they say. Where a secret lies is [`super::secrets`]', what one is
+//! [`crate::webhook::sign`]'s, when it is read [`super::rereading`]'s.
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
-use tokio::time::MissedTickBehavior;
-
-use super::doorkeeping::LOOKS_EVERY;
-use super::secrets;
+use super::rereading::{Mark, Watched};
+use super::{Beside, secrets};
 use crate::config::daemon::Webhook;
 use crate::telemetry::Metrics;
 use crate::webhook::Endpoint;
 use crate::webhook::endpoint::parse_secrets;
+use crate::webhook::sign::Secrets;
 
-/// Looks at the files of secrets for as long as the daemon runs.
-pub(super) struct SecretKeeper {
-    watched: Vec<Watched>,
-    metrics: Arc<Metrics>,
-    bell: Arc<Notify>,
-}
-
-/// One endpoint with a file of secrets.
-struct Watched {
-    entry: Arc<Webhook>,
+/// Gives one endpoint the secrets of its file.
+struct SecretKeeper {
+    entry: Webhook,
     endpoint: Arc<Endpoint>,
-    /// Why the file could not be used when it was last looked at.
-    fault: Option<String>,
+    metrics: Arc<Metrics>,
 }
 
-/// Who looks after the secrets; `None` where none are in files.
+/// Looks after the secrets that are in files, and shows how many each endpoint has.
 pub(super) fn build(
     entries: &[Webhook],
     endpoints: &[Arc<Endpoint>],
     metrics: &Arc<Metrics>,
-) -> Option<SecretKeeper> {
-    let mut watched = Vec::new();
+    beside: &mut Beside,
+) {
     for (entry, endpoint) in entries.iter().zip(endpoints) {
         let count = endpoint.secrets().map_or(0, |secrets| secrets.count());
         show(metrics, endpoint, count);
-        if entry.secret_file.is_some() {
-            watched.push(Watched {
-                entry: Arc::new(entry.clone()),
-                endpoint: endpoint.clone(),
-                fault: None,
-            });
+        if entry.secret_file.is_none() {
+            continue;
         }
+        let keeper = SecretKeeper {
+            entry: entry.clone(),
+            endpoint: endpoint.clone(),
+            metrics: metrics.clone(),
+        };
+        beside.rereading.add_unread(keeper);
     }
-    (!watched.is_empty()).then(|| SecretKeeper {
-        watched,
-        metrics: metrics.clone(),
-        bell: Arc::default(),
-    })
 }
 
 fn show(metrics: &Metrics, endpoint: &Endpoint, count: usize) {
@@ -67,69 +53,31 @@ fn show(metrics: &Metrics, endpoint: &Endpoint, count: usize) {
 
 // === impl SecretKeeper ===
 
-impl SecretKeeper {
-    /// Rung when the files are to be looked at now.
-    pub(super) fn bell(&self) -> Arc<Notify> {
-        self.bell.clone()
+impl Watched for SecretKeeper {
+    type Said = Secrets;
+
+    fn read(&self) -> Result<(Mark, Secrets), String> {
+        let read = secrets::read(&self.entry).unwrap_or_else(|| Ok(String::new()));
+        let parsed = parse_secrets(&read).map_err(|(error, help)| format!("{error}; {help}"))?;
+        let text = read.unwrap_or_default();
+        Ok((Mark::of([text.as_bytes()]), parsed))
     }
 
-    /// Looks until it is aborted.
-    pub(super) async fn run(mut self) {
-        let mut looks = tokio::time::interval(LOOKS_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let bell = self.bell();
-        loop {
-            tokio::select! {
-                _ = looks.tick() => {}
-                () = bell.notified() => {}
-            }
-            for watched in &mut self.watched {
-                let entry = watched.entry.clone();
-                let reading = tokio::task::spawn_blocking(move || secrets::read(&entry));
-                // A look that panicked or was cancelled saw nothing.
-                if let Ok(Some(read)) = reading.await {
-                    watched.take(&read, &self.metrics);
-                }
-            }
-        }
+    fn take(&mut self, secrets: Secrets) {
+        let (endpoint, count) = (self.endpoint.name.as_str(), secrets.count());
+        tracing::info!(endpoint, secrets = count, "signing secrets loaded");
+        self.endpoint.replace_secrets(secrets);
+        show(&self.metrics, &self.endpoint, count);
     }
-}
 
-// === impl Watched ===
-
-impl Watched {
-    /// Takes what is new. What cannot be used changes nothing, and is told once.
-    fn take(&mut self, read: &Result<String, String>, metrics: &Metrics) {
+    fn complain(&self, error: &str) {
         let endpoint = self.endpoint.name.as_str();
-        match parse_secrets(read) {
-            Ok(secrets) => {
-                self.fault = None;
-                if self
-                    .endpoint
-                    .secrets()
-                    .is_some_and(|known| *known == secrets)
-                {
-                    return;
-                }
-                let count = secrets.count();
-                tracing::info!(endpoint, secrets = count, "signing secrets loaded");
-                self.endpoint.replace_secrets(secrets);
-                show(metrics, &self.endpoint, count);
-            }
-            Err((error, help)) => {
-                if self.fault.as_ref() == Some(&error) {
-                    return;
-                }
-                tracing::error!(
-                    endpoint,
-                    error,
-                    help,
-                    "the file of signing secrets cannot be used; those before stay"
-                );
-                let failures = &metrics.webhook.secret_reload_failures;
-                failures.with_label_values(&[endpoint]).inc();
-                self.fault = Some(error);
-            }
-        }
+        let failures = &self.metrics.webhook.secret_reload_failures;
+        failures.with_label_values(&[endpoint]).inc();
+        tracing::error!(
+            endpoint,
+            error,
+            "the file of signing secrets cannot be used; those before stay"
+        );
     }
 }

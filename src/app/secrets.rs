@@ -19,6 +19,10 @@ pub fn read(entry: &Webhook) -> Option<Result<String, String>> {
     let path = entry.secret_file.as_ref()?;
     let explain = |error: std::io::Error| format!("{}: {error}", path.display());
     let bytes = match std::fs::metadata(path) {
+        // A pipe without a writer would hold whoever opens it.
+        Ok(metadata) if !metadata.is_file() => {
+            return Some(Err(format!("{}: it is no file", path.display())));
+        }
         Ok(metadata) => metadata.len(),
         Err(error) => return Some(Err(explain(error))),
     };

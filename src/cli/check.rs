@@ -13,12 +13,14 @@ use serde::Serialize;
 use crate::app::secrets;
 use crate::cli::OutputForm;
 use crate::cli::exit::Exit;
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::daemon::{Config, Webhook};
 use crate::config::layers::Places;
 use crate::config::plan_file::calibration::{is_calibration, parse_calibration};
 use crate::config::{Problem, ProblemCode, Problems, Severity, layers, plans};
 use crate::plan::Plan;
 use crate::pull;
+use crate::tls;
 use crate::webhook::rules;
 
 /// Arguments of `davy check`.
@@ -186,6 +188,7 @@ fn examine_config(
     let plans = plans.map(|plan| &**plan);
     let own = plans.clone().map(Plan::hash).collect();
     found.extend(pull::rules::check(&config, &places, plans));
+    found.extend(misfit_of_tls(&config, &places));
     named.configs.push(NamedConfig {
         config,
         places,
@@ -204,6 +207,19 @@ fn examine_config(
         looks: None,
     };
     Ok((sound, found))
+}
+
+/// What is wrong with the files of the listener, where they are here.
+fn misfit_of_tls(config: &Config, places: &Places) -> Option<Problem> {
+    let settings = config.server.tls.as_ref()?;
+    let files = [&settings.certificate_file, &settings.key_file];
+    let mut files = files.into_iter().chain(settings.asked_of_clients());
+    if files.any(|path| !path.exists()) {
+        return None;
+    }
+    let fault = tls::load(settings, SystemClock.now()).err()?;
+    let help = "davy serve does not start with it, and a davy that runs keeps what was before";
+    Some(places.problem("server.tls", fault, help))
 }
 
 fn examine_plan(

@@ -5,13 +5,21 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
+use reqwest::header::RETRY_AFTER;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 
+use crate::config::sources::TlsFiles;
+use crate::pull::certificates;
+
 /// How long the connection may take; an answer may take longer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often one request of many is sent where the daemon has no room.
+const TRIES_MAX: u32 = 30;
+/// Longest wait that is granted to it.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// Variable that holds the token: an argument could be read by everybody on the machine.
 const TOKEN_VARIABLE: &str = "DAVY_TOKEN";
 
@@ -30,6 +38,15 @@ pub struct DaemonArgs {
     /// unless given
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// Certificates (PEM) that are trusted besides the system's, for a daemon at https
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Own certificate (PEM), for a daemon that asks its clients for one
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    pub cert_file: Option<PathBuf>,
+    /// Key (PEM) of the own certificate
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    pub key_file: Option<PathBuf>,
 }
 
 // === impl DaemonArgs ===
@@ -55,7 +72,13 @@ impl DaemonArgs {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let mut builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
+        let files = TlsFiles {
+            ca_file: self.ca_file.clone(),
+            cert_file: self.cert_file.clone(),
+            key_file: self.key_file.clone(),
+        };
+        let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
+        let mut builder = certificates::trust(builder, &files).map_err(|error| anyhow!(error))?;
         if matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost")) {
             builder = builder.no_proxy();
         }
@@ -94,11 +117,49 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 /// # Errors
 /// When the daemon cannot be reached, or answers with a problem.
 pub async fn answer(request: RequestBuilder) -> anyhow::Result<Response> {
+    let (url, response) = send(request).await?;
+    checked(url, response).await
+}
+
+/// The same for one of many requests: what is too much at once is asked again when the daemon says,
+/// and what is there no longer is `None`.
+///
+/// # Errors
+/// As [`answer`].
+pub async fn patient_answer(
+    request: impl Fn() -> anyhow::Result<RequestBuilder>,
+) -> anyhow::Result<Option<Response>> {
+    let mut tries = 1;
+    loop {
+        let (url, response) = send(request()?).await?;
+        let is_busy = matches!(
+            response.status(),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        );
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        if !is_busy || tries == TRIES_MAX {
+            return checked(url, response).await.map(Some);
+        }
+        let after = response.headers().get(RETRY_AFTER);
+        let after = after.and_then(|secs| secs.to_str().ok()?.parse().ok());
+        let after = Duration::from_secs(after.unwrap_or(1));
+        tokio::time::sleep(after.min(RETRY_AFTER_MAX)).await;
+        tries += 1;
+    }
+}
+
+async fn send(request: RequestBuilder) -> anyhow::Result<(Url, Response)> {
     let (client, request) = request.build_split();
     let request = request?;
     let url = request.url().clone();
     let response = client.execute(request).await;
     let response = response.with_context(|| format!("cannot reach {url}"))?;
+    Ok((url, response))
+}
+
+async fn checked(url: Url, response: Response) -> anyhow::Result<Response> {
     if response.status() != StatusCode::OK {
         let status = response.status();
         let problem: Value = response.json().await.unwrap_or_default();

@@ -5,7 +5,7 @@
 //! what is told of a daemon's recording besides its looks; `pulled`, an interval that is fetched.
 
 mod pulled;
-mod recorded;
+pub(super) mod recorded;
 
 use std::collections::BTreeMap;
 use std::io::Write;

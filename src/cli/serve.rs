@@ -13,11 +13,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::app::planning::{self, PlanFolder};
 use crate::app::{self, secrets};
 use crate::cli::exit::Exit;
 use crate::config::daemon::LogFormat;
 use crate::config::layers::Places;
-use crate::config::{Config, Problems, Severity, Sources, plans};
+use crate::config::plans::Loaded;
+use crate::config::{Config, Problems, Severity, Sources};
 use crate::pull;
 use crate::telemetry::{LogForm, start_log};
 use crate::webhook::rules;
@@ -51,26 +53,24 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
     };
     start_log(form, &config.log.filter).map_err(|message| anyhow!(message))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "davy");
-    let loaded =
-        plans::load_directory(&config.plans.directory).map_err(|found| anyhow!("{found}"))?;
-    let names: Vec<String> = loaded.plans.keys().cloned().collect();
-    let mut found = rules::check(&config, &places, Some(&names), secrets::read);
-    let plans = loaded.plans.values().map(|plan| &**plan);
-    found.extend(pull::rules::check(&config, &places, plans));
+    let folder = PlanFolder::of(&config, places.clone());
+    let loaded = folder.load();
+    let names = loaded.as_ref().ok();
+    let names: Option<Vec<String>> = names.map(|loaded| loaded.plans.keys().cloned().collect());
+    let mut found = rules::check(&config, &places, names.as_deref(), secrets::read);
+    found.extend(pull::rules::check(&config, &places, []));
+    let loaded = loaded.unwrap_or_else(|problems| {
+        found.extend(problems.items);
+        Loaded::default()
+    });
     if found
         .iter()
         .any(|problem| problem.severity == Severity::Error)
     {
         bail!("{}", Problems::sorted(found));
     }
-    for warning in loaded.warnings.iter().chain(&found) {
-        tracing::warn!(
-            file = warning.file,
-            line = warning.line,
-            "{}",
-            warning.message
-        );
-    }
+    planning::warn(&loaded.warnings);
+    planning::warn(&found);
     tracing::info!(plans = loaded.plans.len(), directory = %config.plans.directory.display(), "plans loaded");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(worker_threads())
@@ -79,20 +79,21 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
     let ended = runtime.block_on(async {
         let mut signals = Signals::watch()?;
         // To take again what an earlier process was given may take a while.
-        let daemon = tokio::select! {
+        let mut daemon = tokio::select! {
             daemon = app::build(&config, loaded.plans) => daemon?,
             () = signals.next() => {
                 tracing::info!("stopped before it was ready");
                 return Ok(());
             }
         };
-        let bells = daemon.rereads();
-        if !bells.is_empty() {
-            tokio::spawn(reread(hang_ups()?, bells));
+        daemon.follow_plans(folder);
+        if let Some(bell) = daemon.reread() {
+            tokio::spawn(reread(hang_ups()?, bell));
         }
         let address = daemon.address()?;
+        let scheme = config.server.tls.as_ref().map_or("http", |_| "https");
         let _ready = match &args.ready_file {
-            Some(path) => Some(ReadyFile::write(path, &format!("http://{address}\n"))?),
+            Some(path) => Some(ReadyFile::write(path, &format!("{scheme}://{address}\n"))?),
             None => None,
         };
         let stop = CancellationToken::new();
@@ -178,10 +179,10 @@ fn hang_ups() -> anyhow::Result<Signal> {
     signal(SignalKind::hangup()).context("cannot watch for SIGHUP")
 }
 
-async fn reread(mut hang_ups: Signal, bells: Vec<Arc<Notify>>) {
+async fn reread(mut hang_ups: Signal, bell: Arc<Notify>) {
     while hang_ups.recv().await.is_some() {
         tracing::info!("SIGHUP");
-        bells.iter().for_each(|bell| bell.notify_one());
+        bell.notify_one();
     }
 }
 

@@ -10,7 +10,9 @@ use std::path::PathBuf;
 
 use super::daemon::{Config, Webhook};
 use super::layers::{Origins, problem_at};
+use super::listening::{ClientAuth, ServerTls};
 use super::problem::Problem;
+use super::signed_tokens;
 
 /// Longest name of a webhook, in bytes.
 const NAME_BYTES_MAX: usize = 63;
@@ -23,6 +25,9 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
     };
     let server = &config.server;
     check_listening(config, &mut tell);
+    if let Some(tls) = &server.tls {
+        check_tls(tls, &mut tell);
+    }
     if server.decoded_body_bytes_max < server.request_body_bytes_max {
         let message = "a body could be longer as sent than after decompression".to_owned();
         tell(
@@ -30,6 +35,9 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
             message,
             "at least server.request_body_bytes_max",
         );
+    }
+    if let Some(oidc) = &config.auth.oidc {
+        signed_tokens::check(oidc, &mut tell);
     }
     if config.webhook.backoff_max_ms < config.webhook.backoff_initial_ms {
         let message = "the longest wait is shorter than the first".to_owned();
@@ -71,7 +79,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
 
 /// Who can reach davy, against whom it asks.
 fn check_listening(config: &Config, tell: &mut dyn FnMut(&str, String, &str)) {
-    let (server, has_tokens) = (&config.server, config.auth.tokens_file.is_some());
+    let (server, asks) = (&config.server, config.auth.asks());
     match server.listen_address.parse::<IpAddr>() {
         Err(_) => {
             let message = format!("`{}` is not an IP address", server.listen_address);
@@ -81,21 +89,42 @@ fn check_listening(config: &Config, tell: &mut dyn FnMut(&str, String, &str)) {
                 "write 127.0.0.1, ::1, 0.0.0.0 or ::",
             );
         }
-        Ok(_) if has_tokens => {}
+        Ok(_) if asks => {}
         Ok(address) if !address.is_loopback() && !server.allow_unauthenticated => {
             let message = format!(
                 "{address} can be reached from outside, and nobody has to show who they are"
             );
-            let help = "listen on 127.0.0.1, name a file of tokens (auth.tokens_file), or set \
+            let help = "listen on 127.0.0.1, name a file of tokens (auth.tokens_file) or an \
+                        identity provider (auth.oidc), or set \
                         server.allow_unauthenticated = true behind a proxy that authenticates";
             tell("server.listen_address", message, help);
         }
         Ok(_) => {}
     }
-    if has_tokens && server.allow_unauthenticated {
-        let message = "it lets everybody in, and auth.tokens_file asks everybody for a token";
+    if asks && server.allow_unauthenticated {
+        let message = "it lets everybody in, and auth asks everybody for a token";
         let help = "keep one of the two";
         tell("server.allow_unauthenticated", message.to_owned(), help);
+    }
+}
+
+fn check_tls(tls: &ServerTls, tell: &mut dyn FnMut(&str, String, &str)) {
+    let files = [
+        ("certificate_file", Some(&tls.certificate_file)),
+        ("key_file", Some(&tls.key_file)),
+        ("client_ca_file", tls.client_ca_file.as_ref()),
+    ];
+    for (key, path) in files {
+        if path.is_some_and(|path| path.as_os_str().is_empty()) {
+            let message = "the file has no name".to_owned();
+            let help = "write a path, or leave server.tls out to speak HTTP without TLS";
+            tell(&format!("server.tls.{key}"), message, help);
+        }
+    }
+    if tls.client_auth == Some(ClientAuth::Required) && tls.client_ca_file.is_none() {
+        let message = "clients need a certificate, and no CA is named that issues them".to_owned();
+        let help = "name its certificate (server.tls.client_ca_file)";
+        tell("server.tls.client_auth", message, help);
     }
 }
 

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::listening::ServerTls;
+use super::oidc::Oidc;
 use super::sources::PullSources;
 
 /// The whole configuration, every default filled in.
@@ -49,7 +51,7 @@ pub struct Server {
     /// Port to listen on; 0 takes any free one.
     pub port: u16,
     /// Listen beyond loopback although nobody has to show who they are; for where there is no
-    /// auth.tokens_file.
+    /// auth.tokens_file and no auth.oidc.
     pub allow_unauthenticated: bool,
     /// Names under which davy may be called on loopback, besides addresses and localhost: those
     /// that a proxy in front passes on.
@@ -75,15 +77,24 @@ pub struct Server {
     /// How long open requests have to finish at shutdown, in seconds.
     #[schemars(range(min = 0, max = 3600))]
     pub shutdown_deadline_secs: u64,
+    /// TLS by davy itself. Without it davy speaks HTTP as it is.
+    #[serde(default)]
+    #[schemars(with = "ServerTls")]
+    pub tls: Option<ServerTls>,
 }
 
 /// Who is let in.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Auth {
-    /// File of tokens, as davy token writes it. Without it nobody is asked who they are.
+    /// File of tokens, as davy token writes it. Without it and without oidc nobody is asked who they
+    /// are.
     #[serde(default)]
     pub tokens_file: Option<PathBuf>,
+    /// An identity provider whose signed tokens are good here, besides those of the tokens_file.
+    #[serde(default)]
+    #[schemars(with = "Oidc")]
+    pub oidc: Option<Oidc>,
     /// Whether /metrics asks for no token.
     pub metrics_open: bool,
     /// Requests in a second with one token; 0 for any number.
@@ -120,11 +131,20 @@ pub struct Store {
     #[serde(default = "segment_bytes")]
     #[schemars(range(min = 65_536, max = 1_073_741_824))]
     pub segment_bytes: u64,
-    /// Rows of the audit log; past it the oldest tenth goes, and a row that stays says so. A row
-    /// takes about 1 kB.
+    /// Rows of the audit log; past it the oldest go, and a row that stays says so. A row takes
+    /// about 1 kB.
     #[serde(default = "audit_rows_max")]
     #[schemars(range(min = 1_000, max = 1_000_000_000))]
     pub audit_rows_max: u64,
+    /// Bytes of the database that deleted rows left and that are kept for new ones; what is more
+    /// goes back to the file system, bit by bit, when rows are deleted.
+    #[serde(default = "free_bytes_max")]
+    #[schemars(range(min = 0, max = 1_099_511_627_776_u64))]
+    pub free_bytes_max: u64,
+}
+
+fn free_bytes_max() -> u64 {
+    16 << 20
 }
 
 fn audit_rows_max() -> u64 {
@@ -331,6 +351,15 @@ pub struct Log {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+// === impl Auth ===
+
+impl Auth {
+    /// Whether callers have to show who they are.
+    pub fn asks(&self) -> bool {
+        self.tokens_file.is_some() || self.oidc.is_some()
+    }
 }
 
 /// The JSON Schema of a configuration file: every key may be left out, except in a webhook or a

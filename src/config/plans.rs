@@ -1,6 +1,7 @@
 //! A folder of plan files, one plan each.
 //!
-//! Owns which files of a folder are plans, and that no two have one name. Next: `plan_file`.
+//! Owns which files of a folder are plans, what they and the calibrations beside them say, and that no
+//! two have one name. Next: `plan_file`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,17 +28,54 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
 }
 
+/// A file as it is written, and the calibration beside it.
+#[derive(Debug)]
+pub struct Written {
+    path: PathBuf,
+    text: String,
+    /// Its path and what it says.
+    calibration: Option<(PathBuf, String)>,
+}
+
 /// Loads every plan file of a folder (`*.yaml`, `*.yml`, `*.json`; not of folders within it).
 ///
 /// # Errors
 /// The problems of all files: unreadable, invalid, or two plans of one name.
 pub fn load_directory(directory: &Path) -> Result<Loaded, Problems> {
+    parse_all(&read_directory(directory)?)
+}
+
+/// What the files of a folder say.
+///
+/// # Errors
+/// The problems of all that cannot be read.
+pub fn read_directory(directory: &Path) -> Result<Vec<Written>, Problems> {
+    let mut all = Vec::new();
+    let mut problems = Vec::new();
+    for path in plan_files(directory)? {
+        match Written::read(&path) {
+            Ok(written) => all.push(written),
+            Err(found) => problems.extend(found.items),
+        }
+    }
+    if problems.is_empty() {
+        Ok(all)
+    } else {
+        Err(Problems::sorted(problems))
+    }
+}
+
+/// The plans that files of one folder hold.
+///
+/// # Errors
+/// The problems of all: invalid, or two plans of one name.
+pub fn parse_all(all: &[Written]) -> Result<Loaded, Problems> {
     let mut loaded = Loaded::default();
     let mut problems = Vec::new();
     let mut origins: BTreeMap<String, String> = BTreeMap::new();
-    for path in plan_files(directory)? {
-        let name = path.display().to_string();
-        let parsed = match read_plan(&path) {
+    for written in all {
+        let name = written.path.display().to_string();
+        let parsed = match written.parse() {
             Ok(parsed) => parsed,
             Err(found) => {
                 problems.extend(found.items);
@@ -82,7 +120,7 @@ pub fn plan_files(directory: &Path) -> Result<Vec<PathBuf>, Problems> {
         let path = entry.map_err(unreadable)?.path();
         let other = path.file_name().map(|n| n.to_string_lossy());
         let other = other.is_some_and(|n| n.starts_with('.') || n.ends_with(SCHEMA_ENDING));
-        if is_plan_file(&path) && !other && path.is_file() {
+        if is_plan_file(&path) && !other && is_file(&path)? {
             files.push(path);
         }
         if files.len() > PLAN_FILES_MAX {
@@ -92,6 +130,18 @@ pub fn plan_files(directory: &Path) -> Result<Vec<PathBuf>, Problems> {
     }
     files.sort();
     Ok(files)
+}
+
+/// Whether it is a file, a link followed. One that cannot be looked at is not one that is not there.
+fn is_file(path: &Path) -> Result<bool, Problems> {
+    match std::fs::metadata(path) {
+        Ok(metadata) => Ok(metadata.is_file()),
+        Err(error) => {
+            let message = format!("cannot be looked at: {error}");
+            let name = path.display().to_string();
+            Err(Problem::of_file(&name, ProblemCode::Unreadable, message).into())
+        }
+    }
 }
 
 /// Whether the name is that of a plan file.
@@ -106,33 +156,65 @@ pub fn is_plan_file(path: &Path) -> bool {
 /// # Errors
 /// Every problem of the plan, or of its calibration.
 pub fn read_plan(path: &Path) -> Result<Parsed, Problems> {
-    let text = read_text(path)?;
-    let beside = calibration::path_beside(path);
-    let calibration = if beside.is_file() {
-        let text = read_text(&beside)?;
-        Some(parse_calibration(&beside.display().to_string(), &text)?)
-    } else {
-        None
-    };
-    let measured = calibration
-        .as_ref()
-        .map_or(Measured::Nowhere, Measured::Beside);
-    let parsed = parse_plan_with(&path.display().to_string(), &text, measured)?;
-    match calibration {
-        Some(calibration) if calibration.plan != parsed.plan.name => {
-            let message = format!(
-                "this is the calibration of the plan `{}`, beside the plan `{}`",
-                calibration.plan, parsed.plan.name
-            );
-            let name = beside.display().to_string();
-            let problem = Problem::of_file(&name, ProblemCode::Conflict, message);
-            Err(problem
-                .with_help("remove it, or run davy calibrate again")
-                .into())
+    Written::read(path)?.parse()
+}
+
+// === impl Written ===
+
+impl Written {
+    fn read(path: &Path) -> Result<Written, Problems> {
+        let beside = calibration::path_beside(path);
+        let is_there = beside.symlink_metadata().is_ok();
+        let calibration = match is_there && is_file(&beside)? {
+            true => Some(read_text(&beside).map(|text| (beside, text))?),
+            false => None,
+        };
+        Ok(Written {
+            path: path.to_owned(),
+            text: read_text(path)?,
+            calibration,
+        })
+    }
+
+    /// All it says, part for part: by these a change is seen.
+    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let beside = self.calibration.iter();
+        let beside =
+            beside.flat_map(|(path, text)| [path.as_os_str().as_encoded_bytes(), text.as_bytes()]);
+        let own = [
+            self.path.as_os_str().as_encoded_bytes(),
+            self.text.as_bytes(),
+        ];
+        own.into_iter().chain(beside)
+    }
+
+    fn parse(&self) -> Result<Parsed, Problems> {
+        let Written { path, text, .. } = self;
+        let calibration = self.calibration.as_ref().map(|(path, text)| {
+            let name = path.display().to_string();
+            parse_calibration(&name, text).map(|parsed| (name, parsed))
+        });
+        let calibration = calibration.transpose()?;
+        let measured = calibration.as_ref();
+        let measured = measured.map_or(Measured::Nowhere, |(_, found)| Measured::Beside(found));
+        let parsed = parse_plan_with(&path.display().to_string(), text, measured)?;
+        match calibration {
+            Some((name, calibration)) if calibration.plan != parsed.plan.name => {
+                let message = format!(
+                    "this is the calibration of the plan `{}`, beside the plan `{}`",
+                    calibration.plan, parsed.plan.name
+                );
+                let problem = Problem::of_file(&name, ProblemCode::Conflict, message);
+                Err(problem
+                    .with_help("remove it, or run davy calibrate again")
+                    .into())
+            }
+            _ => Ok(parsed),
         }
-        _ => Ok(parsed),
     }
 }
+
+// === functions ===
 
 /// Reads a plan file's text, without taking in more than one byte over the limit.
 ///

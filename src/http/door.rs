@@ -1,12 +1,16 @@
 //! Who is let in: the token of a request against what its route asks for.
 //!
-//! Owns the reading of `Authorization`, the check, and the words of a refusal. Which route asks for
-//! what is in [`super::routes`]; what a token is, in [`crate::tokens`]. The public id by which a token
+//! Owns the reading of `Authorization` and the check; the words of a refusal are [`refusal`]'s. Which
+//! route asks for what is in [`super::routes`]; what a token of the file is, in [`crate::tokens`], and one
+//! that an identity provider signed, in [`crate::oidc`]. The public id by which a token
 //! is looked up is no secret, so the lookup need not hide how long it takes; the comparison of hashes
 //! does. It must not read a body: who is not let in costs nothing more than his headers.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+mod pace;
+mod refusal;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -14,11 +18,13 @@ use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::problem::{BUSY_RETRY_SECS, Problem};
+use super::problem::Problem;
 use crate::engine::audit::Requester;
 use crate::model::Timestamp;
-use crate::telemetry::Metrics;
-use crate::tokens::{Digest, Scope, Token, TokenState, id_in};
+use crate::oidc::{ID_PREFIX, Issuer};
+use crate::tokens::{Digest, PREFIX, Scope, Token, TokenState, id_in};
+use pace::{Pace, Paces};
+pub use refusal::Refusal;
 
 /// What a route asks of who calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +53,9 @@ pub struct Caller {
 pub struct Door {
     /// By id; `None` where nobody is asked.
     known: RwLock<Option<Arc<Known>>>,
+    /// Whose signed tokens are good, too.
+    issuer: Option<Issuer>,
+    subjects: Paces,
     settings: Settings,
 }
 
@@ -66,27 +75,6 @@ struct Holder {
     token: Token,
     namespaces: Option<Arc<[String]>>,
     pace: Arc<Pace>,
-}
-
-/// Why somebody was not let in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// No credentials.
-    Missing,
-    /// Credentials that are no token.
-    Malformed,
-    /// A token that is none of davy's.
-    Unknown,
-    /// The token of this id is expired.
-    Expired(String),
-    /// The token of this id was taken back.
-    Revoked(String),
-    /// The token of this id has not this scope.
-    Scope(String, Scope),
-    /// The token of this id is limited to namespaces, and the answer would not be.
-    Namespace(String),
-    /// The token of this id asks too often.
-    TooFast(String, u32),
 }
 
 // === impl Caller ===
@@ -120,6 +108,8 @@ impl Door {
     pub fn open() -> Door {
         Door {
             known: RwLock::new(None),
+            issuer: None,
+            subjects: Paces::default(),
             settings: Settings::default(),
         }
     }
@@ -132,6 +122,35 @@ impl Door {
         };
         door.replace(tokens);
         door
+    }
+
+    /// The same, for tokens that this issuer signs, too.
+    pub fn trusting(self, issuer: Issuer) -> Door {
+        Door {
+            issuer: Some(issuer),
+            ..self
+        }
+    }
+
+    /// Whether tokens that somebody signs are good here.
+    pub fn knows_an_issuer(&self) -> bool {
+        self.issuer.is_some()
+    }
+
+    /// Whether the issuer's keys of now may say otherwise.
+    pub fn is_in_doubt(&self, admitted: &Result<Caller, Refusal>) -> bool {
+        matches!(
+            admitted,
+            Err(Refusal::UnknownKey | Refusal::KeysUnavailable)
+        )
+    }
+
+    /// Asks the issuer for its keys, where that was not done just now; whether there was an answer.
+    pub async fn asks_anew(&self) -> bool {
+        match &self.issuer {
+            Some(issuer) => issuer.keys().renewed().await,
+            None => false,
+        }
     }
 
     /// Takes other tokens from now on. Those that stay keep how much they have asked.
@@ -170,6 +189,13 @@ impl Door {
             return Ok(Caller::default());
         };
         let text = credentials(given)?;
+        match &self.issuer {
+            // A signed token has two dots, and one of the file has none.
+            Some(issuer) if !text.starts_with(PREFIX) && text.contains('.') => {
+                return self.admit_signed(issuer, &text, (asks, scope), now);
+            }
+            _ => {}
+        }
         let id = id_in(&text).ok_or(Refusal::Malformed)?;
         let digest = Digest::of(&text);
         let holder = known.get(id).ok_or(Refusal::Unknown)?;
@@ -201,6 +227,52 @@ impl Door {
             }),
         })
     }
+
+    /// The same for a token that an issuer signs.
+    fn admit_signed(
+        &self,
+        issuer: &Issuer,
+        token: &str,
+        (asks, scope): (Asks, Scope),
+        now: Timestamp,
+    ) -> Result<Caller, Refusal> {
+        let identity = issuer.examine(token, now).map_err(Refusal::from);
+        let identity = identity.map_err(|refusal| match refusal {
+            Refusal::UnknownKey if issuer.keys().are_doubtful() => Refusal::KeysUnavailable,
+            refusal => refusal,
+        })?;
+        let id = format!("{ID_PREFIX}{}", identity.subject);
+        if identity.grants.is_empty() {
+            return Err(Refusal::NoGrant(id));
+        }
+        let allowing: Vec<_> = identity
+            .grants
+            .iter()
+            .filter(|one| one.allows(scope))
+            .collect();
+        if allowing.is_empty() {
+            return Err(Refusal::Scope(id, scope));
+        }
+        let limited: Option<Vec<_>> = allowing.iter().map(|one| one.namespaces.as_ref()).collect();
+        let namespaces: Option<Arc<[String]>> = limited.map(|all| {
+            let names: BTreeSet<&String> = all.into_iter().flat_map(|names| names.iter()).collect();
+            names.into_iter().cloned().collect()
+        });
+        if namespaces.is_some() && !matches!(asks, Asks::Within(_)) {
+            return Err(Refusal::Namespace(id));
+        }
+        let most = self.settings.requests_per_second_max;
+        if most > 0 && !self.subjects.of(&identity.subject, now).admits(most, now) {
+            return Err(Refusal::TooFast(id, most));
+        }
+        Ok(Caller {
+            namespaces,
+            by: Some(Requester {
+                token: id,
+                name: issuer.name().to_owned(),
+            }),
+        })
+    }
 }
 
 /// The text of the token in `Authorization`: as a bearer, or as the password of any user, for
@@ -225,112 +297,6 @@ fn credentials(given: &HeaderMap) -> Result<String, Refusal> {
     let plain = String::from_utf8(plain).map_err(|_| Refusal::Malformed)?;
     let (_user, password) = plain.split_once(':').ok_or(Refusal::Malformed)?;
     Ok(password.to_owned())
-}
-
-// === impl Refusal ===
-
-impl Refusal {
-    /// Of a metric's label.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Refusal::Missing => "missing",
-            Refusal::Malformed => "malformed",
-            Refusal::Unknown => "unknown",
-            Refusal::Expired(_) => "expired",
-            Refusal::Revoked(_) => "revoked",
-            Refusal::Scope(..) => "scope",
-            Refusal::Namespace(_) => "namespace",
-            Refusal::TooFast(..) => "too_fast",
-        }
-    }
-
-    /// The public id of a token that is davy's.
-    fn token(&self) -> Option<&str> {
-        match self {
-            Refusal::Missing | Refusal::Malformed | Refusal::Unknown => None,
-            Refusal::Expired(id)
-            | Refusal::Revoked(id)
-            | Refusal::Scope(id, _)
-            | Refusal::Namespace(id)
-            | Refusal::TooFast(id, _) => Some(id),
-        }
-    }
-
-    /// Counts it, and logs it by the token's id. Where no token of davy's was shown that is for
-    /// those who look for it only: anybody could fill the log.
-    pub fn note(&self, metrics: &Metrics, route: &str) {
-        let reason = self.reason();
-        let refused = &metrics.door.refused;
-        refused.with_label_values(&[reason]).inc();
-        if let Refusal::TooFast(..) = self {
-            metrics.limit("requests_per_second");
-        }
-        match self.token() {
-            Some(token) => tracing::info!(token, reason, route, "not let in"),
-            None => tracing::debug!(reason, route, "not let in"),
-        }
-    }
-}
-
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Problem {
-        const HOW: &str = "send the header authorization: Bearer TOKEN, or Basic with the token as \
-                           the password; davy token create makes one";
-        let stranger = |detail: &str| Problem::new("unauthenticated", detail);
-        match refusal {
-            Refusal::Missing => stranger("this asks for a token, and none was sent").help(HOW),
-            Refusal::Malformed => {
-                stranger("the authorization header holds no token of davy's form").help(HOW)
-            }
-            // The same whether there is a token of this id or not.
-            Refusal::Unknown => stranger("the token is not known here").help(HOW),
-            Refusal::Expired(id) => stranger(&format!("the token {id} is expired")).help(HOW),
-            Refusal::Revoked(id) => stranger(&format!("the token {id} is revoked")).help(HOW),
-            Refusal::Scope(id, scope) => {
-                let detail = format!("the token {id} does not have the scope {scope}");
-                let help = format!("use a token made with --scope {scope}");
-                Problem::new("forbidden", detail).help(help)
-            }
-            Refusal::Namespace(id) => {
-                let detail =
-                    format!("the token {id} is limited to namespaces, and this address knows none");
-                Problem::new("forbidden", detail).help("use a token made without --namespace")
-            }
-            Refusal::TooFast(id, most) => {
-                let detail = format!("the token {id} may ask {most} times a second");
-                Problem::new("busy", detail)
-                    .help("send it again after the stated time, or raise auth.requests_per_second_max")
-                    .retry_after(BUSY_RETRY_SECS)
-            }
-        }
-    }
-}
-
-/// How often one token asks: a bucket of one second's requests, as the instant at which it is full
-/// again.
-#[derive(Debug, Default)]
-struct Pace {
-    full_at_micros: Mutex<i64>,
-}
-
-// === impl Pace ===
-
-impl Pace {
-    /// Whether one more fits into `most` a second.
-    fn admits(&self, most: u32, now: Timestamp) -> bool {
-        const SECOND: i64 = 1_000_000;
-        let now = now.millis().saturating_mul(1_000);
-        let mut full_at = self
-            .full_at_micros
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        // Never more than a second ahead, even where the clock was set back.
-        let ahead = full_at.saturating_sub(now).clamp(0, SECOND);
-        let after = ahead + SECOND / i64::from(most);
-        let fits = after <= SECOND;
-        *full_at = now.saturating_add(if fits { after } else { ahead });
-        fits
-    }
 }
 
 #[cfg(test)]

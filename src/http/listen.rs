@@ -1,12 +1,13 @@
-//! The listening side: connections, their number, and their end.
+//! The listening side: connections, their number, their encryption, and their end.
 //!
-//! Owns the socket's settings: how many connections, how long a head
+//! Owns the socket's settings: how many connections, how long a handshake and a head
 //! may take, how long a reader may pause. HTTP/1.1 only: what
 //! stands in front of davy speaks it, and a connection that never says which version it wants
-//! would otherwise be outside every time limit.
+//! would otherwise be outside every time limit. Each connection is a task of its own from its first
+//! byte, so that a handshake keeps nobody else waiting. What is shown in a handshake is
+//! [`crate::tls`]'s.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,10 +22,21 @@ use axum_server::accept::Accept;
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
+use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::stalled::Impatient;
 use crate::telemetry::Metrics;
+use crate::tls;
+
+/// Longest head of a request, in bytes: what a connection may have davy hold before it is known who asks.
+/// Bodies come through the same room, piece by piece.
+pub const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Headers of one request.
+pub const HEADERS_MAX: usize = 100;
 
 /// Limits of the socket; the daemon's configuration names each of them.
 #[derive(Debug, Clone)]
@@ -37,6 +49,19 @@ pub struct SocketBounds {
     pub write_timeout: Duration,
 }
 
+/// How connections are taken.
+#[derive(Clone)]
+pub struct Opening {
+    /// What they are encrypted with; `None` where they are not.
+    pub tls: Option<Arc<tls::Listener>>,
+    /// Limits.
+    pub bounds: SocketBounds,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Cancelled when the daemon begins to stop: handshakes end then.
+    pub stopping: CancellationToken,
+}
+
 /// Serves until `handle` ends it.
 ///
 /// # Errors
@@ -44,17 +69,15 @@ pub struct SocketBounds {
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    bounds: &SocketBounds,
-    metrics: Arc<Metrics>,
+    opening: Opening,
     handle: Handle<SocketAddr>,
 ) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
-    let room = Arc::new(Semaphore::new(bounds.connections_max));
+    let header_read_timeout = opening.bounds.header_read_timeout;
     let mut server = axum_server::from_tcp(listener)?
         .acceptor(Doorkeeper {
-            room,
-            metrics,
-            write_timeout: bounds.write_timeout,
+            room: Arc::new(Semaphore::new(opening.bounds.connections_max)),
+            opening,
         })
         .handle(handle)
         .http1_only();
@@ -62,7 +85,9 @@ pub async fn serve(
         .http_builder()
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(bounds.header_read_timeout);
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .header_read_timeout(header_read_timeout);
     server.serve(router.into_make_service()).await
 }
 
@@ -70,26 +95,65 @@ pub async fn serve(
 #[derive(Clone)]
 struct Doorkeeper {
     room: Arc<Semaphore>,
-    metrics: Arc<Metrics>,
-    write_timeout: Duration,
+    opening: Opening,
 }
 
-impl<S> Accept<TcpStream, S> for Doorkeeper {
-    type Stream = Impatient<TcpStream>;
+type Plain = Impatient<TcpStream>;
+type Connection = Either<Plain, Box<TlsStream<Plain>>>;
+
+impl<S: Send + 'static> Accept<TcpStream, S> for Doorkeeper {
+    type Stream = Connection;
     type Service = Admitted<S>;
-    type Future = Ready<std::io::Result<(Impatient<TcpStream>, Admitted<S>)>>;
+    type Future = Pin<Box<dyn Future<Output = std::io::Result<(Connection, Admitted<S>)>> + Send>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let Ok(permit) = self.room.clone().try_acquire_owned() else {
-            self.metrics.limit("connections");
-            return ready(Err(std::io::Error::other("too many connections")));
+        let Doorkeeper { room, opening } = self.clone();
+        Box::pin(async move {
+            let Ok(permit) = room.try_acquire_owned() else {
+                opening.metrics.limit("connections");
+                return Err(std::io::Error::other("too many connections"));
+            };
+            let admitted = Admitted {
+                service,
+                _permit: Arc::new(permit),
+            };
+            stream.set_nodelay(true)?;
+            let stream = Impatient::new(stream, opening.bounds.write_timeout);
+            let connection = match &opening.tls {
+                None => Either::Left(stream),
+                Some(tls) => Either::Right(Box::new(opening.shake_hands(tls, stream).await?)),
+            };
+            Ok((connection, admitted))
+        })
+    }
+}
+
+// === impl Opening ===
+
+impl Opening {
+    /// Encrypts a connection, or gives it up. Who fails is told to those who look for it only:
+    /// anybody could fill the log.
+    async fn shake_hands(
+        &self,
+        tls: &tls::Listener,
+        stream: Plain,
+    ) -> std::io::Result<TlsStream<Plain>> {
+        let shaking = TlsAcceptor::from(tls.current()).accept(stream);
+        let shaking = tokio::time::timeout(tls.handshake_timeout, shaking);
+        let shaken = tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => Err(std::io::Error::other("stopping")),
+            shaken = shaking => shaken.unwrap_or_else(|_| {
+                self.metrics.limit("tls_handshake_timeout_secs");
+                Err(std::io::ErrorKind::TimedOut.into())
+            }),
         };
-        let admitted = Admitted {
-            service,
-            _permit: Arc::new(permit),
-        };
-        let set = stream.set_nodelay(true);
-        ready(set.map(|()| (Impatient::new(stream, self.write_timeout), admitted)))
+        shaken.inspect_err(|error| {
+            let reason = tls::failure(error);
+            let failed = &self.metrics.tls.handshakes_failed;
+            failed.with_label_values(&[reason]).inc();
+            tracing::debug!(reason, %error, "no handshake");
+        })
     }
 }
 

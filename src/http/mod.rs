@@ -20,6 +20,7 @@ pub mod observe;
 pub mod openapi;
 pub mod origin;
 pub mod overriding;
+pub mod plans;
 pub mod problem;
 pub mod query;
 pub mod receive;
@@ -32,7 +33,7 @@ pub mod start;
 pub mod unmatched;
 pub mod verdicts;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,12 +49,12 @@ use crate::clock::Clock;
 use crate::codec;
 use crate::config::sources::PrometheusSource;
 use crate::engine::Input;
-use crate::plan::Plan;
 use crate::store::watch::Watchers;
 use crate::store::{Outbox, Store};
 use crate::telemetry::Metrics;
 use budget::Reserved;
 use link::{Answer, EngineLink};
+use plans::Plans;
 use problem::Problem;
 
 /// Limits of the API; the daemon's configuration names each of them.
@@ -98,7 +99,7 @@ pub struct Shared {
     /// What nobody asked for.
     pub unmatched: unmatched::Unmatched,
     /// Plans by name.
-    pub plans: BTreeMap<String, Arc<Plan>>,
+    pub plans: Arc<Plans>,
     /// Limits.
     pub bounds: Bounds,
     /// The source that metrics are pulled from.

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -48,8 +48,15 @@ pub async fn observe(
     let route = matched.as_ref().map_or(NO_ROUTE, |path| path.as_str());
     let begun = Instant::now();
     let rules = Rules::of(route, &method);
-    let caller = origin::check(&request, shared.bounds.host_names.as_deref())
-        .and_then(|()| rules.map_or(Ok(None), |rules| rules.check(&shared, route, &request)));
+    let asked = origin::check(&request, shared.bounds.host_names.as_deref());
+    let caller = match (asked, rules) {
+        (Err(problem), _) => Err(problem),
+        (Ok(()), None) => Ok(None),
+        (Ok(()), Some(rules)) => {
+            let (uri, headers) = (request.uri(), request.headers());
+            rules.check(&shared, route, uri, headers).await
+        }
+    };
     let mut response = match caller {
         Err(problem) => problem.into_response(),
         Ok(caller) => {
@@ -192,14 +199,19 @@ impl Rules {
     }
 
     /// Who asks, where the handler must know: first of all whether he may ask.
-    fn check(
+    async fn check(
         &self,
         shared: &Shared,
         route: &str,
-        request: &Request,
+        uri: &Uri,
+        headers: &HeaderMap,
     ) -> Result<Option<Caller>, Problem> {
-        let now = shared.clock.now();
-        let admitted = shared.door.admit(self.asks, request.headers(), now);
+        let admit = || shared.door.admit(self.asks, headers, shared.clock.now());
+        let mut admitted = admit();
+        // Of a key that is not known somebody else may have to be asked, once.
+        if shared.door.is_in_doubt(&admitted) && shared.door.asks_anew().await {
+            admitted = admit();
+        }
         let caller = admitted.map_err(|refusal| {
             refusal.note(&shared.metrics, route);
             let problem = Problem::from(refusal);
@@ -210,7 +222,7 @@ impl Rules {
             }
         })?;
         if let Some(known) = self.query {
-            query::refuse_unknown(request.uri(), known)?;
+            query::refuse_unknown(uri, known)?;
         }
         Ok(matches!(self.asks, Asks::Within(_)).then_some(caller))
     }

@@ -60,26 +60,37 @@ pub fn document() -> Value {
 fn operation(route: &Route, generator: &mut schemars::SchemaGenerator) -> Value {
     let mut answers = Map::new();
     for (status, content_type, schema) in route.answers {
-        let mut answer = json!({ "description": route.summary });
+        // One status may come in several forms.
+        let answer = answers
+            .entry(status.to_string())
+            .or_insert_with(|| json!({ "description": route.summary }));
         if !content_type.is_empty() {
-            answer["content"] = json!({ *content_type: { "schema": schema(generator) } });
+            answer["content"][*content_type] = json!({ "schema": schema(generator) });
         }
-        answers.insert(status.to_string(), answer);
+        if let Some(links) = links(route, *status) {
+            answer["links"] = links;
+        }
     }
     // Several codes may share a status: OpenAPI knows one answer a status, so it lists the codes.
     for code in route.codes() {
         let Some((_, status, _)) = CODES.iter().find(|(known, ..)| *known == code) else {
             continue;
         };
-        let entry = answers.entry(status.to_string()).or_insert_with(|| {
-            json!({
-                "description": "",
-                "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
-            })
-        });
-        let codes = entry["description"].as_str().unwrap_or("");
-        let separator = if codes.is_empty() { "codes: " } else { ", " };
-        entry["description"] = format!("{codes}{separator}{code}").into();
+        let entry = answers
+            .entry(status.to_string())
+            .or_insert_with(|| json!({ "description": "" }));
+        entry["content"]["application/problem+json"] =
+            json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
+        for (form, schema) in route.problem_forms() {
+            entry["content"][*form] = json!({ "schema": schema(generator) });
+        }
+        let told = entry["description"].as_str().unwrap_or("");
+        let separator = match told {
+            "" => "codes: ",
+            _ if told.contains("codes: ") => ", ",
+            _ => "; codes: ",
+        };
+        entry["description"] = format!("{told}{separator}{code}").into();
     }
     let mut operation = json!({
         "operationId": route.operation,
@@ -97,6 +108,24 @@ fn operation(route: &Route, generator: &mut schemars::SchemaGenerator) -> Value 
         operation["requestBody"] = json!({ "required": true, "content": content });
     }
     operation
+}
+
+/// What the id of an analysis that was begun is good for, so that who reads the document knows, people
+/// and generators of tests alike.
+fn links(route: &Route, status: u16) -> Option<Value> {
+    if route.operation != "startAnalysis" || status >= 300 {
+        return None;
+    }
+    let all = routes().into_iter();
+    let of_it = all.filter(|route| route.path.starts_with("/v1/analyses/{id}"));
+    let link = |route: Route| {
+        let link = json!({
+            "operationId": route.operation,
+            "parameters": { "id": "$response.body#/id" },
+        });
+        (route.operation.to_owned(), link)
+    };
+    Some(of_it.map(link).collect::<Map<String, Value>>().into())
 }
 
 /// One of the schemes, with the scope as its role; an empty list where nobody is asked.

@@ -92,7 +92,7 @@ pub struct PlacedProblem {
 }
 
 /// Every code with its status and title: the one table.
-pub const CODES: [(&str, u16, &str); 44] = [
+pub const CODES: [(&str, u16, &str); 45] = [
     ("malformed_json", 400, "the body is not JSON"),
     (
         "malformed_text",
@@ -212,6 +212,11 @@ pub const CODES: [(&str, u16, &str); 44] = [
     ),
     ("stopping", 503, "davy is stopping"),
     ("write_busy", 503, "davy is too busy"),
+    (
+        "keys_unavailable",
+        503,
+        "the identity provider cannot be asked for its keys",
+    ),
     ("store_failed", 503, "the store failed"),
 ];
 

@@ -73,6 +73,7 @@ fn sample(_: &mut SchemaGenerator) -> Schema {
 }
 
 const JSON: &str = "application/json";
+const PROTOBUF: &str = "application/x-protobuf";
 const JSON_BODY: &[&str] = &[JSON];
 const READING: &[&str] = &["analysis_not_found", "store_failed"];
 /// Problems any route may answer.
@@ -86,7 +87,7 @@ const GENERAL: &[&str] = &[
 /// Problems of a route whose parameters are checked.
 const STRICT: &[&str] = &["invalid_parameter"];
 /// Problems of a route that asks for a token.
-const GUARDED: &[&str] = &["unauthenticated", "forbidden"];
+const GUARDED: &[&str] = &["unauthenticated", "forbidden", "keys_unavailable"];
 /// Problems of a route that takes a body and hands it to the engine.
 const HANDING_OVER: &[&str] = &[
     "malformed_json",
@@ -112,6 +113,15 @@ impl Route {
     /// [`super::problem::Problem::to_remote_writer`].
     pub fn is_remote_write(&self) -> bool {
         self.operation == "writeSeries"
+    }
+
+    /// Forms of its problems besides the usual one: senders of OTLP are told in their own, as soon as
+    /// it is known which that is.
+    pub fn problem_forms(&self) -> &'static [(&'static str, MakeSchema)] {
+        match self.operation {
+            "exportMetrics" => &[(JSON, object), (PROTOBUF, text)],
+            _ => &[],
+        }
     }
 
     /// What it answers when there is no room.

@@ -28,6 +28,10 @@ pub struct HealthAnswer {
     /// from working.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhooks_held_back: Option<i64>,
+    /// Of readiness, with auth.oidc: keys of the identity provider that are in use. With none its
+    /// tokens cannot be checked yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oidc_keys: Option<i64>,
 }
 
 /// The plans the daemon has loaded.
@@ -58,6 +62,7 @@ pub async fn healthz() -> Json<HealthAnswer> {
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),
         webhooks_held_back: None,
+        oidc_keys: None,
     })
 }
 
@@ -84,6 +89,10 @@ pub async fn readyz(State(shared): State<Arc<Shared>>) -> Result<Json<HealthAnsw
         status: "ready",
         version: env!("CARGO_PKG_VERSION"),
         webhooks_held_back: Some(held_back.sum()),
+        oidc_keys: shared
+            .door
+            .knows_an_issuer()
+            .then(|| shared.metrics.oidc.keys.get()),
     }))
 }
 
@@ -116,7 +125,7 @@ pub async fn plans(State(shared): State<Arc<Shared>>) -> Json<PlansAnswer> {
         links: BTreeMap::from([("self", format!("/v1/plans/{}", plan.name))]),
     };
     Json(PlansAnswer {
-        plans: shared.plans.values().map(summary).collect(),
+        plans: shared.plans.current().values().map(summary).collect(),
     })
 }
 
@@ -126,8 +135,8 @@ pub async fn plan(
     State(shared): State<Arc<Shared>>,
     Named(name): Named,
 ) -> Result<Json<serde_json::Value>, Problem> {
-    let plan = shared
-        .plans
+    let plans = shared.plans.current();
+    let plan = plans
         .get(&name)
         .ok_or_else(|| plan_not_found(&shared, &name))?;
     let spelled_out = serde_json::to_value(&**plan).expect("a plan is plain data");

@@ -157,6 +157,7 @@ async fn resolve(shared: &Shared, given: Value) -> Result<Arc<Plan>, Problem> {
         }
         Value::String(name) => shared
             .plans
+            .current()
             .get(&name)
             .cloned()
             .ok_or_else(|| plan_not_found(shared, &name)),
@@ -227,8 +228,8 @@ fn check_variables(plan: &Plan, request: &StartRequest) -> Result<(), Problem> {
 /// No plan has this name; says which one was perhaps meant.
 pub fn plan_not_found(shared: &Shared, name: &str) -> Problem {
     let shown: String = name.chars().take(80).collect();
-    let nearest = shared
-        .plans
+    let plans = shared.plans.current();
+    let nearest = plans
         .keys()
         .min_by_key(|known| strsim::damerau_levenshtein(known, &shown));
     let help = match nearest {

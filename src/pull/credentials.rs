@@ -178,8 +178,11 @@ fn without(text: &str, parts: &[String]) -> String {
     cleared
 }
 
-/// The first line of a file with a secret, without blanks around it.
-fn read_secret(path: &Path) -> Result<String, String> {
+/// The text of a file with a secret, without blanks around it.
+///
+/// # Errors
+/// A sentence that names the file.
+pub fn read_secret(path: &Path) -> Result<String, String> {
     let name = path.display();
     let mut text = String::new();
     std::fs::File::open(path)

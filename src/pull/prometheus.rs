@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::tls::{Certificate, Identity};
 use reqwest::{Response, StatusCode, Url};
 
 use super::answer::{self, Answer, NoAnswer, Range};
+use super::certificates;
 use super::credentials::Credentials;
 use super::pace;
 use super::rules::{self, SettingProblem};
@@ -290,28 +290,11 @@ fn form(query: &str, range: &Range) -> String {
 }
 
 fn client(tls: &TlsFiles) -> Result<reqwest::Client, String> {
-    let read = |path: &std::path::Path| {
-        std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
-    };
-    let mut builder = reqwest::Client::builder()
+    let builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .user_agent(concat!("davy/", env!("CARGO_PKG_VERSION")));
-    if let Some(path) = &tls.ca_file {
-        let told = |error: reqwest::Error| format!("{}: {}", path.display(), causes(&error));
-        let certificates = Certificate::from_pem_bundle(&read(path)?).map_err(told)?;
-        if certificates.is_empty() {
-            return Err(format!("{}: holds no certificate (PEM)", path.display()));
-        }
-        builder = builder.tls_certs_merge(certificates);
-    }
-    if let (Some(certificate), Some(key)) = (&tls.cert_file, &tls.key_file) {
-        let mut pem = read(certificate)?;
-        pem.extend_from_slice(b"\n");
-        pem.extend_from_slice(&read(key)?);
-        let told = |error: reqwest::Error| format!("{}: {}", certificate.display(), causes(&error));
-        builder = builder.identity(Identity::from_pem(&pem).map_err(told)?);
-    }
+    let builder = certificates::trust(builder, tls)?;
     builder.build().map_err(|error| causes(&error))
 }
 

@@ -53,6 +53,8 @@ pub struct Bounds {
     pub outbox_max: usize,
     /// Audit rows; past it the oldest go, and a row says so.
     pub audit_rows_max: u64,
+    /// Bytes of a database that deleted rows left and that are kept for new ones.
+    pub free_bytes_max: u64,
 }
 
 /// Something that may take a while and may fail.

@@ -17,6 +17,7 @@ mod live;
 mod outbox;
 mod read;
 mod schema;
+mod vacuum;
 mod write;
 
 use std::collections::HashMap;
@@ -57,6 +58,7 @@ pub struct SqlStore {
     reader: AnyPool,
     outbox_max: usize,
     audit_rows_max: u64,
+    free_bytes_max: u64,
     retained_analyses_max: u64,
     live: Mutex<Live>,
     /// Number in the sample log of the last input whose consequences are written.
@@ -116,6 +118,7 @@ impl SqlStore {
             reader,
             outbox_max: bounds.outbox_max,
             audit_rows_max: bounds.audit_rows_max,
+            free_bytes_max: bounds.free_bytes_max,
             retained_analyses_max,
             live: Mutex::new(Live::new(Recordings::on(shelf, bounds), running)),
             position: AtomicU64::new(position),
@@ -181,10 +184,17 @@ impl SqlStore {
         let position = batch.position;
         changes.commit().await?;
         self.position.fetch_max(position, Ordering::SeqCst);
-        let mut live = self.live();
-        live.apply(batch, &mut losses);
-        for analysis in &retired {
-            live.forget(analysis);
+        let is_forgotten = |write: &Write| matches!(write, Write::Forget(_));
+        let has_forgotten = batch.others.iter().any(is_forgotten);
+        {
+            let mut live = self.live();
+            live.apply(batch, &mut losses);
+            for analysis in &retired {
+                live.forget(analysis);
+            }
+        }
+        if has_forgotten || losses.audit_rows_deleted > 0 || !retired.is_empty() {
+            vacuum::give_back(&mut writer, self.free_bytes_max).await;
         }
         Ok(losses)
     }

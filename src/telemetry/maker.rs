@@ -42,6 +42,19 @@ impl Maker<'_> {
         })
     }
 
+    pub fn about_plan_files(&self) -> Result<PlanFileMetrics, prometheus::Error> {
+        Ok(PlanFileMetrics {
+            plans: self.gauge(
+                "davy_plans",
+                "plans that analyses can be started on by their names",
+            )?,
+            reload_failures: self.counter(
+                "davy_plan_reload_failures_total",
+                "how often the folder of plans had changed and could not be used",
+            )?,
+        })
+    }
+
     pub fn about_the_door(&self) -> Result<DoorMetrics, prometheus::Error> {
         Ok(DoorMetrics {
             refused: self.counters(
@@ -56,6 +69,39 @@ impl Maker<'_> {
             tokens: self.gauge(
                 "davy_auth_tokens",
                 "tokens in use, expired and revoked ones included",
+            )?,
+        })
+    }
+
+    pub fn about_tls(&self) -> Result<TlsMetrics, prometheus::Error> {
+        Ok(TlsMetrics {
+            handshakes_failed: self.counters(
+                "davy_tls_handshakes_failed_total",
+                "connections that ended before they were encrypted",
+                &["reason"],
+            )?,
+            reload_failures: self.counter(
+                "davy_tls_reload_failures_total",
+                "how often the files of server.tls had changed and could not be used",
+            )?,
+            certificate_expires: self.gauge(
+                "davy_tls_certificate_expires_timestamp_seconds",
+                "when the certificate of the listener ends; 0 without TLS",
+            )?,
+        })
+    }
+
+    pub fn about_signed_tokens(&self) -> Result<OidcMetrics, prometheus::Error> {
+        Ok(OidcMetrics {
+            fetches: self.counters(
+                "davy_oidc_key_fetches_total",
+                "fetches of the identity provider's keys",
+                &["outcome"],
+            )?,
+            keys: self.gauge("davy_oidc_keys", "keys of the identity provider in use")?,
+            keys_fetched: self.gauge(
+                "davy_oidc_keys_fetched_timestamp_seconds",
+                "when the keys in use were fetched",
             )?,
         })
     }

@@ -5,13 +5,14 @@
 //! put there by mistake.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::guarded::{self, Guarded, WRITABLE_BITS};
 use super::{Digest, PREFIX, Scope, Token, is_id, is_name};
 use crate::model::Timestamp;
 
@@ -19,10 +20,6 @@ use crate::model::Timestamp;
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Of a new file: its owner reads and writes it.
 const MODE: u32 = 0o600;
-/// Group and others may write.
-const WRITABLE_BITS: u32 = 0o022;
-/// Others may read.
-const READABLE_BITS: u32 = 0o004;
 
 const HEAD: &str =
     "# Tokens of davy, by their hashes: written by `davy token`, read by `davy serve`.\n";
@@ -89,19 +86,13 @@ struct WrittenToken {
 /// # Errors
 /// [`FileError`], with the line of what is wrong.
 pub fn load(path: &Path) -> Result<Loaded, FileError> {
-    let text = read(path)?;
-    let metadata = std::fs::metadata(path).map_err(|error| unusable(path, error))?;
-    let mode = metadata.permissions().mode();
-    if mode & WRITABLE_BITS != 0 {
-        let mode = mode & 0o777;
-        let message = format!(
-            "its mode {mode:03o} lets others than its owner write it, and so let themselves in; chmod 600 mends that"
-        );
-        return Err(unusable(path, message));
-    }
-    let warning = (mode & READABLE_BITS != 0).then(|| {
+    let file = guarded(path)?;
+    file.refuse_writable("let themselves in")
+        .map_err(|message| unusable(path, message))?;
+    let warning = file.is_open().then(|| {
         "everybody on this machine may read the file of tokens: it tells their names and scopes; chmod 600 mends that".to_owned()
     });
+    let text = text_of(path, file)?;
     let tokens = parse(&text).map_err(|problem| problem.of(path))?;
     Ok(Loaded {
         text,
@@ -264,16 +255,15 @@ fn entry(token: &Token) -> String {
 }
 
 fn read(path: &Path) -> Result<String, FileError> {
-    let file = File::open(path).map_err(|error| unusable(path, error))?;
-    let mut bytes = Vec::new();
-    let mut limited = file.take(FILE_BYTES_MAX + 1);
-    let read = limited.read_to_end(&mut bytes);
-    read.map_err(|error| unusable(path, error))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        let message = format!("it is longer than {FILE_BYTES_MAX} bytes");
-        return Err(unusable(path, message));
-    }
-    String::from_utf8(bytes).map_err(|_| unusable(path, "it is not UTF-8"))
+    text_of(path, guarded(path)?)
+}
+
+fn guarded(path: &Path) -> Result<Guarded, FileError> {
+    guarded::read(path, FILE_BYTES_MAX).map_err(|message| unusable(path, message))
+}
+
+fn text_of(path: &Path, file: Guarded) -> Result<String, FileError> {
+    String::from_utf8(file.bytes).map_err(|_| unusable(path, "it is not UTF-8"))
 }
 
 fn unusable(path: &Path, message: impl ToString) -> FileError {

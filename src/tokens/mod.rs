@@ -6,6 +6,7 @@
 //! refusal looks like is `http::door`'s.
 
 pub mod file;
+pub mod guarded;
 
 use std::fmt;
 

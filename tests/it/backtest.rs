@@ -1,5 +1,6 @@
 //! `davy backtest` on labelled recordings: its output contract, and the bounds on real ones.
 
+mod past;
 mod splits;
 
 use std::io::Write as _;

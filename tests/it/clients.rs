@@ -82,7 +82,7 @@ impl Script {
 }
 
 /// The interpreter that has the packages: in the folder above the tests' binary.
-fn python() -> Option<PathBuf> {
+pub fn python() -> Option<PathBuf> {
     let binary = std::env::current_exe().ok()?;
     let folders = binary
         .ancestors()

@@ -31,7 +31,7 @@ checks:
 
 /// A running daemon.
 pub struct TestDaemon {
-    /// `http://127.0.0.1:PORT`
+    /// `http://127.0.0.1:PORT`, or `https`
     pub url: String,
     /// For its requests.
     pub client: reqwest::Client,
@@ -71,7 +71,8 @@ impl TestDaemon {
         change(&mut config);
         let loaded = plans::load_directory(Path::new(&config.plans.directory)).expect("valid");
         let daemon = app::build(&config, loaded.plans).await.expect("builds");
-        let url = format!("http://{}", daemon.address().expect("bound"));
+        let scheme = config.server.tls.as_ref().map_or("http", |_| "https");
+        let url = format!("{scheme}://{}", daemon.address().expect("bound"));
         let stop = CancellationToken::new();
         let done = tokio::spawn(daemon.run(stop.clone()));
         TestDaemon {

@@ -71,7 +71,7 @@ pub fn text(number: u8) -> String {
     Minted::of([number; 4], [number; 32]).reveal().to_owned()
 }
 
-fn basic(user: &str, password: &str) -> String {
+pub fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
 }
 
@@ -106,10 +106,10 @@ pub async fn counted(daemon: &TestDaemon, name: &str) -> u64 {
 }
 
 /// An operation of the document: path, method, and the scope it asks for.
-type Operation = (String, String, Option<Scope>);
+pub type Operation = (String, String, Option<Scope>);
 
 /// The operations of the document that the daemon serves.
-async fn operations(daemon: &TestDaemon) -> Vec<Operation> {
+pub async fn operations(daemon: &TestDaemon) -> Vec<Operation> {
     let (status, document) = daemon.get("/v1/openapi.json").await;
     assert_eq!(status, 200, "the document asks for no token");
     let schemes = &document["components"]["securitySchemes"];

@@ -36,6 +36,7 @@ fn api(request_timeout: Duration) -> (Arc<Shared>, Receiver<Knock>) {
         recordings_bytes_max: 0,
         outbox_max: 0,
         audit_rows_max: 1_000_000,
+        free_bytes_max: 16 << 20,
     });
     let store = Arc::new(store);
     let shared = Shared {

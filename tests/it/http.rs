@@ -462,7 +462,7 @@ async fn health_metrics_and_request_ids() {
     );
     assert!(text.contains("davy_analyses_running 1"));
     assert!(text.contains("route=\"/v1/analyses\""));
-    assert!(!text.contains("an_"), "no analysis is a label");
+    assert!(!text.contains("\"an_"), "no analysis is a label");
     let response = get("not fit for a log").await.expect("an answer");
     assert_ne!(response.headers()["x-request-id"], "not fit for a log");
     daemon.stop().await;

@@ -95,6 +95,7 @@ pub fn bounds(recording_bytes_max: u64, outbox_max: usize) -> Bounds {
         recordings_bytes_max: 1 << 30,
         outbox_max,
         audit_rows_max: 1_000_000,
+        free_bytes_max: 16 << 20,
     }
 }
 

@@ -46,6 +46,7 @@ fn machine(clock: &Arc<ManualClock>, runtime: &tokio::runtime::Runtime) -> Machi
         recordings_bytes_max: 1 << 20,
         outbox_max: 1,
         audit_rows_max: 1_000_000,
+        free_bytes_max: 16 << 20,
     };
     let _runtime = runtime.enter();
     let clock = clock.clone() as Arc<dyn Clock>;

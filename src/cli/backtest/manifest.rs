@@ -46,6 +46,8 @@ pub(super) struct Case {
 pub(super) enum Truth {
     Healthy,
     Degraded,
+    /// Nobody said; such a case is not scored.
+    Unknown,
 }
 
 /// Which direction of a case's metric is worse.
@@ -118,11 +120,23 @@ impl TryFrom<String> for MetricWord {
 
 // === impl Truth ===
 
+impl Truth {
+    /// Whether a verdict is not wrong.
+    pub fn accepts(self, verdict: Outcome) -> bool {
+        match self {
+            Truth::Healthy => verdict != Outcome::Fail,
+            Truth::Degraded => verdict != Outcome::Pass,
+            Truth::Unknown => true,
+        }
+    }
+}
+
 impl fmt::Display for Truth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Truth::Healthy => "healthy",
             Truth::Degraded => "degraded",
+            Truth::Unknown => "unknown",
         })
     }
 }
@@ -135,10 +149,6 @@ impl Case {
         if !self.acceptable_verdicts.is_empty() {
             return self.acceptable_verdicts.contains(&verdict);
         }
-        let wrong = match self.truth {
-            Truth::Healthy => Outcome::Fail,
-            Truth::Degraded => Outcome::Pass,
-        };
-        verdict != wrong
+        self.truth.accepts(verdict)
     }
 }

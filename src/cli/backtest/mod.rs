@@ -1,11 +1,12 @@
 //! `davy backtest`: judge a manifest of labelled recordings, and count what came out.
 //!
 //! Owns the drive over the cases, on every core. Without a plan, each case gets the one that
-//! `derive` makes of its kind and size. The second form, `--splits`, needs no labels: it is
-//! `splits`' own. Next: `manifest`, `derive`, `report`.
+//! `derive` makes of its kind and size. Two forms need no manifest: `--splits` is `splits`' own, and
+//! `--from-store`, one's own past deployments, `past`'s. Next: `manifest`, `derive`, `report`.
 
 mod derive;
 mod manifest;
+mod past;
 mod report;
 pub mod splits;
 
@@ -33,19 +34,25 @@ use manifest::{Case, Direction, MetricWord, Truth};
 pub struct BacktestArgs {
     /// Labelled cases: JSON with `cases`, each with `case`, `file`, `truth`, `metric_kind`,
     /// `direction` and more; paths are relative to the manifest.
-    #[arg(long, value_name = "FILE", required_unless_present = "splits")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["splits", "from_store"])]
     pub manifest: Option<PathBuf>,
     /// Judge random A/A splits of one healthy recording instead, and count false verdicts: CSV
     /// with unit,ts,value and perhaps weight; rows without a unit are units of their own.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["manifest", "plan"])]
     pub splits: Option<PathBuf>,
+    /// Judge the analyses that a davy has in its store, with what became of their changes as truth.
+    #[arg(long, conflicts_with_all = ["manifest", "splits"])]
+    pub from_store: bool,
+    /// Which of them.
+    #[command(flatten)]
+    pub past: past::PastArgs,
     /// Print every case with its reason and what each check found, not only the unacceptable ones.
     #[arg(long, conflicts_with = "splits")]
     pub explain: bool,
     /// How to split.
     #[command(flatten)]
     pub split: splits::SplitArgs,
-    /// Judge every case under this plan instead of one derived from its kind.
+    /// Judge every case under this plan instead of one derived from its kind, or the one that it had.
     #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
     /// Form of the output.
@@ -68,6 +75,9 @@ pub(super) struct Judged {
     decided_at: f64,
     reason: Reason,
     acceptable: bool,
+    /// What it was judged then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    then: Option<Outcome>,
     message: String,
     checks: Vec<CheckSummary>,
 }
@@ -89,6 +99,24 @@ pub fn run(args: &BacktestArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     if let Some(path) = &args.splits {
         return splits::run(path, &args.split, args.output, out);
     }
+    let plan = args
+        .plan
+        .as_deref()
+        .map(replay::read_plan)
+        .transpose()?
+        .map(Arc::new);
+    let judged = match args.from_store {
+        true => past::judge(&args.past, plan.as_ref())?,
+        false => judge_manifest(args, plan.as_ref())?,
+    };
+    match args.output {
+        OutputForm::Json => report::json(&judged, out)?,
+        OutputForm::Text => report::text(&judged, args.explain, out)?,
+    }
+    Ok(Exit::Pass)
+}
+
+fn judge_manifest(args: &BacktestArgs, plan: Option<&Arc<Plan>>) -> anyhow::Result<Vec<Judged>> {
     let path = args.manifest.as_deref();
     let path = path.context("name labelled cases with --manifest FILE")?;
     let text =
@@ -101,39 +129,30 @@ pub fn run(args: &BacktestArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
             path.display()
         );
     }
-    let plan = args
-        .plan
-        .as_deref()
-        .map(replay::read_plan)
-        .transpose()?
-        .map(Arc::new);
     let folder = path.parent().unwrap_or(Path::new("."));
-    let judged = judge_all(&cases, folder, plan.as_ref())?;
-    match args.output {
-        OutputForm::Json => report::json(&judged, out)?,
-        OutputForm::Text => report::text(&judged, args.explain, out)?,
-    }
-    Ok(Exit::Pass)
+    judge_all(&cases, usize::MAX, |case| {
+        judge_case(case, folder, plan).with_context(|| format!("case {}", case.case))
+    })
 }
 
-/// Judges the cases on every core; results keep the manifest's order.
-fn judge_all(
-    cases: &[Case],
-    folder: &Path,
-    plan: Option<&Arc<Plan>>,
-) -> anyhow::Result<Vec<Judged>> {
+/// Judges the cases on every core, so many at most; results keep their order.
+fn judge_all<C: Sync, J: Send>(
+    cases: &[C],
+    workers_max: usize,
+    judge: impl Fn(&C) -> anyhow::Result<J> + Sync,
+) -> anyhow::Result<Vec<J>> {
     let bar = progress::bar(cases.len() as u64, "cases");
     let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<(usize, anyhow::Result<Judged>)>> = Mutex::new(Vec::new());
+    let results: Mutex<Vec<(usize, anyhow::Result<J>)>> = Mutex::new(Vec::new());
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = workers.min(workers_max);
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(case) = cases.get(index) else { break };
-                    let result = judge_case(case, folder, plan)
-                        .with_context(|| format!("case {}", case.case));
+                    let result = judge(case);
                     bar.inc(1);
                     if let Ok(mut results) = results.lock() {
                         results.push((index, result));
@@ -185,11 +204,12 @@ fn judge_case(case: &Case, folder: &Path, plan: Option<&Arc<Plan>>) -> anyhow::R
         truth: case.truth,
         subtype: case.subtype.clone(),
         tier: case.tier.clone(),
-        scored: case.scored,
+        scored: case.scored && case.truth != Truth::Unknown,
         verdict,
         decided_at: (elapsed * derived.secs_per_plan_sec).min(derived.length_secs),
         reason,
         acceptable: case.accepts(verdict),
+        then: None,
         message,
         checks,
     })

@@ -25,6 +25,9 @@ struct Summary {
     false_fails: u64,
     false_passes: u64,
     by_truth: BTreeMap<String, Counts>,
+    /// What they were judged then, for analyses of a store.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    by_truth_then: BTreeMap<String, Counts>,
     by_subtype: BTreeMap<String, Counts>,
     by_tier: BTreeMap<String, Counts>,
 }
@@ -65,6 +68,7 @@ pub(super) fn text(judged: &[Judged], explain: bool, out: &mut dyn Write) -> any
     ]);
     for (title, groups) in [
         ("truth", &summary.by_truth),
+        ("truth, as judged then", &summary.by_truth_then),
         ("subtype", &summary.by_subtype),
         ("tier", &summary.by_tier),
     ] {
@@ -98,9 +102,12 @@ fn one_case(case: &Judged, explain: bool, out: &mut dyn Write) -> anyhow::Result
     } else {
         ", not acceptable"
     };
+    let then = case.then.map_or(String::new(), |then| {
+        format!("; judged {} then", then.as_str())
+    });
     writeln!(
         out,
-        "{} ({}{label}{unscored}): {}, {}{not_acceptable}",
+        "{} ({}{label}{unscored}): {}, {}{not_acceptable}{then}",
         case.case,
         case.truth,
         case.verdict.as_str(),
@@ -122,7 +129,10 @@ fn summary(judged: &[Judged]) -> Summary {
         let mut groups: BTreeMap<String, Counts> = BTreeMap::new();
         for case in &scored {
             if let Some(key) = key(case) {
-                groups.entry(key).or_default().add(case);
+                groups
+                    .entry(key)
+                    .or_default()
+                    .add(case.verdict, case.acceptable);
             }
         }
         groups
@@ -133,11 +143,19 @@ fn summary(judged: &[Judged]) -> Summary {
             .filter(|case| case.truth == truth && case.verdict == verdict)
             .count() as u64
     };
+    let mut then: BTreeMap<String, Counts> = BTreeMap::new();
+    for case in &scored {
+        if let Some(verdict) = case.then {
+            let counts = then.entry(case.truth.to_string()).or_default();
+            counts.add(verdict, case.truth.accepts(verdict));
+        }
+    }
     Summary {
         cases: judged.len(),
         scored: scored.len(),
         false_fails: count(Truth::Healthy, Outcome::Fail),
         false_passes: count(Truth::Degraded, Outcome::Pass),
+        by_truth_then: then,
         by_truth: group(&|case| Some(case.truth.to_string())),
         by_subtype: group(&|case| {
             case.subtype
@@ -151,13 +169,13 @@ fn summary(judged: &[Judged]) -> Summary {
 // === impl Counts ===
 
 impl Counts {
-    fn add(&mut self, case: &Judged) {
+    fn add(&mut self, verdict: Outcome, acceptable: bool) {
         self.cases += 1;
-        match case.verdict {
+        match verdict {
             Outcome::Pass => self.pass += 1,
             Outcome::Fail => self.fail += 1,
             Outcome::Inconclusive => self.inconclusive += 1,
         }
-        self.unacceptable += u64::from(!case.acceptable);
+        self.unacceptable += u64::from(!acceptable);
     }
 }

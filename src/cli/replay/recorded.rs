@@ -17,7 +17,7 @@ use crate::plan::Plan;
 
 /// What a replay has to say besides the looks.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(in crate::cli) struct Told {
     /// Why the replay ends without a final verdict, where it does.
     pub ending: Option<String>,
     left_out: LeftOut,
@@ -77,7 +77,7 @@ impl Told {
 // === functions ===
 
 /// Plays a recording, under its own plan or another.
-pub(super) fn play(
+pub(in crate::cli) fn play(
     text: &str,
     plan: Option<Arc<Plan>>,
     mut on_effects: impl FnMut(&[Effect]),

@@ -7,8 +7,8 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
-use sqlx::AnyPool;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{AnyConnection, AnyPool, Connection as _};
 
 use super::schema::{self, MigrateError};
 
@@ -132,8 +132,19 @@ pub(super) fn take_folder(folder: &Path) -> Result<(Held, PathBuf), OpenError> {
 /// Makes a folder that nobody else on the machine may look into; one that is there stays as it is.
 fn private_folder(folder: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
+    let named = |path: &&Path| !path.as_os_str().is_empty();
+    let missing = folder
+        .ancestors()
+        .take_while(|path| named(path) && !path.exists());
+    let missing: Vec<&Path> = missing.collect();
     let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(folder)
+    builder.recursive(true).mode(0o700).create(folder)?;
+    // A crash of the machine may take a folder away whose parent does not have its name on the disk.
+    for made in missing {
+        let parent = made.parent().filter(named).unwrap_or(Path::new("."));
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// The connection that writes, and those that read, to a database whose tables are up to date.
@@ -141,6 +152,9 @@ pub(super) async fn open(path: &Path) -> Result<(AnyPool, AnyPool), OpenError> {
     sqlx::any::install_default_drivers();
     let unreadable = |error: sqlx::Error| OpenError::unreadable(path, &error.to_string());
     let options = AnyConnectOptions::from_str(&address(path, "rwc")?).map_err(unreadable)?;
+    if !path.exists() {
+        make(options.clone()).await.map_err(unreadable)?;
+    }
     let writer = pool(1).connect_with(options.clone()).await;
     let writer = writer.map_err(unreadable)?;
     schema::migrate(&writer)
@@ -186,6 +200,15 @@ pub(super) async fn open_to_read(folder: &Path) -> Result<AnyPool, OpenError> {
         });
     }
     Ok(reader)
+}
+
+/// Makes an empty database. How pages are given back is settled before all else, and by nothing later.
+async fn make(options: AnyConnectOptions) -> Result<(), sqlx::Error> {
+    let mut first = AnyConnection::connect_with(&options).await?;
+    sqlx::raw_sql("PRAGMA auto_vacuum = INCREMENTAL; VACUUM;")
+        .execute(&mut first)
+        .await?;
+    first.close().await
 }
 
 /// Connections that stay: there is nobody on the other side who could close them.

@@ -198,6 +198,7 @@ async fn past_the_bound_of_all_recordings_the_oldest_final_one_goes_first(kind: 
             recordings_bytes_max: 12,
             outbox_max: 1,
             audit_rows_max: 1_000_000,
+            free_bytes_max: 16 << 20,
         })
         .await;
     let line = |id: &str| Write::Record {

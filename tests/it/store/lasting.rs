@@ -6,7 +6,7 @@ use davy::engine::{EventKind, Input, Limits, State, apply};
 use davy::judge::verdict::Status;
 use davy::model::Timestamp;
 use davy::store::sql::SqlStore;
-use davy::store::{Commit, Filter, Letters, Outbox as _, Settlement, Store as _, Write};
+use davy::store::{Bounds, Commit, Filter, Letters, Outbox as _, Settlement, Store as _, Write};
 use sqlx::any::AnyPoolOptions;
 
 use super::{begun, bounds, commit, delivery, letters, open, plan, start, view_of, writes};
@@ -351,4 +351,34 @@ async fn a_letter_that_is_put_back_outlives_a_restart() {
         (claimed[0].id.as_str(), claimed[0].queued_at),
         ("1", Timestamp(70))
     );
+}
+
+const PAGES: &str = "SELECT page_count FROM pragma_page_count";
+
+#[tokio::test]
+async fn room_of_deleted_rows_is_given_back_past_what_is_kept() {
+    for (free_bytes_max, is_given_back) in [(0, true), (1 << 30, false)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let bounds = Bounds {
+            free_bytes_max,
+            ..bounds(1 << 20, 10)
+        };
+        let store = SqlStore::open(folder.path(), &bounds, 1_000).await;
+        let store = store.expect("opens");
+        for number in 0..300 {
+            let mut writes = begun(&format!("an_{number}"), number);
+            for write in &mut writes {
+                if let Write::View(view) = write {
+                    view.change.owner = Some("x".repeat(4_000));
+                }
+            }
+            commit(&store, writes).await;
+        }
+        let full = count(folder.path(), PAGES).await;
+        for number in 0..300 {
+            commit(&store, vec![Write::Forget(format!("an_{number}"))]).await;
+        }
+        let left = count(folder.path(), PAGES).await;
+        assert_eq!(left * 2 < full, is_given_back, "{left} of {full} pages");
+    }
 }

@@ -126,6 +126,7 @@ fn store() -> MemoryStore {
         recordings_bytes_max: 1,
         outbox_max: 1_000_000,
         audit_rows_max: 1_000_000,
+        free_bytes_max: 16 << 20,
     })
 }
 
