@@ -1,8 +1,8 @@
-//! Files that are read again while the daemon runs: of tokens, of webhooks' secrets, of TLS.
+//! Files that are read again while the daemon runs: of tokens, of webhooks' secrets, of TLS, of plans.
 //!
 //! Owns when they are read, and what is new. A change is seen by what a file says, not by its time:
 //! where a folder is swapped below a link, as Kubernetes does, times need not move. What is done with
-//! what they say is for who watches them: `doorkeeping`, `secretkeeping`, `certificates`.
+//! what they say is for who watches them: `doorkeeping`, `secretkeeping`, `certificates`, `planning`.
 
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;

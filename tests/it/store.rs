@@ -20,6 +20,8 @@ use davy::plan::Plan;
 use davy::store::memory::MemoryStore;
 use davy::store::sql::SqlStore;
 use davy::store::{Bounds, Commit, DeadLetter, Delivery, LetterFilter, Outbox, Store, Write};
+use sqlx::AssertSqlSafe;
+use sqlx::any::AnyPoolOptions;
 use tempfile::TempDir;
 
 /// Analyses that take no samples, kept by the store of a test.
@@ -87,6 +89,21 @@ use on_every_store;
 pub async fn open(folder: &Path, bounds: Bounds) -> SqlStore {
     let opened = SqlStore::open(folder, &bounds, RETAINED_MAX).await;
     opened.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Runs SQL on the database in a folder, as somebody would who may write to it.
+pub async fn run(folder: &Path, sql: &str) {
+    sqlx::any::install_default_drivers();
+    let address = format!("sqlite:{}/davy.db", folder.display());
+    let pool = AnyPoolOptions::new()
+        .connect(&address)
+        .await
+        .expect("opens");
+    let ran = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+        .execute(&pool)
+        .await;
+    ran.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    pool.close().await;
 }
 
 pub fn bounds(recording_bytes_max: u64, outbox_max: usize) -> Bounds {

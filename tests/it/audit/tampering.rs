@@ -1,32 +1,13 @@
 //! Whatever is done to the rows of a database is found.
 
-use std::path::Path;
-
 use davy::model::Timestamp;
 use davy::store::audit::{ANCHOR, Entry, Head, PAGE_MAX, Wrong};
 use davy::store::changes::{ChangeOutcome, ChangeTold};
-use davy::store::sql::{AuditFile, ReadError, SqlStore};
+use davy::store::sql::{AuditFile, ReadError};
 use davy::store::{Bounds, Commit, Store as _, Write};
-use sqlx::AssertSqlSafe;
-use sqlx::any::AnyPoolOptions;
 
 use super::{read_in, rows_in, verify};
-use crate::store::{begun, bounds, commit, open};
-
-/// Runs SQL on the database in a folder, as somebody would who may write to it.
-async fn run(folder: &Path, sql: &str) {
-    sqlx::any::install_default_drivers();
-    let address = format!("sqlite:{}/davy.db", folder.display());
-    let pool = AnyPoolOptions::new()
-        .connect(&address)
-        .await
-        .expect("opens");
-    let ran = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
-        .execute(&pool)
-        .await;
-    ran.unwrap_or_else(|error| panic!("{sql}: {error}"));
-    pool.close().await;
-}
+use crate::store::{begun, bounds, commit, open, run};
 
 fn entry(number: i64) -> Write {
     Write::Audit(Box::new(Entry {
@@ -40,6 +21,14 @@ fn entry(number: i64) -> Write {
         verdict_sha256: Some("v".to_owned()),
         ..Entry::new(Timestamp(number), "verdict.final")
     }))
+}
+
+/// Bounds of a store that keeps so many rows.
+fn keeping(audit_rows_max: u64) -> Bounds {
+    Bounds {
+        audit_rows_max,
+        ..bounds(1 << 20, 10)
+    }
 }
 
 async fn six_rows() -> tempfile::TempDir {
@@ -182,13 +171,7 @@ async fn what_the_database_would_not_take_is_found_too() {
 #[tokio::test]
 async fn what_is_read_while_rows_are_deleted_is_of_one_moment() {
     let folder = tempfile::tempdir().expect("a folder");
-    let bounds = Bounds {
-        audit_rows_max: 2_000,
-        ..bounds(1 << 20, 10)
-    };
-    let store = SqlStore::open(folder.path(), &bounds, 10)
-        .await
-        .expect("opens");
+    let store = open(folder.path(), keeping(2_000)).await;
     commit(&store, (1..=2_000).map(entry).collect()).await;
     let mut file = AuditFile::open(folder.path()).await.expect("opens");
     let mut rows = file.next().await.expect("read");
@@ -219,13 +202,7 @@ async fn what_is_read_while_rows_are_deleted_is_of_one_moment() {
 #[tokio::test]
 async fn a_gap_stops_no_verdict() {
     let folder = tempfile::tempdir().expect("a folder");
-    let bounds = Bounds {
-        audit_rows_max: 20,
-        ..bounds(1 << 20, 10)
-    };
-    let store = SqlStore::open(folder.path(), &bounds, 10)
-        .await
-        .expect("opens");
+    let store = open(folder.path(), keeping(20)).await;
     commit(&store, (1..=20).map(entry).collect()).await;
     run(
         folder.path(),
@@ -242,13 +219,7 @@ async fn a_gap_stops_no_verdict() {
 #[tokio::test]
 async fn the_oldest_rows_go_and_an_anchor_tells_of_them() {
     let folder = tempfile::tempdir().expect("a folder");
-    let bounds = Bounds {
-        audit_rows_max: 20,
-        ..bounds(1 << 20, 10)
-    };
-    let store = SqlStore::open(folder.path(), &bounds, 10)
-        .await
-        .expect("opens");
+    let store = open(folder.path(), keeping(20)).await;
     for number in 1..=45 {
         commit(&store, vec![entry(number)]).await;
         let rows = rows_in(folder.path()).await;
@@ -268,9 +239,7 @@ async fn the_oldest_rows_go_and_an_anchor_tells_of_them() {
     assert_eq!(found, Err(Wrong::Missing { from, to }));
     // Neither anchor nor deletion without the other.
     drop(store);
-    let store = SqlStore::open(folder.path(), &bounds, 10)
-        .await
-        .expect("opens");
+    let store = open(folder.path(), keeping(20)).await;
     let before = rows_in(folder.path()).await;
     run(
         folder.path(),

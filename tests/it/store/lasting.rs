@@ -9,19 +9,7 @@ use davy::store::sql::SqlStore;
 use davy::store::{Bounds, Commit, Filter, Letters, Outbox as _, Settlement, Store as _, Write};
 use sqlx::any::AnyPoolOptions;
 
-use super::{begun, bounds, commit, delivery, letters, open, plan, start, view_of, writes};
-
-/// Runs SQL on the database in a folder, as an operator would.
-async fn run(folder: &Path, sql: &'static str) {
-    sqlx::any::install_default_drivers();
-    let address = format!("sqlite:{}/davy.db", folder.display());
-    let pool = AnyPoolOptions::new()
-        .connect(&address)
-        .await
-        .expect("opens");
-    sqlx::raw_sql(sql).execute(&pool).await.expect("runs");
-    pool.close().await;
-}
+use super::{begun, bounds, commit, delivery, letters, open, plan, run, start, view_of, writes};
 
 async fn count(folder: &Path, sql: &'static str) -> i64 {
     let address = format!("sqlite:{}/davy.db", folder.display());
