@@ -61,6 +61,12 @@ struct Series {
     job: &'static str,
 }
 
+/// Some of the series, with what is the same in every request of them.
+pub struct Part {
+    series: Vec<Series>,
+    heads: Vec<Vec<u8>>,
+}
+
 // === impl Series ===
 
 impl Series {
@@ -152,12 +158,7 @@ impl Load {
     }
 
     fn lane(&self, from: usize, to: usize) -> Vec<Vec<u8>> {
-        let series = |number| Series {
-            number,
-            job: self.job,
-        };
-        let all: Vec<Series> = (from..to).map(series).collect();
-        let heads: Vec<Vec<u8>> = all.iter().map(|series| self.head(*series)).collect();
+        let Part { series: all, heads } = self.part(from, to);
         let (width, depth) = match self.form {
             Form::WriteBatches | Form::Json => BATCH,
             _ => (SERIES_OF_A_REQUEST, 1),
@@ -170,6 +171,22 @@ impl Load {
             }
         }
         bodies
+    }
+
+    /// Some of the series, for bodies that are made while they are sent.
+    pub fn part(&self, from: usize, to: usize) -> Part {
+        let series = |number| Series {
+            number,
+            job: self.job,
+        };
+        let series: Vec<Series> = (from..to).map(series).collect();
+        let heads = series.iter().map(|series| self.head(*series)).collect();
+        Part { series, heads }
+    }
+
+    /// One point of each.
+    pub fn of_pass(&self, part: &Part, pass: usize) -> Vec<u8> {
+        self.body(&part.series, &part.heads, pass..pass + 1)
     }
 
     fn at(&self, pass: usize) -> i64 {

@@ -41,6 +41,7 @@ mod oidc;
 mod openapi;
 mod plan_reload;
 mod plans;
+mod power_cut;
 mod prometheus;
 mod pull;
 mod replay;
