@@ -20,7 +20,8 @@ use crate::codec::kayenta::{ScoreThresholds, judge, pairs};
 /// configuration and the metric set pairs to judge under it. FILE may be - for standard input.
 #[derive(Debug, Clone, Args)]
 pub struct JudgeArgs {
-    /// Array of rows {"params", "baseline", "canary"}: prints a JSON line for each
+    /// Array of rows {"params", "baseline", "canary"}, or - for standard input: prints a JSON line for
+    /// each
     #[arg(
         long,
         value_name = "FILE",

@@ -2,7 +2,8 @@
 //!
 //! What its own tests assert (`asserted`) and what its classes answered on made-up data
 //! (`observed`) lies beside the project, and is cross-checked where it is there. What needs neither is
-//! in `commands` and, rule by rule, beside the code. `reported` recomputes a table of docs/kayenta.md.
+//! in `commands` and, rule by rule, beside the code. `reported` recomputes a table of docs/kayenta.md;
+//! `imported` has plans made of configurations checked.
 
 use std::fs;
 use std::io::Write as _;
@@ -15,6 +16,7 @@ use crate::support::shared_file;
 
 mod asserted;
 mod commands;
+mod imported;
 mod observed;
 mod reported;
 

@@ -79,6 +79,26 @@ fn rows_are_answered_a_line_each_from_a_file_or_standard_input() {
 }
 
 #[test]
+fn the_documented_row_is_answered_as_documented() {
+    let path = crate::support::project_root().join("docs/kayenta.md");
+    let page = std::fs::read_to_string(path).expect("the page");
+    let behind = |command: &str| {
+        let after = page.split(command).nth(1).expect("the command");
+        after
+            .trim_start()
+            .lines()
+            .next()
+            .expect("a line")
+            .to_owned()
+    };
+    let files = Files::new(&[("rows.json", &behind("$ cat rows.json"))]);
+    let command = "davy judge --kayenta rows.json";
+    let output = files.davy(&["judge", "--kayenta", "rows.json"]);
+    let printed = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(printed.trim_end(), behind(&format!("$ {command}")));
+}
+
+#[test]
 fn a_bad_row_is_named_and_nothing_is_printed() {
     let refused = |rows: &str| {
         let files = Files::new(&[("rows.json", rows)]);
