@@ -13,6 +13,8 @@ pub mod daemon;
 pub mod demo;
 pub mod exit;
 pub mod export;
+pub mod import;
+pub mod judge;
 pub mod progress;
 pub mod replay;
 pub mod schema;
@@ -57,6 +59,10 @@ pub enum Command {
     Schema(schema::SchemaArgs),
     /// Compare two samples once, without a plan
     Compare(compare::CompareArgs),
+    /// Make a plan of what another system was configured with
+    Import(import::ImportArgs),
+    /// Judge numbers as Kayenta does, without Kayenta
+    Judge(judge::JudgeArgs),
     /// Judge a recorded interval under a plan, look by look
     Replay(replay::ReplayArgs),
     /// Judge labelled deployments under a plan, and count mistakes
@@ -99,6 +105,8 @@ pub fn run(command: Command, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Check(args) => check::run(&args, out),
         Command::Schema(args) => schema::run(&args, out),
         Command::Compare(args) => compare::run(&args, out),
+        Command::Import(args) => import::run(&args, out),
+        Command::Judge(args) => judge::run(&args, out),
         Command::Replay(args) => replay::run(&args, out),
         Command::Backtest(args) => backtest::run(&args, out),
         Command::Calibrate(args) => calibrate::run(&args, out),

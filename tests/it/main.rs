@@ -30,6 +30,7 @@ mod http;
 mod http_refusals;
 mod ingest;
 mod judge;
+mod kayenta;
 mod limits_by_route;
 mod limits_counted;
 mod machine;
