@@ -102,6 +102,7 @@ fn send(sending: &Sending, half: usize) {
         step: 1,
         origin: sending.origin,
         job,
+        connections: super::cost::CONNECTIONS,
     };
     let (from, to) = (half * SERIES / 2, (half + 1) * SERIES / 2);
     let parts: Vec<(Load, Part)> = JOBS

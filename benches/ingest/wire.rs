@@ -49,10 +49,12 @@ pub struct Load {
     pub origin: i64,
     /// The label `job`, which plans ask for.
     pub job: &'static str,
+    /// Connections that send it.
+    pub connections: usize,
 }
 
 /// Bodies by connection. A series stays with its connection, so that its points come in order.
-pub type Lanes = [Vec<Vec<u8>>; 2];
+pub type Lanes = Vec<Vec<Vec<u8>>>;
 
 /// One series.
 #[derive(Debug, Clone, Copy)]
@@ -146,14 +148,16 @@ impl Load {
 
     /// Everything that is sent.
     pub fn lanes(&self) -> Lanes {
-        let half = self.series / 2;
-        let halves = [(0, half), (half, self.series)];
-        let lane = |(from, to)| self.lane(from, to);
-        let [first, second] = halves;
+        let begins = |lane: usize| self.series * lane / self.connections;
         // Making them takes longer than sending them.
         std::thread::scope(|scope| {
-            let other = scope.spawn(move || lane(second));
-            [lane(first), other.join().expect("bodies")]
+            let making: Vec<_> = (0..self.connections)
+                .map(|lane| scope.spawn(move || self.lane(begins(lane), begins(lane + 1))))
+                .collect();
+            making
+                .into_iter()
+                .map(|lane| lane.join().expect("bodies"))
+                .collect()
         })
     }
 

@@ -13,6 +13,7 @@ pub mod daemon;
 pub mod demo;
 pub mod exit;
 pub mod export;
+pub mod gate;
 pub mod import;
 pub mod judge;
 pub mod progress;
@@ -33,8 +34,8 @@ use exit::Exit;
 #[derive(Debug, Parser)]
 #[command(name = "davy", version, max_term_width = 100, propagate_version = true)]
 #[command(
-    after_help = "exit codes: 0 done, 3 error, 64 usage. A verdict gives one only where --exit-code \
-                  asks for it (compare, replay): 0 pass, 1 fail, 2 inconclusive. simulate and \
+    after_help = "exit codes: 0 done, 3 error, 64 usage. A verdict gives one for gate, and where \
+                  --exit-code asks for it (compare, replay): 0 pass, 1 fail, 2 inconclusive. simulate and \
                   backtest --splits exit with 1 where too many verdicts were wrong"
 )]
 pub struct CommandLine {
@@ -71,6 +72,8 @@ pub enum Command {
     Calibrate(calibrate::CalibrateArgs),
     /// Measure how often a verdict is wrong, on streams whose truth is known
     Simulate(Box<simulate::SimulateArgs>),
+    /// Start an analysis, follow it, and end as it does: for scripts and pipelines
+    Gate(Box<gate::GateArgs>),
     /// Fetch the recording of an analysis from a daemon
     Export(export::ExportArgs),
     /// Verify, export and replay what the audit log holds
@@ -111,6 +114,7 @@ pub fn run(command: Command, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Backtest(args) => backtest::run(&args, out),
         Command::Calibrate(args) => calibrate::run(&args, out),
         Command::Simulate(args) => simulate::run(&args, out),
+        Command::Gate(args) => gate::run(&args, out),
         Command::Export(args) => export::run(&args, out),
         Command::Audit(args) => audit::run(&args, out),
         Command::Token(args) => token::run(&args, out),

@@ -113,13 +113,28 @@ pub async fn tell(
     within("actor", given.actor.as_deref())?;
     within("reason", given.reason.as_deref())?;
     let page = analyses_of(&shared, &caller, &id).await?;
+    keep(&shared, &caller, &id, &page, given).await?;
+    Ok(Json(answer(&shared, &caller, &id, &page).await?))
+}
+
+/// Keeps what became of a change in the namespaces of these analyses.
+///
+/// # Errors
+/// `store_failed`.
+pub(super) async fn keep(
+    shared: &Shared,
+    caller: &Caller,
+    id: &str,
+    page: &Page,
+    given: OutcomeRequest,
+) -> Result<(), Problem> {
     let views = page.analyses.iter();
     let namespaces: BTreeSet<&Option<String>> = views.map(|view| &view.change.namespace).collect();
-    let before = shared.store.outcomes(&id).await?;
+    let before = shared.store.outcomes(id).await?;
     let mut commit = Commit::default();
     for namespace in namespaces {
         let told = ChangeTold {
-            change: id.clone(),
+            change: id.to_owned(),
             namespace: namespace.clone(),
             outcome: given.outcome,
             actor: given.actor.clone(),
@@ -136,14 +151,14 @@ pub async fn tell(
         if before.iter().any(is_same) {
             continue;
         }
-        let entry = row_of(&caller, &told);
+        let entry = row_of(caller, &told);
         commit.writes.push(Write::Outcome(told));
         commit.writes.push(Write::Audit(Box::new(entry)));
     }
     if !commit.writes.is_empty() {
         losses::tell(shared.store.commit(commit).await?, &shared.metrics);
     }
-    Ok(Json(answer(&shared, &caller, &id, &page).await?))
+    Ok(())
 }
 
 fn row_of(caller: &Caller, told: &ChangeTold) -> Entry {
@@ -158,7 +173,11 @@ fn row_of(caller: &Caller, told: &ChangeTold) -> Entry {
 }
 
 /// The analyses of a change that the caller may know of, newest first.
-async fn analyses_of(shared: &Shared, caller: &Caller, id: &str) -> Result<Page, Problem> {
+pub(super) async fn analyses_of(
+    shared: &Shared,
+    caller: &Caller,
+    id: &str,
+) -> Result<Page, Problem> {
     let filter = Filter {
         change: Some(id.to_owned()),
         namespaces: caller.namespaces.clone(),

@@ -14,6 +14,7 @@ mod compare;
 mod config;
 mod config_doors;
 mod config_webhooks;
+mod controllers;
 mod crash;
 mod daemon;
 mod demo;
