@@ -48,7 +48,7 @@ pub fn import(text: &[u8]) -> Result<Import, String> {
     }
     let analyses = metrics
         .iter()
-        .map(|metric| analysis_of(metric))
+        .map(analysis_of)
         .collect::<Result<Vec<_>, _>>()?;
     let queries: Vec<_> = metrics.iter().map(|one| query::of(one, &config)).collect();
     let arms = query::shared_arms(&queries);

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::codec::kayenta::configuration::{CanaryConfig, MetricConfig};
+use crate::plan::SelectorTemplate;
 use crate::plan::query::QueryTemplate;
 
 /// What marks an inline template as a whole expression.
@@ -32,9 +33,6 @@ pub(super) type Queried = Result<Split, String>;
 impl Split {
     /// The query, where its matchers are those of the plan's arms.
     pub(super) fn under(self, arms: Option<&Vec<String>>) -> Queried {
-        if let Err(error) = QueryTemplate::parse(&self.text) {
-            return Err(error.message);
-        }
         if arms == Some(&self.arms) {
             return Ok(self);
         }
@@ -84,10 +82,9 @@ pub(super) fn of(metric: &MetricConfig, config: &CanaryConfig) -> Queried {
         Some(other) => return Err(format!("it was fetched from {other}")),
         None => return Err("its query names no type".to_owned()),
     }
-    if let Some(inline) = text("customInlineTemplate") {
-        if let Some(expression) = inline.strip_prefix(EXPRESSION) {
-            return split(&one_line(expression));
-        }
+    let expression = text("customInlineTemplate").and_then(|text| text.strip_prefix(EXPRESSION));
+    if let Some(expression) = expression {
+        return split(&one_line(expression));
     }
     let filter = match (text("customInlineTemplate"), text("customFilterTemplate")) {
         (Some(inline), _) => one_line(inline),
@@ -154,6 +151,11 @@ fn split(query: &str) -> Queried {
     if text.contains("${") {
         return Err("a variable of its query stands outside of a matcher's value".to_owned());
     }
+    // What a plan would refuse is better left than found out later.
+    QueryTemplate::parse(&text).map_err(|error| error.message)?;
+    for name in ["baseline", "canary"] {
+        SelectorTemplate::parse(&arm(&arms, name)).map_err(|error| error.message)?;
+    }
     Ok(Split { text, arms })
 }
 
@@ -182,7 +184,6 @@ fn arm_matcher(matcher: &str) -> Result<String, String> {
 }
 
 /// What stands before the next selector, its content, what stands after.
-#[expect(clippy::type_complexity, reason = "three pieces of one text")]
 fn next_selector(text: &str) -> Result<Option<(&str, &str, &str)>, String> {
     let Some(open) =
         outside_quotes(text).find(|&(at, char)| char == '{' && !text[..at].ends_with('$'))

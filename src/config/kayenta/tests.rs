@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::plan::{Plan, Question, Source, Worse};
+use proptest::prelude::*;
 use serde_json::json;
 
 fn imported(config: &Value) -> (Plan, Import) {
@@ -189,4 +190,25 @@ fn hostile_names_stay_within_their_quotes() {
     let (plan, _) = imported(&json!({"name": long, "description": "ä".repeat(4_000),
         "metrics": [metric(&long, &Value::Null, &json!({})), metric(&long, &Value::Null, &json!({}))]}));
     assert_eq!(plan.name.len(), 63);
+}
+
+proptest! {
+    /// Whatever a query looks like, it is brought over or left: there is always a plan.
+    #[test]
+    fn no_query_keeps_a_plan_from_being_made(
+        pieces in prop::collection::vec(prop::sample::select(vec![
+            "${scope}", "${ns}", "${", "{", "}", "{{", "}}", "\"", "'", "`", "a", "b=", "=~", ",", " ",
+            "\\", "#", "(", ")", "[1m]", "ä", "{a=\"${scope}\"}", "{a='x', b=~'${scope}-.*'}", "*",
+        ]), 0..14),
+        whole in any::<bool>(),
+    ) {
+        let text = format!("{}{}", if whole { "PromQL:" } else { "" }, pieces.concat());
+        let query = json!({"type": "prometheus", "metricName": "m", "customInlineTemplate": text});
+        let config = json!({"name": text, "metrics": [
+            metric(&text, &query, &json!({})),
+            metric("other", &prometheus("PromQL:up{a=\"${scope}\"}"), &json!({})),
+        ]});
+        let made = super::import(config.to_string().as_bytes());
+        prop_assert!(made.is_ok(), "{:?}\n{}", made, text);
+    }
 }
