@@ -15,7 +15,7 @@ use crate::config::{Config, Problem, Problems, Severity};
 use crate::http::plans::Plans;
 use crate::plan::Plan;
 use crate::pull::rules;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, PLAN_LABELS_MAX};
 
 /// A folder whose plans are good for this configuration.
 pub struct PlanFolder {
@@ -45,6 +45,14 @@ struct PlanKeeper {
 pub(super) fn count(plans: &BTreeMap<String, Arc<Plan>>, metrics: &Metrics) {
     let number = i64::try_from(plans.len()).unwrap_or(i64::MAX);
     metrics.plan_files.plans.set(number);
+}
+
+/// Begins their counters, where each of them has a label: those of a folder of more plans begin as
+/// they are used.
+pub(super) fn begin(plans: &BTreeMap<String, Arc<Plan>>, metrics: &Metrics) {
+    if plans.len() <= PLAN_LABELS_MAX {
+        plans.keys().for_each(|plan| metrics.begin_plan(plan));
+    }
 }
 
 /// Logs what is wrong with plans that can be used all the same.
