@@ -16,6 +16,7 @@ mod config_doors;
 mod config_webhooks;
 mod crash;
 mod daemon;
+mod dashboards;
 mod demo;
 mod disk_full;
 mod door;
