@@ -142,7 +142,6 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
         .end_unfinished(&endpoints, goes_on, clock.now(), &metrics)
         .await?;
     planning::count(&plans, &metrics);
-    planning::begin(&plans, &metrics);
     let shared = Arc::new(Shared {
         link,
         clock,

@@ -41,15 +41,11 @@ struct PlanKeeper {
     metrics: Arc<Metrics>,
 }
 
-/// Tells the metrics how many there are.
+/// Tells the metrics how many there are, and begins their counters, where each of them has a label:
+/// those of a folder of more plans begin as they are used.
 pub(super) fn count(plans: &BTreeMap<String, Arc<Plan>>, metrics: &Metrics) {
     let number = i64::try_from(plans.len()).unwrap_or(i64::MAX);
     metrics.plan_files.plans.set(number);
-}
-
-/// Begins their counters, where each of them has a label: those of a folder of more plans begin as
-/// they are used.
-pub(super) fn begin(plans: &BTreeMap<String, Arc<Plan>>, metrics: &Metrics) {
     if plans.len() <= PLAN_LABELS_MAX {
         plans.keys().for_each(|plan| metrics.begin_plan(plan));
     }

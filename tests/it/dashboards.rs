@@ -2,10 +2,12 @@
 //!
 //! `lint` holds a board to the rules of Grafana's dashboard-linter and some of our own, `broken` shows
 //! that each rule has teeth, `names` compares what is named with what there is, `live` runs every
-//! query in a real Prometheus that scrapes a real davy, which plays `day`. No Grafana is started:
+//! query in a real Prometheus that scrapes a real davy, which plays `day`, and `counted` starts davy again
+//! and again. No Grafana is started:
 //! what is not checked here is how a board looks.
 
 mod broken;
+mod counted;
 mod day;
 mod lint;
 mod live;

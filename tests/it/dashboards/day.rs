@@ -18,7 +18,7 @@ use crate::prometheus::listen;
 
 const PLAN: &str = "version: davy/v1
 plan: checkout
-horizon: 4s
+horizon: 10s
 tick: 200ms
 lateness: 200ms
 min_duration: 1s
@@ -101,7 +101,8 @@ async fn start(daemon: &TestDaemon, plan: &str, change: &str, service: &str) -> 
 
 /// Starts an analysis that nobody sends anything to: the plan's counters are there from now on.
 pub async fn open(daemon: &TestDaemon) -> String {
-    start(daemon, PLAN, "c-quiet", "cart").await
+    let plan = PLAN.replace("horizon: 10s", "horizon: 3s");
+    start(daemon, &plan, "c-quiet", "cart").await
 }
 
 /// Sends samples until the verdict is final: of the canary so many in a thousand are bad.

@@ -17,7 +17,7 @@ use crate::crash::now_millis;
 use crate::prometheus::{Running, free_port};
 
 /// How often davy is scraped.
-const SCRAPE_MILLIS: u64 = 250;
+const SCRAPE_MILLIS: u64 = 500;
 /// Longest wait for something to be scraped.
 const PATIENCE: Duration = Duration::from_secs(30);
 
