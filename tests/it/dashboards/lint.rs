@@ -205,11 +205,12 @@ fn target_rate_interval(board: &Value) -> Vec<String> {
     let is_right = |text: &str| {
         let text = bare(text);
         let found: Vec<_> = ranges.captures_iter(&text).collect();
-        let known = found.iter().all(|range| match (&range[1], &range[2]) {
-            ("rate" | "irate" | "increase", "$__rate_interval") => true,
-            ("increase", "$__range") => true,
+        let is_known = |function: &str, over: &str| match over {
+            "$__rate_interval" => matches!(function, "rate" | "irate" | "increase"),
+            "$__range" => function == "increase",
             _ => false,
-        });
+        };
+        let known = found.iter().all(|range| is_known(&range[1], &range[2]));
         known && found.len() == text.matches('[').count()
     };
     let wrong = queries(board)
@@ -301,11 +302,8 @@ fn places(board: &Value) -> Vec<String> {
             ids.insert(panel["id"].as_u64()),
             format!("panel {} has the id of another", panel["title"]),
         ));
-        let cells = (x..x + w).flat_map(|column| (y..y + h).map(move |line| (column, line)));
-        let is_free = fits
-            && cells
-                .map(|cell| taken.insert(cell))
-                .fold(true, |all, own| all && own);
+        let mut cells = (x..x + w).flat_map(|column| (y..y + h).map(move |line| (column, line)));
+        let is_free = fits && cells.all(|cell| taken.insert(cell));
         found.extend(unless(
             is_free,
             format!("panel {} lies over another", panel["title"]),

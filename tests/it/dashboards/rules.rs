@@ -74,6 +74,14 @@ fn every_alert_says_what_it_is_and_where_to_read_on() {
     }
     let operations = std::fs::read_to_string(project_root().join("docs/operations.md"));
     let anchors = anchors(&operations.expect("the document"));
+    let guide = std::fs::read_to_string(project_root().join("docs/dashboards.md"));
+    let guide = guide.expect("the document");
+    for alert in found(&rules, r"- alert: (\w+)") {
+        assert!(
+            guide.contains(&format!("`{alert}`")),
+            "docs/dashboards.md lacks {alert}"
+        );
+    }
     for place in found(&rules, r"runbook: (\S+)") {
         let anchor = place
             .strip_prefix("docs/operations.md#")
