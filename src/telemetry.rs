@@ -2,14 +2,18 @@
 //!
 //! Owns the registry, the names of all metrics and their labels. No label ever holds an analysis,
 //! a unit or anything else a sender can invent without bound; plan names are counted and those
-//! past [`PLAN_LABELS_MAX`] share the label `other`. It must not know what the numbers are for.
+//! past [`PLAN_LABELS_MAX`] share the label `other`. It must not know what the numbers are for. Next:
+//! `changes`, what is told of verdicts and changes; `counting`, which of it moves with which event.
 
+pub mod changes;
+pub mod counting;
 pub mod losses;
 mod maker;
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
+use changes::{AuditMetrics, ChangeMetrics, JudgingMetrics};
 use maker::Maker;
 use prometheus::{
     Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
@@ -42,6 +46,12 @@ pub struct Metrics {
     pub looks_late: Histogram,
     /// `davy_verdicts_total{plan,verdict,reason}`: final ones.
     pub verdicts: IntCounterVec,
+    /// Of verdicts.
+    pub judging: JudgingMetrics,
+    /// Of changes.
+    pub changes: ChangeMetrics,
+    /// Of the audit log.
+    pub audit: AuditMetrics,
     /// `davy_analyses_started_total{plan}`
     pub analyses_started: IntCounterVec,
     /// `davy_analyses_running`
@@ -76,6 +86,8 @@ pub struct Metrics {
     pub commit_duration: Histogram,
     /// `davy_limit_reached_total{limit}`: how often a named limit turned something away.
     pub limit_reached: IntCounterVec,
+    /// `davy_limit{limit}`: what such a limit is, of those that something can come near to.
+    pub limits: IntGaugeVec,
     /// `davy_sse_clients`
     pub sse_clients: IntGauge,
 }
@@ -89,6 +101,12 @@ pub struct WebhookMetrics {
     pub breaker_open: IntGaugeVec,
     /// `davy_webhook_breaker_opened_total{endpoint}`
     pub breaker_opened: IntCounterVec,
+    /// `davy_webhook_delivery_delay_seconds{endpoint}`: from the event to the answer that took it.
+    pub delivery_delay: HistogramVec,
+    /// `davy_webhook_rollbacks_queued_total{endpoint}`: notifications that ask for a rollback.
+    pub rollbacks_queued: IntCounterVec,
+    /// `davy_webhook_rollbacks_total{endpoint,outcome}`: what became of them: delivered, dead.
+    pub rollbacks: IntCounterVec,
     /// `davy_webhook_redelivered_total{endpoint}`: dead letters that were put back.
     pub redelivered: IntCounterVec,
     /// `davy_webhook_secrets{endpoint}`: secrets that deliveries are signed with.
@@ -177,6 +195,8 @@ pub struct PullMetrics {
     pub points: IntCounter,
     /// `davy_pull_queries_in_flight`
     pub in_flight: IntGauge,
+    /// `davy_pull_source_up{source}`: 0 while a source does not answer and is left alone.
+    pub source_up: IntGaugeVec,
 }
 
 /// What comes in.
@@ -185,6 +205,10 @@ pub struct IngestMetrics {
     /// `davy_samples_ahead_total`: samples kept although their time was more than a second ahead of
     /// the clock, as it is where a sender's clock is wrong.
     pub ahead: IntCounter,
+    /// `davy_ingest_requests_total{format}`: requests whose samples were read.
+    pub requests: IntCounterVec,
+    /// `davy_ingest_samples_total{format}`: their samples, whatever became of them.
+    pub samples: IntCounterVec,
     /// `davy_ingest_wire_bytes_total`: bodies of sample requests as they came.
     pub wire_bytes: IntCounter,
     /// `davy_ingest_decoded_bytes_total`: the same, decompressed.
@@ -199,11 +223,25 @@ impl Metrics {
         self.store_stuck.get() > 0 || self.log.stuck.get() > 0
     }
 
-    /// A registry of its own with every metric in it.
+    /// A registry of its own with every metric in it; no service has a label.
     ///
     /// # Errors
     /// Only when two metrics have one name, which every test would see.
     pub fn new(version: &str) -> Result<Metrics, prometheus::Error> {
+        Metrics::with_services(version, &[])
+    }
+
+    /// The same with labels for these services, to [`SERVICE_LABELS_MAX`](crate::config::daemon::SERVICE_LABELS_MAX) of them.
+    ///
+    /// # Errors
+    /// As [`Metrics::new`].
+    pub fn with_services(version: &str, services: &[String]) -> Result<Metrics, prometheus::Error> {
+        let metrics = Metrics::register(version, services)?;
+        metrics.begin_others();
+        Ok(metrics)
+    }
+
+    fn register(version: &str, services: &[String]) -> Result<Metrics, prometheus::Error> {
         let registry = Registry::new();
         let make = Maker {
             registry: &registry,
@@ -224,6 +262,9 @@ impl Metrics {
                 "final verdicts",
                 &["plan", "verdict", "reason"],
             )?,
+            judging: make.about_judging()?,
+            changes: make.about_changes(services)?,
+            audit: make.about_the_audit()?,
             analyses_started: make.counters(
                 "davy_analyses_started_total",
                 "analyses started",
@@ -264,6 +305,7 @@ impl Metrics {
                 "how often a limit turned something away",
                 &["limit"],
             )?,
+            limits: make.gauges("davy_limit", "what a limit is set to", &["limit"])?,
             sse_clients: make.gauge("davy_sse_clients", "open event streams")?,
             registry,
         })
@@ -294,6 +336,7 @@ impl Metrics {
 
     /// Counts that a named limit turned something away.
     pub fn limit(&self, limit: &str) {
+        debug_assert!(counting::LIMITS.contains(&limit), "{limit} is not listed");
         self.limit_reached.with_label_values(&[limit]).inc();
     }
 }

@@ -78,6 +78,9 @@ pub(super) fn workers(
         failures_max: settings.failures_in_a_row_max,
         probing,
     };
+    for endpoint in endpoints {
+        metrics.begin_endpoint(&endpoint.name);
+    }
     let worker = |endpoint: &Arc<Endpoint>| Worker {
         endpoint: endpoint.clone(),
         outbox: outbox.clone(),

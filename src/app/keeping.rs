@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use super::machine::auditing;
 use crate::config::Config;
+use crate::engine::measuring::Measured;
 use crate::engine::{AnalysisView, Event, EventKind, Verdict};
 use crate::judge::verdict::{Status, VerdictBody};
 use crate::model::{Decision, Outcome, Reason, Timestamp};
 use crate::store::memory::MemoryStore;
 use crate::store::sql::SqlStore;
 use crate::store::{Bounds, Commit, Outbox, Store, Write};
+use crate::telemetry::counting::Tally;
 use crate::telemetry::{Metrics, losses};
 use crate::webhook::Endpoint;
 use crate::webhook::endpoint::deliveries;
@@ -79,6 +81,7 @@ impl Keeping {
         metrics: &Metrics,
     ) -> anyhow::Result<()> {
         let mut commit = Commit::default();
+        let mut tally = Tally::default();
         let unfinished = self.sql.iter().flat_map(|store| store.live_analyses());
         for view in unfinished.filter(|view| !goes_on(&view.id)) {
             let events = self.store.events_after(&view.id, 0).await?;
@@ -100,7 +103,13 @@ impl Keeping {
                 event = kind.as_str(),
                 "it ran when davy ended, and what it had been sent is gone"
             );
+            tally.add_event(&event);
+            if kind == EventKind::VerdictFinal {
+                let took = now.since(Timestamp(view.started_at));
+                tally.add_measured(event.body.clone(), Measured::of(&event.body, took));
+            }
             let entry = auditing::entry_of_end(&event);
+            tally.add_row(entry.analysis.as_deref(), &entry.kind);
             commit.writes.push(Write::Audit(Box::new(entry)));
             let told = deliveries(endpoints, &event).into_iter();
             commit.writes.extend(told.map(Write::Deliver));
@@ -108,7 +117,9 @@ impl Keeping {
             commit.writes.push(Write::View(Box::new(view)));
         }
         if !commit.writes.is_empty() {
-            losses::tell(self.store.commit(commit).await?, metrics);
+            let losses = self.store.commit(commit).await?;
+            metrics.count(&tally, &losses.refused);
+            losses::tell(losses, metrics);
         }
         Ok(())
     }

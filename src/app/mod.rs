@@ -38,7 +38,7 @@ use crate::config::{Config, daemon};
 use crate::engine::{self, State};
 use crate::http::budget::{self, IngestBudget};
 use crate::http::interest::Interest;
-use crate::http::link::EngineLink;
+use crate::http::link::{self, EngineLink};
 use crate::http::listen::SocketBounds;
 use crate::http::observe::RequestIds;
 use crate::http::plans::Plans;
@@ -111,7 +111,7 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyhow::Result<Daemon> {
     let address = listen_address(&config.server, &config.auth)?;
     let endpoints = delivering::endpoints(&config.webhooks)?;
-    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))?);
+    let metrics = telling(config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let keeping = Keeping::open(config).await?;
     let (store, outbox) = (keeping.store.clone(), keeping.outbox.clone());
@@ -272,6 +272,24 @@ impl Daemon {
         served.context("serving failed")?;
         ended
     }
+}
+
+/// The metrics of a configuration, with the limits that something can come near to.
+fn telling(config: &Config) -> anyhow::Result<Arc<Metrics>> {
+    let services = &config.telemetry.service_labels;
+    let metrics = Metrics::with_services(env!("CARGO_PKG_VERSION"), services)?;
+    let limits = &config.limits;
+    for (limit, most) in [
+        ("analyses", limits.analyses_max),
+        ("sse_clients", limits.sse_clients_max),
+        ("connections", config.server.connections_max),
+        ("webhook_queue", config.webhook.queue_max),
+        ("engine_queue", link::QUEUE_MAX as u64),
+    ] {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        metrics.limits.with_label_values(&[limit]).set(most);
+    }
+    Ok(Arc::new(metrics))
 }
 
 /// Starts the engine's thread; what comes back tells when it ended.

@@ -15,7 +15,7 @@ use crate::config::{Config, Problem, Problems, Severity};
 use crate::http::plans::Plans;
 use crate::plan::Plan;
 use crate::pull::rules;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, PLAN_LABELS_MAX};
 
 /// A folder whose plans are good for this configuration.
 pub struct PlanFolder {
@@ -41,10 +41,14 @@ struct PlanKeeper {
     metrics: Arc<Metrics>,
 }
 
-/// Tells the metrics how many there are.
+/// Tells the metrics how many there are, and begins their counters, where each of them has a label:
+/// those of a folder of more plans begin as they are used.
 pub(super) fn count(plans: &BTreeMap<String, Arc<Plan>>, metrics: &Metrics) {
     let number = i64::try_from(plans.len()).unwrap_or(i64::MAX);
     metrics.plan_files.plans.set(number);
+    if plans.len() <= PLAN_LABELS_MAX {
+        plans.keys().for_each(|plan| metrics.begin_plan(plan));
+    }
 }
 
 /// Logs what is wrong with plans that can be used all the same.

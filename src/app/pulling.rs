@@ -49,6 +49,7 @@ impl Pulling {
         };
         let hand = hand(link.clone(), metrics.clone());
         let puller = puller(settings, hand, clock, metrics)?;
+        puller.show(true);
         let (door, pulls) = mpsc::channel(PULLS_QUEUED_MAX);
         Ok(Some(Pulling {
             puller,

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::daemon::{Config, Webhook};
+use super::daemon::{Config, OTHER_SERVICE, SERVICE_LABELS_MAX, Webhook};
 use super::layers::{Origins, problem_at};
 use super::listening::{ClientAuth, ServerTls};
 use super::problem::Problem;
@@ -63,6 +63,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
         let help = "write info, or info,davy::webhook=debug";
         tell("log.filter", format!("not a filter: {error}"), help);
     }
+    check_service_labels(&config.telemetry.service_labels, &mut tell);
     let mut names = BTreeSet::new();
     for (index, webhook) in config.webhooks.iter().enumerate() {
         let mut tell_of = |key: &str, message: String, help: &str| {
@@ -75,6 +76,29 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Vec<Problem> {
         check_webhook(webhook, &mut tell_of);
     }
     found
+}
+
+/// Each is a series of every metric of changes.
+fn check_service_labels(services: &[String], tell: &mut dyn FnMut(&str, String, &str)) {
+    if services.len() > SERVICE_LABELS_MAX {
+        let message = format!(
+            "{} services cannot have labels of their own",
+            services.len()
+        );
+        let help = "name at most 100, those that matter; all others are counted together";
+        tell("telemetry.service_labels", message, help);
+    }
+    let mut known = BTreeSet::new();
+    for (index, service) in services.iter().enumerate() {
+        let path = format!("telemetry.service_labels[{index}]");
+        if service.is_empty() || service == OTHER_SERVICE {
+            let message = format!("`{service}` cannot be a label");
+            let help = "name a service as change.service does; what is not listed is `other`";
+            tell(&path, message, help);
+        } else if !known.insert(service) {
+            tell(&path, format!("`{service}` is named twice"), "name it once");
+        }
+    }
 }
 
 /// Who can reach davy, against whom it asks.

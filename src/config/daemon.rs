@@ -15,6 +15,11 @@ use super::listening::ServerTls;
 use super::oidc::Oidc;
 use super::sources::PullSources;
 
+/// Services that can have a label of their own in metrics.
+pub const SERVICE_LABELS_MAX: usize = 100;
+/// What metrics call all other services, and changes that name none or several.
+pub const OTHER_SERVICE: &str = "other";
+
 /// The whole configuration, every default filled in.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -40,6 +45,9 @@ pub struct Config {
     pub sources: PullSources,
     /// Logging.
     pub log: Log,
+    /// Metrics.
+    #[serde(default)]
+    pub telemetry: Telemetry,
 }
 
 /// Listening, timeouts and sizes of requests.
@@ -342,6 +350,17 @@ pub struct Log {
     pub format: LogFormat,
     /// Levels by module, such as "info,davy::webhook=debug".
     pub filter: String,
+}
+
+/// Metrics.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    /// Services that have a label of their own in the metrics of changes, at most 100; all others are
+    /// `other`.
+    #[serde(default)]
+    #[schemars(length(max = 100))]
+    pub service_labels: Vec<String>,
 }
 
 /// Form of a log line.

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::audit::{Audited, Requester};
+use super::measuring::Measured;
 use super::pull::{Pull, PullProgress, PulledMetric, PulledView};
 use crate::judge::verdict::{Override, OverrideTo, Status, VerdictBody};
 use crate::model::series::SeriesBatch;
@@ -133,6 +134,13 @@ pub enum Effect {
         /// Clock time by which it was to be: end of the tick, lateness and the wait for an idle
         /// stream. Later than that, the engine did not keep up.
         due: Timestamp,
+    },
+    /// A verdict became final: for whoever counts.
+    Measured {
+        /// The final verdict.
+        body: Arc<VerdictBody>,
+        /// How long it took, and what else is measured of it.
+        measured: Measured,
     },
     /// An analysis left memory by retention: forget its events and recording.
     Forgotten {

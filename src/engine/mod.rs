@@ -8,6 +8,7 @@
 
 pub mod audit;
 pub mod checkpoint;
+pub mod measuring;
 pub mod messages;
 pub mod pull;
 pub mod recording;
@@ -212,6 +213,7 @@ pub fn apply(state: &mut State, input: Input, now: Timestamp) -> Vec<Effect> {
             }
         }
     }
+    measuring::measure(state, &mut effects);
     retire(state, &mut effects);
     if let Some(journal) = &mut state.journal {
         let is_refused = effects.iter().any(|effect| {

@@ -25,7 +25,8 @@ use crate::model::{Decision, Outcome};
 use crate::store::audit::{CHANGE_OUTCOME, Entry};
 use crate::store::changes::{ChangeOutcome, ChangeTold};
 use crate::store::{Commit, Filter, PAGE_MAX, Page, Write};
-use crate::telemetry::losses;
+use crate::telemetry::counting::Tally;
+use crate::telemetry::{Metrics, losses};
 
 /// Analyses of one change that are read: the newest.
 pub const CHANGE_ANALYSES_MAX: usize = PAGE_MAX;
@@ -132,6 +133,7 @@ pub(super) async fn keep(
     let namespaces: BTreeSet<&Option<String>> = views.map(|view| &view.change.namespace).collect();
     let before = shared.store.outcomes(id).await?;
     let mut commit = Commit::default();
+    let mut said = Vec::new();
     for namespace in namespaces {
         let told = ChangeTold {
             change: id.to_owned(),
@@ -152,13 +154,39 @@ pub(super) async fn keep(
             continue;
         }
         let entry = row_of(caller, &told);
+        let known = before
+            .iter()
+            .find(|known| known.namespace == told.namespace);
+        said.push((told.namespace.clone(), known.map(|known| known.outcome)));
         commit.writes.push(Write::Outcome(told));
         commit.writes.push(Write::Audit(Box::new(entry)));
     }
     if !commit.writes.is_empty() {
-        losses::tell(shared.store.commit(commit).await?, &shared.metrics);
+        let losses = shared.store.commit(commit).await?;
+        let mut tally = Tally::default();
+        for (namespace, before) in said {
+            count(&shared.metrics, page, &namespace, given.outcome, before);
+            tally.add_row(None, CHANGE_OUTCOME);
+        }
+        shared.metrics.count(&tally, &losses.refused);
+        losses::tell(losses, &shared.metrics);
     }
     Ok(())
+}
+
+/// Counts what became of a change in one of its namespaces, under the service of its analyses there.
+fn count(
+    metrics: &Metrics,
+    page: &Page,
+    namespace: &Option<String>,
+    outcome: ChangeOutcome,
+    before: Option<ChangeOutcome>,
+) {
+    let changes = page.analyses.iter().map(|view| &view.change);
+    let there = changes.filter(|change| change.namespace == *namespace);
+    let services = there.map(|change| change.service.as_deref());
+    let service = metrics.changes.label_of_all(services);
+    metrics.changes.count_outcome(service, outcome, before);
 }
 
 fn row_of(caller: &Caller, told: &ChangeTold) -> Entry {

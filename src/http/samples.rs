@@ -22,6 +22,7 @@ use crate::codec::json::{Form, decode_within};
 use crate::codec::{Decoded, ItemRefusal, Origin, REFUSALS_SPELLED_MAX};
 use crate::engine::{Ingested, Input, RefusedSample};
 use crate::telemetry::Metrics;
+use crate::telemetry::counting::PULLED;
 
 /// Refusals that an answer spells out; the others are counted only.
 pub const REFUSALS_SHOWN_MAX: usize = REFUSALS_SPELLED_MAX;
@@ -120,7 +121,7 @@ pub async fn take(
     };
     count_limits(&shared, &decoded.refusals, &ingested.refused);
     let refused = (decoded.refusals.len() + ingested.refused.len()) as u64;
-    count(&shared, &ingested, refused);
+    count(&shared, "json", &ingested, refused);
     let Decoded {
         origins, refusals, ..
     } = decoded;
@@ -193,7 +194,7 @@ pub(super) fn summary(
 
 /// Counts what became of points that were pulled.
 pub fn count_pulled(metrics: &Metrics, ingested: &Ingested) {
-    count_outcomes(metrics, ingested, ingested.refused.len() as u64);
+    count_outcomes(metrics, PULLED, ingested, ingested.refused.len() as u64);
     for refused in &ingested.refused {
         count_limit(metrics, refused.code);
     }
@@ -214,14 +215,18 @@ fn count_limit(metrics: &Metrics, code: &str) {
     }
 }
 
-/// Counts what became of a request's samples.
-pub(super) fn count(shared: &Shared, ingested: &Ingested, refused: u64) {
+/// Counts what became of the samples of a request in this form, one of
+/// [`FORMATS`](crate::telemetry::counting::FORMATS).
+pub(super) fn count(shared: &Shared, format: &str, ingested: &Ingested, refused: u64) {
     shared.unmatched.count(ingested);
-    shared.metrics.ingest.ahead.inc_by(ingested.ahead);
-    count_outcomes(&shared.metrics, ingested, refused);
+    let metrics = &shared.metrics;
+    metrics.ingest.ahead.inc_by(ingested.ahead);
+    metrics.ingest.requests.with_label_values(&[format]).inc();
+    count_outcomes(metrics, format, ingested, refused);
 }
 
-fn count_outcomes(metrics: &Metrics, ingested: &Ingested, refused: u64) {
+fn count_outcomes(metrics: &Metrics, format: &str, ingested: &Ingested, refused: u64) {
+    let of_format = metrics.ingest.samples.with_label_values(&[format]);
     for (outcome, number) in [
         ("accepted", ingested.accepted),
         ("unmatched", ingested.unmatched),
@@ -231,5 +236,6 @@ fn count_outcomes(metrics: &Metrics, ingested: &Ingested, refused: u64) {
         ("refused", refused),
     ] {
         metrics.samples.with_label_values(&[outcome]).inc_by(number);
+        of_format.inc_by(number);
     }
 }

@@ -62,7 +62,11 @@ async fn write_on(
         },
     );
     let (mut decoded, room) = time_to_read(&shared, reading).await?;
-    ingest(&shared, &mut decoded.series, room).await?;
+    let format = match message {
+        remote_write::Message::V1 => "remote_write_1",
+        remote_write::Message::V2 => "remote_write_2",
+    };
+    ingest(&shared, format, &mut decoded.series, room).await?;
     let refusals = &decoded.series.refusals;
     let mut answer = if refusals.is_empty() {
         StatusCode::NO_CONTENT.into_response()
@@ -127,7 +131,11 @@ pub async fn exposition(
         },
     );
     let (mut decoded, room) = time_to_read(&shared, reading).await?;
-    let ingested = ingest(&shared, &mut decoded, room).await?;
+    let format = match dialect {
+        exposition::Dialect::Prometheus => "prometheus_text",
+        exposition::Dialect::OpenMetrics => "openmetrics",
+    };
+    let ingested = ingest(&shared, format, &mut decoded, room).await?;
     let refused = decoded.refused_points + ingested.refused.len() as u64;
     let (origins, refusals) = (decoded.origins, decoded.refusals);
     Ok(Json(summary(&origins, refusals, ingested, refused)))
@@ -170,7 +178,7 @@ pub async fn intervals(
         },
     );
     let (mut decoded, room) = time_to_read(&shared, reading).await?;
-    let ingested = ingest(&shared, &mut decoded, room).await?;
+    let ingested = ingest(&shared, "hdr_log", &mut decoded, room).await?;
     let refused = decoded.refused_points + ingested.refused.len() as u64;
     let (origins, refusals) = (decoded.origins, decoded.refusals);
     Ok(Json(summary(&origins, refusals, ingested, refused)))
@@ -232,7 +240,11 @@ async fn export(
         move |body, heads, limits, room| otlp::decode_within(body, form, heads, limits, room),
     );
     let (mut decoded, room) = time_to_read(shared, reading).await?;
-    let ingested = ingest(shared, &mut decoded, room).await?;
+    let format = match form {
+        otlp::Form::Protobuf => "otlp_protobuf",
+        otlp::Form::Json => "otlp_json",
+    };
+    let ingested = ingest(shared, format, &mut decoded, room).await?;
     for refused in ingested.refused {
         decoded.refused_points += 1;
         decoded.refusals.push(ItemRefusal {
@@ -252,6 +264,7 @@ async fn export(
 /// Hands the batch to the engine, and counts what became of it.
 async fn ingest(
     shared: &Arc<Shared>,
+    format: &str,
     decoded: &mut DecodedSeries,
     room: Reserved,
 ) -> Result<Ingested, Problem> {
@@ -268,6 +281,6 @@ async fn ingest(
     };
     count_limits(shared, &decoded.refusals, &ingested.refused);
     let refused = decoded.refused_points + ingested.refused.len() as u64;
-    count(shared, &ingested, refused);
+    count(shared, format, &ingested, refused);
     Ok(ingested)
 }

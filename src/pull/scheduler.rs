@@ -45,6 +45,9 @@ pub enum Handed {
 pub type Hand =
     Arc<dyn Fn(PulledMetric) -> Pin<Box<dyn Future<Output = Handed> + Send>> + Send + Sync>;
 
+/// The source, as it is called in metrics and in the configuration.
+const SOURCE: &str = "prometheus";
+
 /// Asks one source for all analyses.
 pub struct Puller {
     /// The source.
@@ -185,6 +188,7 @@ impl Puller {
         let (outcome, round) = match self.ask(metric, &range).await {
             Ok(outcome) => {
                 self.pace.succeeded();
+                self.show(true);
                 (outcome, Round::Done)
             }
             Err(Unanswered { message, blame }) => {
@@ -194,6 +198,7 @@ impl Puller {
                     Blame::Source { retry_after, .. } => {
                         let now = self.clock.now();
                         self.pace.failed(begun, now, retry_after, (self.chance)());
+                        self.show(false);
                         Round::Again
                     }
                     // It would be the same now; about the next tick it may be answered.
@@ -207,6 +212,12 @@ impl Puller {
             Handed::Taken(_) | Handed::Stopped => Round::Over,
             Handed::Busy => Round::Again,
         }
+    }
+
+    /// Shows whether the source answers.
+    pub fn show(&self, is_up: bool) {
+        let up = self.metrics.pull.source_up.with_label_values(&[SOURCE]);
+        up.set(i64::from(is_up));
     }
 
     /// Asks all queries of a metric about the same instants: all are answered, or none counts.

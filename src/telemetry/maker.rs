@@ -9,6 +9,11 @@ use prometheus::{
 
 use super::*;
 
+/// Bounds of buckets for a notification on its way: tens of milliseconds to a day.
+const DELIVERY_SECS: [f64; 12] = [
+    0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1_800.0, 7_200.0, 86_400.0,
+];
+
 /// Makes metrics and registers each.
 pub(super) struct Maker<'r> {
     pub registry: &'r Registry,
@@ -30,6 +35,16 @@ impl Maker<'_> {
             ahead: self.counter(
                 "davy_samples_ahead_total",
                 "samples kept whose time was more than a second ahead of the clock",
+            )?,
+            requests: self.counters(
+                "davy_ingest_requests_total",
+                "requests whose samples were read, by their form",
+                &["format"],
+            )?,
+            samples: self.counters(
+                "davy_ingest_samples_total",
+                "samples of requests that were read, whatever became of them, by their form",
+                &["format"],
             )?,
             wire_bytes: self.counter(
                 "davy_ingest_wire_bytes_total",
@@ -148,6 +163,22 @@ impl Maker<'_> {
                 "how often an endpoint was held back after failures in a row",
                 &["endpoint"],
             )?,
+            delivery_delay: self.histograms_in(
+                &DELIVERY_SECS,
+                "davy_webhook_delivery_delay_seconds",
+                "from an event to the answer of the endpoint that took its notification",
+                &["endpoint"],
+            )?,
+            rollbacks_queued: self.counters(
+                "davy_webhook_rollbacks_queued_total",
+                "notifications that ask for a rollback",
+                &["endpoint"],
+            )?,
+            rollbacks: self.counters(
+                "davy_webhook_rollbacks_total",
+                "what became of notifications that ask for a rollback",
+                &["endpoint", "outcome"],
+            )?,
             redelivered: self.counters(
                 "davy_webhook_redelivered_total",
                 "dead letters that were put back into the outbox",
@@ -184,6 +215,11 @@ impl Maker<'_> {
             in_flight: self.gauge(
                 "davy_pull_queries_in_flight",
                 "queries that wait for a source's answer",
+            )?,
+            source_up: self.gauges(
+                "davy_pull_source_up",
+                "0 while a source does not answer and is left alone for a while",
+                &["source"],
             )?,
         })
     }
@@ -235,7 +271,17 @@ impl Maker<'_> {
         help: &str,
         labels: &[&str],
     ) -> Result<HistogramVec, prometheus::Error> {
-        let options = HistogramOpts::new(name, help).buckets(DURATION_SECS.to_vec());
+        self.histograms_in(&DURATION_SECS, name, help, labels)
+    }
+
+    pub fn histograms_in(
+        &self,
+        bounds: &[f64],
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        let options = HistogramOpts::new(name, help).buckets(bounds.to_vec());
         let metric = HistogramVec::new(options, labels)?;
         self.registry.register(Box::new(metric.clone()))?;
         Ok(metric)

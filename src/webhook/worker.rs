@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use serde::Deserialize;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +21,7 @@ use super::endpoint::Endpoint;
 use super::guard::{GuardedResolver, SystemResolver};
 use crate::backoff::{self, Backoff};
 use crate::clock::Clock;
-use crate::model::{Millis, Timestamp};
+use crate::model::{Decision, Millis, Timestamp};
 use crate::store::{Delivery, Outbox, Settlement, StoreError};
 use crate::telemetry::Metrics;
 
@@ -62,6 +63,12 @@ pub struct Worker {
     pub bell: Arc<Notify>,
     /// From [`client`].
     pub client: reqwest::Client,
+}
+
+/// What of a verdict is looked at here.
+#[derive(Deserialize)]
+struct Asks {
+    decision: Decision,
 }
 
 /// The HTTP client of all workers: no redirects, no proxy, guarded names.
@@ -203,7 +210,28 @@ impl Worker {
         let name = self.endpoint.name.as_str();
         let attempts = &self.metrics.webhook.attempts;
         attempts.with_label_values(&[name, outcome]).inc();
+        self.count_end(delivery, &settlement);
         self.outbox.settle(&delivery.id, settlement).await
+    }
+
+    /// Counts what became of a delivery that is not tried again.
+    fn count_end(&self, delivery: &Delivery, settlement: &Settlement) {
+        let (name, metrics) = (self.endpoint.name.as_str(), &self.metrics.webhook);
+        let outcome = match settlement {
+            Settlement::Delivered => "delivered",
+            Settlement::Retry { .. } => return,
+            Settlement::Dead { .. } => "dead",
+        };
+        if outcome == "delivered" {
+            let delay = self.clock.now().since(delivery.at).max(0);
+            let histogram = metrics.delivery_delay.with_label_values(&[name]);
+            histogram.observe(delay as f64 / 1000.0);
+        }
+        let asks: Option<Asks> = serde_json::from_str(&delivery.body).ok();
+        if asks.is_some_and(|asks| asks.decision == Decision::Rollback) {
+            let rollbacks = &metrics.rollbacks;
+            rollbacks.with_label_values(&[name, outcome]).inc();
+        }
     }
 
     fn settlement(&self, delivery: &Delivery, result: Result<(), Failure>) -> Settlement {

@@ -152,7 +152,7 @@ fn mistakes_in_the_environment_and_flags_name_their_source() {
         [
             "--set:0:0 : `=` is not key=value | write --set server.port=9000",
             "--set:0:0 : `port` is not key=value | write --set server.port=9000",
-            "--set a.b=c:0:0 a.b: unknown key `a` | known keys here: auth, limits, log, plans, server, sources, store, webhook, webhooks",
+            "--set a.b=c:0:0 a.b: unknown key `a` | known keys here: auth, limits, log, plans, server, sources, store, telemetry, webhook, webhooks",
             "--set limits.analyses_max=0:0:0 limits.analyses_max: 0 is not allowed here | a whole number, 1 to 1000000",
             "--set webhooks=x:0:0 webhooks: a list cannot be given here | write it in a file",
             "environment DAVY_SERVER__PORT:0:0 server.port: expected a whole number, found a text | a whole number, 0 to 65535",

@@ -2,13 +2,14 @@
 //!
 //! Owns the contract that controllers and webhooks rely on, told as tests: `decisions` for what
 //! is asked of the controller, `endings` for how an analysis becomes final, `counting` for what
-//! becomes of each sample, `limits` for the bounds, `overriding` for people who decide otherwise, `rollout` for steps, `watching` for what comes
+//! becomes of each sample, `limits` for the bounds, `measuring` for what is counted, `overriding` for people who decide otherwise, `rollout` for steps, `watching` for what comes
 //! after a pass.
 
 mod counting;
 mod decisions;
 mod endings;
 mod limits;
+mod measuring;
 mod overriding;
 mod rollout;
 mod watching;

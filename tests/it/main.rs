@@ -17,6 +17,7 @@ mod config_webhooks;
 mod controllers;
 mod crash;
 mod daemon;
+mod dashboards;
 mod demo;
 mod disk_full;
 mod door;

@@ -12,13 +12,14 @@ use futures_util::FutureExt;
 use tokio::runtime::Handle;
 
 use super::{Caused, Machine, STORE_RETRY_AFTER, auditing};
-use crate::engine::{self, Effect, EventKind, Ingested};
+use crate::engine::{Effect, Event, EventKind, Ingested};
 use crate::http::link::Answer;
 use crate::judge::verdict::Status;
 use crate::log::local::LocalLog;
 use crate::model::Timestamp;
 use crate::plan::Plan;
 use crate::store::{Commit, Losses, StoreError, Write};
+use crate::telemetry::counting::Tally;
 use crate::telemetry::losses;
 use crate::webhook::endpoint::deliveries;
 
@@ -31,6 +32,8 @@ struct Gathered {
     forgotten: Vec<String>,
     /// Endpoints that have something to send.
     wake: BTreeSet<String>,
+    /// What is counted once it is written; nothing that was written before.
+    tally: Tally,
 }
 
 // === impl Machine ===
@@ -71,6 +74,7 @@ impl Machine {
             touched: BTreeSet::new(),
             forgotten: Vec::new(),
             wake: BTreeSet::new(),
+            tally: Tally::default(),
         };
         for effect in effects {
             self.gather(effect, caused.is_new, &mut gathered);
@@ -81,6 +85,7 @@ impl Machine {
             touched,
             forgotten,
             wake,
+            tally,
         } = gathered;
         let begins = matches!(
             answer,
@@ -100,7 +105,7 @@ impl Machine {
             losses::tell(losses, &self.metrics);
             return answer;
         }
-        self.keep(commit, now);
+        self.keep(commit, &tally, now);
         if self.is_broken {
             return Answer::NotWritten;
         }
@@ -123,10 +128,11 @@ impl Machine {
             }
             Effect::Event(event) => {
                 if is_new {
-                    self.count(&event);
+                    to.tally.add_event(&event);
                 }
                 to.touched.insert(event.analysis.clone());
                 for delivery in deliveries(&self.endpoints, &event) {
+                    to.tally.add_delivery(&delivery, &event);
                     to.wake.insert(delivery.endpoint.clone());
                     to.commit.writes.push(Write::Deliver(delivery));
                 }
@@ -134,6 +140,7 @@ impl Machine {
             }
             Effect::Audit(audited) if is_new => {
                 let entry = auditing::entry_of(&audited);
+                to.tally.add_row(entry.analysis.as_deref(), &entry.kind);
                 to.commit.writes.push(Write::Audit(Box::new(entry)));
             }
             // The row is there since.
@@ -154,6 +161,11 @@ impl Machine {
                     self.count_look(due);
                 }
             }
+            Effect::Measured { body, measured } => {
+                if is_new {
+                    to.tally.add_measured(body, measured);
+                }
+            }
             Effect::Forgotten { analysis } => {
                 self.metrics.limit("retained_analyses");
                 self.running.remove(&analysis);
@@ -167,12 +179,16 @@ impl Machine {
         clippy::disallowed_methods,
         reason = "times the store for its metric; decides nothing"
     )]
-    fn keep(&mut self, commit: Commit, now: Timestamp) {
+    fn keep(&mut self, commit: Commit, tally: &Tally, now: Timestamp) {
         let begun = Instant::now();
         let losses = self.insist(commit, now);
         let took = begun.elapsed().as_secs_f64();
         self.metrics.commit_duration.observe(took);
         self.metrics.analyses_running.set(self.running.len() as i64);
+        if !self.is_broken {
+            tally.events().iter().for_each(log);
+            self.metrics.count(tally, &losses.refused);
+        }
         losses::tell(losses, &self.metrics);
     }
 
@@ -224,55 +240,34 @@ impl Machine {
         self.metrics.looks.inc();
         self.metrics.looks_late.observe(late as f64 / 1000.0);
     }
+}
 
-    fn count(&self, event: &engine::Event) {
-        let body = &event.body;
-        let plan = self.metrics.plan_label(&body.plan);
-        match event.kind {
-            EventKind::Started => {
-                let started = &self.metrics.analyses_started;
-                started.with_label_values(&[plan]).inc();
-                let service = body.change.service.as_deref();
-                tracing::info!(
-                    analysis = event.analysis,
-                    plan = body.plan,
-                    service,
-                    "analysis started"
-                );
-            }
-            EventKind::Look | EventKind::VerdictChanged | EventKind::WatchEnded => {}
-            EventKind::Overridden => {
-                let overridden = body.overridden.as_ref();
-                tracing::warn!(
-                    analysis = event.analysis,
-                    plan = body.plan,
-                    reason = overridden.map(|overridden| &*overridden.reason),
-                    "somebody decided otherwise than the verdict"
-                );
-            }
-            EventKind::WatchAlarm => {
-                tracing::warn!(
-                    analysis = event.analysis,
-                    plan = body.plan,
-                    "what had passed went beyond its bounds"
-                );
-            }
-            EventKind::VerdictFinal => {
-                let verdict = match body.verdict {
-                    crate::model::Outcome::Pass => "pass",
-                    crate::model::Outcome::Fail => "fail",
-                    crate::model::Outcome::Inconclusive => "inconclusive",
-                };
-                let labels = [plan, verdict, body.reason.as_str()];
-                self.metrics.verdicts.with_label_values(&labels).inc();
-                tracing::info!(
-                    analysis = event.analysis,
-                    plan = body.plan,
-                    verdict,
-                    reason = body.reason.as_str(),
-                    "analysis is final"
-                );
-            }
+/// Says in the log what happened.
+fn log(event: &Event) {
+    let body = &event.body;
+    let (analysis, plan) = (&event.analysis, &body.plan);
+    match event.kind {
+        EventKind::Started => {
+            let service = body.change.service.as_deref();
+            tracing::info!(analysis, plan, service, "analysis started");
+        }
+        EventKind::Look | EventKind::VerdictChanged | EventKind::WatchEnded => {}
+        EventKind::Overridden => {
+            let overridden = body.overridden.as_ref();
+            let reason = overridden.map(|overridden| &*overridden.reason);
+            tracing::warn!(
+                analysis,
+                plan,
+                reason,
+                "somebody decided otherwise than the verdict"
+            );
+        }
+        EventKind::WatchAlarm => {
+            tracing::warn!(analysis, plan, "what had passed went beyond its bounds");
+        }
+        EventKind::VerdictFinal => {
+            let (verdict, reason) = (body.verdict.as_str(), body.reason.as_str());
+            tracing::info!(analysis, plan, verdict, reason, "analysis is final");
         }
     }
 }
