@@ -124,7 +124,9 @@ fn send(sending: &Sending, half: usize) {
             // A time of its own for each point of a series.
             last = (now() - sending.origin).max(last + i64::from(load.job == JOBS[0]));
             let body = load.of_pass(part, last as usize);
-            while connection.post(door, &body).status / 100 != 2 {
+            while connection.post(door, &body).status / 100 != 2
+                && !sending.is_over.load(Ordering::Relaxed)
+            {
                 sending.turned_away.fetch_add(1, Ordering::Relaxed);
                 std::thread::sleep(Duration::from_millis(20));
             }

@@ -1,13 +1,14 @@
 #!/bin/sh
 # A deployment script: shift some traffic, ask davy, go on or go back.
 # Wants: DAVY_URL, DAVY_TOKEN, SERVICE, OLD and NEW (what tells the versions' series apart), SHIFT (a
-# command that takes a share of traffic in percent), SUMMARY (a file; optional).
+# command that takes a share of traffic in percent). May have: PLAN, OWNER, RUN (an id of this run, so that
+# the same version rolled out again is judged again), WAIT, SUMMARY (a file).
 set -u
 
 gate() {
     davy gate --plan "${PLAN:-checkout}" --baseline "$OLD" --canary "$NEW" \
-        --service "$SERVICE" --revision "$NEW" --wait "${WAIT:-45m}" \
-        ${SUMMARY:+--summary "$SUMMARY"} "$@"
+        --service "$SERVICE" --revision "$NEW" ${OWNER:+--owner "$OWNER"} \
+        ${RUN:+--change-id "$RUN"} ${SUMMARY:+--summary "$SUMMARY"} "$@"
 }
 
 end() {
@@ -15,9 +16,13 @@ end() {
     exit "$2"
 }
 
+# Before any traffic: what cannot be judged is not rolled out.
+gate --gate step --step 0 --wait 0s
+[ $? -le 2 ] || exit 2
+
 for weight in 10 50; do
     $SHIFT "$weight"
-    gate --gate step --step "$weight"
+    gate --gate step --step "$weight" --wait "${WAIT:-45m}"
     case $? in
     0) ;;
     1) end 0 1 ;;
@@ -25,7 +30,7 @@ for weight in 10 50; do
     esac
 done
 $SHIFT 100
-gate --step 100
+gate --step 100 --wait "${WAIT:-45m}"
 case $? in
 0) exit 0 ;;
 1) end 0 1 ;;

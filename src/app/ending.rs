@@ -55,7 +55,7 @@ pub(super) struct Drain {
     pub(super) workers_stop: CancellationToken,
     /// Where notifications wait.
     pub(super) outbox: Arc<dyn Outbox>,
-    /// Whether they wait there for the next process.
+    /// Whether they wait there for the next process, and analyses with them.
     pub(super) outbox_lasts: bool,
     /// Where the number of running analyses stands.
     pub(super) metrics: Arc<Metrics>,
@@ -77,7 +77,8 @@ impl Drain {
         let delivered = timeout_at(deadline.at, self.delivering.wait()).await;
         let waiting = self.outbox.depth().await?;
         let notifications_lost = if self.outbox_lasts { 0 } else { waiting };
-        let analyses_lost = self.metrics.analyses_running.get();
+        let running = self.metrics.analyses_running.get();
+        let analyses_lost = if self.outbox_lasts { 0 } else { running };
         if engine.is_err() {
             tracing::warn!("the engine was still busy at the deadline; what was queued is lost");
         }

@@ -37,6 +37,7 @@ use crate::codec::heads::HeadsPool;
 use crate::config::{Config, daemon};
 use crate::engine::{self, State};
 use crate::http::budget::{self, IngestBudget};
+use crate::http::compat::kayenta::judge;
 use crate::http::interest::Interest;
 use crate::http::link::{self, EngineLink};
 use crate::http::listen::SocketBounds;
@@ -161,6 +162,7 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
         streams: Arc::new(Semaphore::new(size(config.limits.sse_clients_max))),
         recordings: Arc::new(Semaphore::new(analyses::RECORDING_READS_MAX)),
         compiling: Arc::new(Semaphore::new(start::COMPILING_MAX)),
+        judging: Arc::new(Semaphore::new(judge::JUDGING_MAX)),
         stopping: CancellationToken::new(),
         ingest: ingest_budget(&config.server),
         openapi: serde_json::to_vec_pretty(&openapi::document())?.into(),

@@ -8,14 +8,15 @@ mod summary;
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use crate::cli::OutputForm;
 use crate::cli::daemon::{self, DaemonArgs};
@@ -24,6 +25,10 @@ use crate::cli::progress;
 
 /// Longest wait that one request asks for: proxies cut longer ones.
 const POLL: Duration = Duration::from_secs(25);
+/// Analyses of one change that are begun one after the other.
+const ATTEMPTS_MAX: usize = 20;
+/// Shortest time from one request to the next, whatever is answered.
+const POLL_MIN: Duration = Duration::from_millis(200);
 /// Wait after a request that was not answered.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
@@ -116,8 +121,10 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let found = crate::http::query::duration(text);
-    found.ok_or_else(|| "write a duration such as 45m, 90s or 1h".to_owned())
+    // A bare number could be meant as minutes.
+    let has_unit = !text.ends_with(|last: char| last.is_ascii_digit());
+    let found = crate::http::query::duration(text).filter(|_| has_unit);
+    found.ok_or_else(|| "write a duration with its unit, such as 45m, 90s or 1h".to_owned())
 }
 
 /// Runs the command.
@@ -128,23 +135,47 @@ pub fn run(args: &GateArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     if args.gate == Gate::Step && args.step.is_none() {
         bail!("--gate step needs --step NAME: each step is asked for evidence of its own");
     }
+    if let Some(path) = &args.summary {
+        // Now, when nothing depends on it yet: later it must not stand in a verdict's way.
+        append(path, "").with_context(|| format!("cannot write {}", path.display()))?;
+    }
     daemon::runtime()?.block_on(async {
         let id = match &args.analysis {
-            Some(id) => id.clone(),
-            None => start(args).await?,
+            Some(id) => {
+                if !enter(args, id).await? {
+                    bail!("the analysis {id} ended before this step; start another one");
+                }
+                id.clone()
+            }
+            None => begin(args).await?,
         };
-        enter(args, &id).await?;
         let ended = follow(args, &id).await?;
         tell(args, &ended, out)?;
         Ok(ended.exit)
     })
 }
 
-/// Starts the analysis, or finds the one that the same arguments started: a job that is run again goes
-/// on with it.
-async fn start(args: &GateArgs) -> anyhow::Result<String> {
+/// An analysis that this gate can be asked of: the one of these arguments, and where it has ended
+/// before this step, or was given up, the next one.
+async fn begin(args: &GateArgs) -> anyhow::Result<String> {
+    let mut after = String::new();
+    for _ in 0..ATTEMPTS_MAX {
+        let id = start(args, &after).await?;
+        if enter(args, &id).await? {
+            return Ok(id);
+        }
+        after = id;
+    }
+    bail!(
+        "{ATTEMPTS_MAX} analyses of this change have ended before this step; give it a --change-id of its own"
+    )
+}
+
+/// Starts the analysis that comes after another, or finds the one that the same arguments started: a
+/// job that is run again goes on with it.
+async fn start(args: &GateArgs, after: &str) -> anyhow::Result<String> {
     let body = body_of(args)?;
-    let digest = Sha256::digest(body.to_string().as_bytes());
+    let digest = Sha256::digest(format!("{after}{body}").as_bytes());
     let key: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let key = format!("gate:{key}");
     let request = || {
@@ -219,19 +250,27 @@ fn body_of(args: &GateArgs) -> anyhow::Result<Value> {
     Ok(json!({ "plan": plan, "arms": arms, "change": change }))
 }
 
-/// Tells the step, where one is asked for.
-async fn enter(args: &GateArgs, id: &str) -> anyhow::Result<()> {
+/// Tells the step, where one is asked for; whether the analysis can be asked about it. One that asks
+/// for a rollback can, whatever the step.
+async fn enter(args: &GateArgs, id: &str) -> anyhow::Result<bool> {
+    let path = ["v1", "analyses", id, "verdict"];
+    let query = [("gate", "step")];
+    let verdict = asked(args, &|| args.daemon.request(Method::GET, &path, &query)).await?;
+    if verdict["final"] == true {
+        let is_given_up = matches!(verdict["reason"].as_str(), Some("abandoned" | "superseded"));
+        let is_it = match &args.step {
+            Some(step) => verdict["gate"]["step"] == step.as_str(),
+            None => true,
+        };
+        return Ok(verdict["decision"] == "rollback" || is_it && !is_given_up);
+    }
     let Some(step) = &args.step else {
-        return Ok(());
+        return Ok(true);
     };
     let body = json!({ "name": step, "steps_follow": args.gate == Gate::Step });
     let path = ["v1", "analyses", id, "steps"];
     let request = || Ok(args.daemon.request(Method::POST, &path, &[])?.json(&body));
-    match asked(args, &request).await {
-        // It ended, and says how.
-        Err(error) if error.to_string().contains("is final") => Ok(()),
-        answered => answered.map(drop),
-    }
+    asked(args, &request).await.map(|_| true)
 }
 
 /// Sends until it is answered, for as long as patience lasts.
@@ -280,15 +319,30 @@ async fn once(request: reqwest::RequestBuilder) -> anyhow::Result<anyhow::Result
         return Ok(Ok(body));
     }
     let detail = body["detail"].as_str().unwrap_or("no explanation");
-    let help = body["help"]
-        .as_str()
-        .map(|help| format!("; {help}"))
-        .unwrap_or_default();
+    let code = body["code"].as_str().unwrap_or_default();
+    let help = in_flags(code).or(body["help"].as_str());
+    let help = help.map(|help| format!("; {help}")).unwrap_or_default();
     let told = anyhow!("the daemon answered {status}: {detail}{help}");
     let passes = status == StatusCode::TOO_MANY_REQUESTS
         || status == StatusCode::REQUEST_TIMEOUT
         || status.is_server_error();
     if passes { Err(told) } else { Ok(Err(told)) }
+}
+
+/// What to do about a refusal, in this command's own words.
+fn in_flags(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "arm_variable_missing" | "arm_variable_unknown" | "arms_alike" => {
+            "the arms are --baseline, --canary and --arm NAME=VALUE"
+        }
+        "change_incomplete" => {
+            "give --change-id, --revision, --owner, --service, --namespace, --environment or --region"
+        }
+        "unauthenticated" => "give a token by DAVY_TOKEN or --token-file",
+        "forbidden" => "the token needs the scope control; one for a namespace needs --namespace",
+        "invalid_plan" => "davy check FILE shows every problem with its place",
+        _ => return None,
+    })
 }
 
 /// Asks until the gate is answered or the time is over.
@@ -306,6 +360,7 @@ async fn follow(args: &GateArgs, id: &str) -> anyhow::Result<Ended> {
         let query = [("gate", gate), ("wait", wait.as_str())];
         let path = ["v1", "analyses", id, "verdict"];
         let request = || args.daemon.request(Method::GET, &path, &query);
+        let not_before = Instant::now() + POLL_MIN;
         let verdict = asked(args, &request).await?;
         let message = verdict["message"].as_str().unwrap_or_default();
         let waiting_for = verdict["gate"]["waiting_for"].as_str();
@@ -329,6 +384,7 @@ async fn follow(args: &GateArgs, id: &str) -> anyhow::Result<Ended> {
                 is_late,
             });
         }
+        tokio::time::sleep_until(not_before).await;
     }
 }
 
@@ -361,12 +417,20 @@ fn tell(args: &GateArgs, ended: &Ended, out: &mut dyn Write) -> anyhow::Result<(
     }
     if let Some(path) = &args.summary {
         let text = summary::markdown(verdict, ended.exit, *is_late);
-        let mut options = std::fs::OpenOptions::new();
-        let file = options.create(true).append(true).open(path);
-        let mut file = file.with_context(|| format!("cannot write {}", path.display()))?;
-        file.write_all(text.as_bytes())?;
+        if let Err(error) = append(path, &text) {
+            eprintln!(
+                "davy: the summary {} was not written: {error}",
+                path.display()
+            );
+        }
     }
     Ok(())
+}
+
+fn append(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.create(true).append(true).open(path)?;
+    file.write_all(text.as_bytes())
 }
 
 #[cfg(test)]
@@ -391,6 +455,6 @@ mod tests {
         assert_eq!(pair("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
         assert!(pair("a").is_err() && pair("=b").is_err());
         assert_eq!(duration("45m"), Ok(Duration::from_secs(2_700)));
-        assert!(duration("soon").is_err());
+        assert!(duration("soon").is_err() && duration("45").is_err());
     }
 }

@@ -432,8 +432,8 @@ impl Analysis {
         verdict::decision(&self.plan, outcome, self.is_final(), reason)
     }
 
-    /// Whether a pass may end the analysis before the horizon: not while steps follow that would then
-    /// be judged by what came before them, nor on the last one before it has seen enough of its own.
+    /// Whether the analysis may end with a pass: not while steps follow that would then be judged by
+    /// what came before them, nor on the last one before it has seen enough of its own.
     fn may_pass(&self) -> bool {
         let last = self.steps.last();
         match self.steps_follow {
@@ -471,8 +471,12 @@ fn ending(
     let reason = judgement.reason;
     match judgement.outcome {
         Outcome::Fail => Some((Outcome::Fail, reason)),
-        Outcome::Pass if plan.stop_on_pass && may_pass || looks >= plan.looks() => {
+        Outcome::Pass if may_pass && (plan.stop_on_pass || looks >= plan.looks()) => {
             Some((Outcome::Pass, reason))
+        }
+        // All but the last steps passed, and nobody knows of those.
+        Outcome::Pass if looks >= plan.looks_with_extension() => {
+            Some((Outcome::Inconclusive, Reason::HorizonReached))
         }
         Outcome::Inconclusive if looks >= plan.looks_with_extension() => {
             let reason = match reason {

@@ -38,8 +38,8 @@ pub enum Input {
         name: String,
         /// Traffic weight of the canary in percent, for the record.
         weight: Option<f64>,
-        /// Whether further steps follow, where that is known: as long as they do, a pass is not final
-        /// before the horizon. A step that is told so and is the current one goes on.
+        /// Whether further steps follow, where that is known: as long as they do, a pass is not final,
+        /// and the horizon ends it without one. A step that is told so and is the current one goes on.
         steps_follow: Option<bool>,
         /// Whose token it was.
         by: Option<Requester>,

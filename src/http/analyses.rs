@@ -67,8 +67,8 @@ pub struct StepRequest {
     pub name: String,
     /// Traffic weight of the canary, percent.
     pub weight: Option<f64>,
-    /// Whether further steps follow: with `true` a pass is not final before the horizon, with `false`
-    /// not before this step has seen enough of its own. The current step may be told again: it goes on.
+    /// Whether further steps follow: with `true` a pass is not final, and at the horizon the analysis
+    /// ends without one; with `false` a pass is final once this step has seen enough of its own. The current step may be told again: it goes on.
     pub steps_follow: Option<bool>,
 }
 

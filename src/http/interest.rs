@@ -40,6 +40,12 @@ impl Interest {
         }
     }
 
+    /// Whether somebody was noted under this name at the given time or later.
+    pub fn was_noted(&self, name: &str, since: Timestamp) -> bool {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.get(name).is_some_and(|last| *last >= since)
+    }
+
     /// Whether the engine is to be told now that somebody asks for this analysis.
     pub fn is_due(&self, analysis: &str, now: Timestamp) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);

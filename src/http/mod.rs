@@ -115,6 +115,8 @@ pub struct Shared {
     pub recordings: Arc<Semaphore>,
     /// Room for inline plans that are being read.
     pub compiling: Arc<Semaphore>,
+    /// Room for documents that a Kayenta has judged.
+    pub judging: Arc<Semaphore>,
     /// Names for requests that bring none.
     pub request_ids: observe::RequestIds,
     /// Cancelled when the daemon begins to stop.

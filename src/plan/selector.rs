@@ -187,6 +187,18 @@ impl Selector {
         })
     }
 
+    /// The value that a label must have, where a matcher says so in so many words.
+    pub fn equal_to(&self, label: &str) -> Option<&str> {
+        let mut own = self
+            .matchers
+            .iter()
+            .filter(|matcher| matcher.label == label);
+        own.find_map(|matcher| match &matcher.test {
+            Test::Equal(value) => Some(value.as_str()),
+            _ => None,
+        })
+    }
+
     /// The text as it was written.
     pub fn as_str(&self) -> &str {
         &self.source

@@ -191,6 +191,22 @@ async fn what_was_received_longer_ago_than_the_interval_is_safe_where_syncs_are_
     assert_eq!(received(&davy, &id).await, 1);
 }
 
+/// That the test above has teeth: on a disk that forgets what it is told to sync, what was
+/// acknowledged is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_forgets_its_syncs_is_found_out() {
+    let folder = crash::folder(0, "http://127.0.0.1:9/", "");
+    let mut layer = Layer::build(folder.path(), 1);
+    let (davy, id) = begun(folder.path(), &mut layer).await;
+    assert_eq!(send(&davy, &id, 0).await, Some(200));
+    std::fs::write(layer.notes.path().join("forget-sync"), "").expect("written");
+    assert_eq!(send(&davy, &id, 1).await, Some(200));
+    drop(davy);
+    layer.cut(folder.path(), Cut::Strict);
+    let davy = layer.start(folder.path());
+    assert_eq!(received(&davy, &id).await, 1);
+}
+
 async fn answer_text(url: &str) -> String {
     let response = client().get(url).send().await.expect("an answer");
     response.text().await.expect("text")

@@ -29,8 +29,10 @@ pub(super) fn markdown(verdict: &Value, exit: Exit, is_late: bool) -> String {
     for name in ["service", "revision", "environment", "region", "owner"] {
         row(name, text(&verdict["change"][name]));
     }
-    row("analysis", format!("`{}`", text(&verdict["analysis"])));
-    row("gate", text(&verdict["gate"]["waiting_for"]));
+    row("analysis", text(&verdict["analysis"]));
+    let gate = [&verdict["gate"]["kind"], &verdict["gate"]["step"]].map(text);
+    row("gate", gate.join(" ").trim_end().to_owned());
+    row("waits for", text(&verdict["gate"]["waiting_for"]));
     let guarantee = &verdict["guarantee"];
     let share = |value: &Value| {
         value
@@ -77,6 +79,7 @@ pub(super) fn markdown(verdict: &Value, exit: Exit, is_late: bool) -> String {
 
 fn number(value: &Value) -> String {
     match value.as_f64() {
+        Some(number) if number != 0.0 && number.abs() < 0.001 => format!("{number:.2e}"),
         Some(number) => format!("{number:.4}")
             .trim_end_matches('0')
             .trim_end_matches('.')
@@ -115,7 +118,7 @@ mod tests {
         let verdict = json!({
             "analysis": "an_1", "plan": "checkout", "message": "fail | <b>latency</b>\n# worse",
             "change": {"service": "check_out", "revision": "[x](http://y)"},
-            "gate": {"waiting_for": null}, "guarantee": {"alpha": 0.05, "spent": 0.0123, "looks": 7},
+            "gate": {"kind": "step", "step": "10", "waiting_for": null}, "guarantee": {"alpha": 0.05, "spent": 0.0123, "looks": 7},
             "checks": [{"check": "latency", "verdict": "fail", "gating": true, "estimate": 1.25,
                 "interval": [1.1, null], "tolerance": 1.05, "message": "25 % worse",
                 "samples": {"baseline": 10, "canary": 12}}],
@@ -133,6 +136,9 @@ mod tests {
             page.contains("5.00 % of healthy canaries; 1.23 % spent in 7 looks"),
             "{page}"
         );
-        assert!(!page.contains("| gate |"));
+        assert!(
+            page.contains("| gate | step 10 |") && !page.contains("waits for"),
+            "{page}"
+        );
     }
 }

@@ -57,6 +57,9 @@ impl Analysis {
         } else {
             sentence::of_verdict(outcome, reason, decision, self.is_final(), findings)
         };
+        if gate.kind == GateKind::Step && gate.open && is_judged {
+            message = format!("go on: no check fails, and this step has seen enough; {message}");
+        }
         if let Some(overridden) = &self.overridden {
             message = overriding::sentence(overridden, outcome, &message);
         }

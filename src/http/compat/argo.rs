@@ -14,7 +14,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
-use super::{AtStep, Subject};
+use super::{AtStep, STANDS_FOR, Subject, current_step};
 use crate::engine::AnalysisView;
 use crate::http::Shared;
 use crate::http::analyses::within;
@@ -180,6 +180,7 @@ fn subject_of(asked: EvaluateRequest) -> Result<Subject, Problem> {
         plan: asked.plan,
         arms,
         change,
+        stands_for: STANDS_FOR,
     })
 }
 
@@ -188,12 +189,20 @@ fn answer(view: &AnalysisView, gate: Question, step: Option<String>) -> Evaluate
         Question::Step => &view.step_body,
         Question::Final | Question::Guard => &view.body,
     };
+    // Somebody else may have told another step meanwhile: its gate is not this one's.
+    let is_its_turn = gate != Question::Step || step.as_deref() == Some(current_step(view));
     let verdict = match () {
         () if body.decision == Decision::Rollback => Outcome::Fail,
-        () if body.gate.open => Outcome::Pass,
+        () if body.gate.open && is_its_turn => Outcome::Pass,
         () => Outcome::Inconclusive,
     };
-    let waiting_for = body.gate.waiting_for.clone();
+    let waiting_for = match is_its_turn {
+        true => body.gate.waiting_for.clone(),
+        false => Some(format!(
+            "its turn: {} is asked about, too",
+            current_step(view)
+        )),
+    };
     EvaluateAnswer {
         verdict,
         gate,

@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::{AtStep, Subject, current_step, keep_alive};
+use super::{AtStep, STANDS_FOR, Subject, current_step, keep_alive};
 use crate::engine::{AnalysisView, Input};
 use crate::http::Shared;
 use crate::http::analyses::{order, within};
@@ -25,13 +25,23 @@ use crate::http::json;
 use crate::http::problem::Problem;
 use crate::http::query::Named;
 use crate::judge::verdict::Status;
-use crate::model::{Change, Decision, Outcome};
+use crate::model::{Change, Decision};
 use crate::store::changes::ChangeOutcome;
 
 /// Who says so, of what Flagger tells.
 const ACTOR: &str = "flagger";
 /// Names of metadata that begin with it are variables of the plan's arms.
 const ARMS_PREFIX: &str = "arms.";
+/// The step before the canary has traffic: from it the first weight is given.
+const BEFORE: &str = "before traffic";
+/// The step of a rollout that davy first hears of while it has traffic.
+const MIDWAY: &str = "midway";
+/// Names of the steps that follow begin with it.
+const INCREASE: &str = "increase ";
+/// Phases in which Flagger asks whether to roll back and sends the checksum of the revision at hand.
+const ROLLING: [&str; 2] = ["Progressing", "WaitingPromotion"];
+/// Bytes of a line: it stands in an event of the cluster.
+const LINE_BYTES_MAX: usize = 1_000;
 
 /// What Flagger sends with every hook. Other fields are left alone: later versions may send more.
 #[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
@@ -47,7 +57,8 @@ pub struct HookRequest {
     #[serde(default)]
     pub checksum: String,
     /// What the hook's `metadata` holds: `plan` (the Canary's name unless given), `baseline` and
-    /// `canary` (`NAME-primary` and `NAME` unless given), `arms.NAME`, `owner`, `environment`, `region`.
+    /// `canary` (`NAME-primary` and `NAME` unless given), `arms.NAME`, `owner`, `environment`, `region`,
+    /// `attempt`. All hooks of a Canary have the same.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
 }
@@ -124,7 +135,8 @@ fn refused(problem: Problem) -> Response {
 }
 
 fn line(text: &str) -> String {
-    text.replace(['\n', '\r'], " ") + "\n"
+    let end = text.floor_char_boundary(LINE_BYTES_MAX);
+    text[..end].replace(['\n', '\r'], " ") + "\n"
 }
 
 async fn told(
@@ -134,32 +146,62 @@ async fn told(
     asked: HookRequest,
 ) -> Result<Told, Problem> {
     let phase = asked.phase.clone();
-    let subject = subject_of(hook, asked)?;
+    let mut subject = subject_of(hook, asked)?;
     match hook {
         Hook::ConfirmRollout => {
-            // It comes with the checksum of the revision before: nothing can be started yet.
+            // It comes with the checksum of the revision before, or none: nothing can be started yet.
+            let revision = subject.change.revision.get_or_insert_default();
+            revision.push('?');
             subject.check(shared, caller).await?;
             let plan = &subject.plan;
             Ok(Told::Yes(format!("ok: the plan {plan} can judge this")))
         }
-        Hook::PreRollout | Hook::Rollout => {
+        Hook::PreRollout => {
+            // Sent for as long as the canary has no traffic: whatever ended was another rollout.
+            let view = subject.attend_first(shared, caller, &step(BEFORE)).await?;
+            Ok(no_harm(&view))
+        }
+        Hook::Rollout => {
             let view = subject.attend(shared, caller, None).await?;
-            Ok(match view.body.decision {
-                Decision::Rollback => Told::No(said(&view)),
-                _ => Told::Yes(said(&view)),
-            })
+            let is_new = view.steps.is_empty() && view.status != Status::Final;
+            let view = match is_new {
+                // The first weight was given by somebody else.
+                true => subject.attend(shared, caller, Some(&step(MIDWAY))).await?,
+                false => view,
+            };
+            Ok(no_harm(&view))
         }
         Hook::ConfirmTrafficIncrease => increase(&subject, shared, caller).await,
         Hook::ConfirmPromotion => promotion(&subject, shared, caller).await,
+        Hook::Rollback if !ROLLING.contains(&&*phase) => {
+            let phase: String = phase.chars().take(40).collect();
+            Ok(Told::No(format!("no rollback in the phase {phase:?}")))
+        }
         Hook::Rollback => rollback(&subject, shared, caller).await,
         Hook::PostRollout => end(&subject, shared, caller, &phase).await,
         Hook::Event => {
-            let known = subject.known(shared, caller).await?;
+            let (known, _) = subject.known(shared, caller).await?;
             if let Some(view) = known.first() {
                 keep_alive(shared, view);
             }
             Ok(Told::Yes("ok".to_owned()))
         }
+    }
+}
+
+/// A step that others follow.
+fn step(name: &str) -> AtStep {
+    AtStep {
+        name: name.to_owned(),
+        steps_follow: true,
+    }
+}
+
+/// Yes, as long as nothing is wrong.
+fn no_harm(view: &AnalysisView) -> Told {
+    match view.body.decision {
+        Decision::Rollback => Told::No(said(view)),
+        _ => Told::Yes(said(view)),
     }
 }
 
@@ -185,10 +227,13 @@ fn subject_of(hook: Hook, asked: HookRequest) -> Result<Subject, Problem> {
         };
         arms.insert(variable.to_owned(), value.clone());
     }
-    let id = format!(
+    let mut id = format!(
         "flagger:{}:{}:{}",
         asked.namespace, asked.name, asked.checksum
     );
+    if let Some(attempt) = given("attempt") {
+        id = format!("{id}:{attempt}");
+    }
     let change = Change {
         id: Some(id),
         revision: Some(asked.checksum.clone()).filter(|checksum| !checksum.is_empty()),
@@ -203,6 +248,7 @@ fn subject_of(hook: Hook, asked: HookRequest) -> Result<Subject, Problem> {
         plan: given("plan").unwrap_or(&asked.name).clone(),
         arms,
         change,
+        stands_for: STANDS_FOR,
     })
 }
 
@@ -212,12 +258,11 @@ async fn increase(subject: &Subject, shared: &Shared, caller: &Caller) -> Result
     if view.body.decision == Decision::Rollback {
         return Ok(Told::No(said(&view)));
     }
-    let count = view.steps.len();
-    let next = AtStep {
-        name: format!("increase {}", count + 1),
-        steps_follow: true,
-    };
-    if count == 0 && view.status != Status::Final {
+    let given = view.steps.iter();
+    let given = given.filter(|step| step.name.starts_with(INCREASE)).count();
+    let next = step(&format!("{INCREASE}{}", given + 1));
+    let is_before = matches!(current_step(&view), "" | BEFORE);
+    if is_before && view.status != Status::Final {
         // Without traffic no canary has samples: to wait for some would be to wait for ever.
         subject.attend(shared, caller, Some(&next)).await?;
         return Ok(Told::Yes("ok: the first step begins".to_owned()));
@@ -225,12 +270,6 @@ async fn increase(subject: &Subject, shared: &Shared, caller: &Caller) -> Result
     if view.steps_follow == Some(false) {
         // All the traffic there is to be is there: the promotion's hook asks for a pass.
         return Ok(Told::Yes(said(&view)));
-    }
-    let is_over = view.status == Status::Final && view.body.overridden.is_none();
-    if is_over && view.verdict == Outcome::Pass {
-        // At its horizon, with steps to come: those are to be judged by what they see.
-        let view = subject.anew(shared, caller, &next).await?;
-        return Ok(Told::No(said(&view)));
     }
     if !view.step_body.gate.open {
         let waiting_for = view.step_body.gate.waiting_for.as_deref();
@@ -265,7 +304,7 @@ async fn promotion(subject: &Subject, shared: &Shared, caller: &Caller) -> Resul
 /// Whatever is not a clear no rolls production back, so this one finds what is there and begins
 /// nothing.
 async fn rollback(subject: &Subject, shared: &Shared, caller: &Caller) -> Result<Told, Problem> {
-    let known = subject.known(shared, caller).await?;
+    let (known, _) = subject.known(shared, caller).await?;
     let Some(view) = known.first() else {
         let change = &subject.change;
         let name = change.service.as_deref().unwrap_or_default();
@@ -299,7 +338,7 @@ async fn end(
             )));
         }
     };
-    let known = subject.known(shared, caller).await?;
+    let (known, _) = subject.known(shared, caller).await?;
     let Some(view) = known.first() else {
         return Ok(Told::Yes("ok: no analysis is of this revision".to_owned()));
     };

@@ -21,14 +21,18 @@ use super::door::Caller;
 use super::link::Answer;
 use super::problem::Problem;
 use super::samples::unexpected;
-use super::start::{StartRequest, prepare};
-use crate::engine::{AnalysisView, Input, RefusalCode};
+use super::start::{StartRequest, plan_not_found, prepare};
+use crate::engine::{AnalysisView, Input, RefusalCode, check_start};
 use crate::judge::verdict::Status;
-use crate::model::{Change, Millis, Outcome, Reason, Timestamp};
+use crate::model::{Change, Decision, Millis, Reason, Timestamp};
 use crate::store::Filter;
 
-/// Analyses of one revision on one plan that are looked through: the newest.
-const ATTEMPTS_MAX: usize = 20;
+/// Analyses of one service on one plan that are looked through: the newest.
+const LOOKED_THROUGH_MAX: usize = 100;
+
+/// How long what an analysis ended with stands for its rollout once nobody asks any more, where it is
+/// no rollback: whoever asks later asks about another rollout, if of the same revision.
+pub const STANDS_FOR: Millis = 10 * 60_000;
 
 /// How long an analysis that a newer revision took the place of is left ended: a question of the old
 /// rollout that was on its way must not end the new one's analysis in turn.
@@ -43,7 +47,12 @@ pub struct Subject {
     pub arms: BTreeMap<String, String>,
     /// What is deployed: its namespace, service and revision say whose analysis is meant.
     pub change: Change,
+    /// How long an end stands once nobody asks.
+    pub stands_for: Millis,
 }
+
+/// Names that a plan's matchers may ask for and that follow from what is deployed.
+const USUAL: [&str; 3] = ["namespace", "service", "revision"];
 
 /// A step as a controller tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,12 +77,13 @@ impl Subject {
         caller: &Caller,
         step: Option<&AtStep>,
     ) -> Result<Arc<AnalysisView>, Problem> {
-        let known = self.known(shared, caller).await?;
+        let (known, others) = self.known(shared, caller).await?;
         let now = shared.clock.now();
         let view = match known.first() {
-            Some(newest) if answers(newest, step, now) => newest.clone(),
-            _ => self.begin(shared, caller, known.first()).await?,
+            Some(newest) if self.answers(shared, newest, &others, step, now) => newest.clone(),
+            newest => self.begin(shared, caller, newest).await?,
         };
+        shared.interest.is_due(&asking(&view), now);
         keep_alive(shared, &view);
         match step {
             Some(step) => enter(shared, caller, view, step).await,
@@ -81,22 +91,32 @@ impl Subject {
         }
     }
 
-    /// A new analysis, although there is one.
+    /// As [`Subject::attend`], by somebody who knows that the rollout is at its beginning: whatever has
+    /// ended was another one, unless it asks for a rollback.
     ///
     /// # Errors
-    /// As a start, and as entering a step.
-    pub async fn anew(
+    /// As [`Subject::attend`].
+    pub async fn attend_first(
         &self,
         shared: &Shared,
         caller: &Caller,
         step: &AtStep,
     ) -> Result<Arc<AnalysisView>, Problem> {
-        let known = self.known(shared, caller).await?;
-        let view = self.begin(shared, caller, known.first()).await?;
-        enter(shared, caller, view, step).await
+        let (known, _) = self.known(shared, caller).await?;
+        let goes_on = |view: &AnalysisView| {
+            view.status != Status::Final || view.decision == Decision::Rollback
+        };
+        match known.first() {
+            Some(newest) if !goes_on(newest) => {
+                self.begin(shared, caller, Some(newest)).await?;
+            }
+            _ => {}
+        }
+        self.attend(shared, caller, Some(step)).await
     }
 
-    /// Analyses of this revision on this plan that the caller may know of, newest first.
+    /// Analyses of this revision on this plan that the caller may know of, and those of other revisions
+    /// in the same place; newest first.
     ///
     /// # Errors
     /// `store_failed`.
@@ -104,26 +124,75 @@ impl Subject {
         &self,
         shared: &Shared,
         caller: &Caller,
-    ) -> Result<Vec<Arc<AnalysisView>>, Problem> {
+    ) -> Result<(Vec<Arc<AnalysisView>>, Vec<Arc<AnalysisView>>), Problem> {
+        let own = self.change.namespace.as_ref();
+        let namespaces: Option<Arc<[String]>> = match own {
+            Some(own) if caller.sees(Some(own)) => Some(Arc::from([own.clone()])),
+            Some(_) => return Ok(Default::default()),
+            None => caller.namespaces.clone(),
+        };
         let filter = Filter {
-            change: self.change.id.clone(),
-            namespaces: caller.namespaces.clone(),
+            service: self.change.service.clone(),
+            namespaces,
             plan: Some(self.plan.clone()),
             ..Filter::default()
         };
-        let page = shared.store.list(&filter, None, ATTEMPTS_MAX).await?;
-        let arms = self.filled(shared);
-        let is_it = |view: &Arc<AnalysisView>| self.is_of(view) && view.arms == arms;
-        Ok(page.analyses.into_iter().filter(is_it).collect())
+        let page = shared.store.list(&filter, None, LOOKED_THROUGH_MAX).await?;
+        let here = page.analyses.into_iter().filter(|view| self.is_here(view));
+        let (same, other): (Vec<_>, Vec<_>) =
+            here.partition(|view| view.change.revision == self.change.revision);
+        let is_it =
+            |view: &Arc<AnalysisView>| view.change.id == self.change.id && self.has_arms_of(view);
+        Ok((same.into_iter().filter(is_it).collect(), other))
     }
 
-    fn is_of(&self, view: &AnalysisView) -> bool {
+    fn is_here(&self, view: &AnalysisView) -> bool {
         let (own, its) = (&self.change, &view.change);
         own.namespace == its.namespace
             && own.service == its.service
             && own.environment == its.environment
             && own.region == its.region
-            && own.revision == its.revision
+    }
+
+    /// Whether the analysis compares what is asked about. What follows from the change does not count:
+    /// a plan may have asked for it then and not now.
+    fn has_arms_of(&self, view: &AnalysisView) -> bool {
+        let given = |(name, value): (&String, &String)| view.arms.get(name) == Some(value);
+        let is_known =
+            |name: &String| self.arms.contains_key(name) || USUAL.contains(&name.as_str());
+        self.arms.iter().all(given) && view.arms.keys().all(is_known)
+    }
+
+    /// Whether an analysis answers the question: one that has ended does not answer what comes after it.
+    ///
+    /// What asks for a rollback stays. One that was given up for want of questions, or that another
+    /// revision took the place of, does not stand for a rollout that goes on after all. Any other end
+    /// stands for as long as its rollout asks, unless another revision came in between: the same
+    /// revision may be rolled out again. And a step that it did not end in must not open on what came
+    /// before that step.
+    fn answers(
+        &self,
+        shared: &Shared,
+        view: &AnalysisView,
+        others: &[Arc<AnalysisView>],
+        step: Option<&AtStep>,
+        now: Timestamp,
+    ) -> bool {
+        if view.status != Status::Final || view.decision == Decision::Rollback {
+            return true;
+        }
+        let ended_at = Timestamp(view.final_at.unwrap_or(view.started_at));
+        match view.reason {
+            Reason::Abandoned => return false,
+            Reason::Superseded => return now.since(ended_at) < SUPERSEDED_REST,
+            _ => {}
+        }
+        let since = now.plus(-self.stands_for);
+        let is_asked_for = ended_at >= since || shared.interest.was_noted(&asking(view), since);
+        let is_newest = others
+            .first()
+            .is_none_or(|other| other.started_at <= view.started_at);
+        is_asked_for && is_newest && step.is_none_or(|step| current_step(view) == step.name)
     }
 
     /// Whether an analysis could be started.
@@ -131,33 +200,22 @@ impl Subject {
     /// # Errors
     /// Why it could not.
     pub async fn check(&self, shared: &Shared, caller: &Caller) -> Result<(), Problem> {
-        prepare(shared, caller, self.request(shared))
-            .await
-            .map(drop)
+        let start = prepare(shared, caller, self.request(shared)?).await?;
+        Ok(check_start(&start.plan, &start.arms, &start.change)?)
     }
 
-    fn request(&self, shared: &Shared) -> StartRequest {
-        StartRequest {
-            plan: Value::String(self.plan.clone()),
-            arms: self.filled(shared),
-            change: self.change.clone(),
-        }
-    }
-
-    /// Variables of the arms, with those that follow from what is deployed.
-    fn filled(&self, shared: &Shared) -> BTreeMap<String, String> {
-        let mut arms = self.arms.clone();
-        let change = &self.change;
-        // A plan for many services asks for these by their names; one that does not must not get them.
-        let usual = [
-            ("namespace", &change.namespace),
-            ("service", &change.service),
-            ("revision", &change.revision),
-        ];
+    fn request(&self, shared: &Shared) -> Result<StartRequest, Problem> {
         let plans = shared.plans.current();
-        let templates = plans.get(&self.plan).and_then(|plan| plan.arms.as_ref());
-        for (name, value) in usual {
-            let asks = templates.is_some_and(|templates| {
+        // A name alone: controllers are not to send plans.
+        let plan = plans
+            .get(&self.plan)
+            .ok_or_else(|| plan_not_found(shared, &self.plan))?;
+        let change = &self.change;
+        let mut arms = self.arms.clone();
+        // A plan for many services asks for these; one that does not must not get them.
+        let values = [&change.namespace, &change.service, &change.revision];
+        for (name, value) in USUAL.into_iter().zip(values) {
+            let asks = plan.arms.as_ref().is_some_and(|templates| {
                 let (baseline, canary) = (&templates.baseline, &templates.canary);
                 baseline.variables().contains(name) || canary.variables().contains(name)
             });
@@ -165,7 +223,11 @@ impl Subject {
                 arms.entry(name.to_owned()).or_insert_with(|| value.clone());
             }
         }
-        arms
+        Ok(StartRequest {
+            plan: Value::String(self.plan.clone()),
+            arms,
+            change: change.clone(),
+        })
     }
 
     /// Starts an analysis; of several that ask at the same time one does, and all get it.
@@ -175,7 +237,7 @@ impl Subject {
         caller: &Caller,
         newest: Option<&Arc<AnalysisView>>,
     ) -> Result<Arc<AnalysisView>, Problem> {
-        let mut start = prepare(shared, caller, self.request(shared)).await?;
+        let mut start = prepare(shared, caller, self.request(shared)?).await?;
         let change = &self.change;
         // The next one after the newest, whoever of several asks for it.
         let newest = newest.map(|view| &view.id);
@@ -200,22 +262,9 @@ impl Subject {
     }
 }
 
-/// Whether an analysis answers the question: one that has ended does not answer what comes after it.
-///
-/// A fail stays, and what a person decided or ended. One that was given up for want of questions, or
-/// that another revision took the place of, does not stand for a rollout that goes on after all. And
-/// a step that it did not end in must not open on what came before that step.
-fn answers(view: &AnalysisView, step: Option<&AtStep>, now: Timestamp) -> bool {
-    if view.status != Status::Final || view.verdict == Outcome::Fail || view.overridden.is_some() {
-        return true;
-    }
-    let rested = |at: i64| now.since(Timestamp(at)) >= SUPERSEDED_REST;
-    match view.reason {
-        Reason::Abandoned => false,
-        Reason::Superseded => !view.final_at.is_some_and(rested),
-        Reason::Cancelled => true,
-        _ => step.is_none_or(|step| current_step(view) == step.name),
-    }
+/// The name under which it is noted that a controller asks about an analysis.
+fn asking(view: &AnalysisView) -> String {
+    format!("controller of {}", view.id)
 }
 
 /// Somebody asks, so it is not abandoned.

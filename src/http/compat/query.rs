@@ -1,5 +1,5 @@
-//! As much of Prometheus' query API as asks for a verdict: for Flagger's MetricTemplates, Argo's
-//! `prometheus` provider, and whatever else knows how to compare a number.
+//! As much of Prometheus' query API as asks for a verdict: for Flagger's MetricTemplates, and whatever
+//! else knows how to compare a number.
 //!
 //! Owns the two queries that are answered, `vector(1)`, by which clients see that somebody is there, and
 //! `davy_verdict{..}`, and the form of the answer. A query finds what is there and begins nothing; one
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +19,9 @@ use serde_json::json;
 use super::keep_alive;
 use crate::engine::AnalysisView;
 use crate::http::Shared;
+use crate::http::body::{self, REQUEST_LIMIT};
 use crate::http::door::Caller;
+use crate::http::observe::time_to_read;
 use crate::http::problem::Problem;
 use crate::model::{Decision, Labels};
 use crate::plan::selector::{SELECTOR_BYTES_MAX, Selector};
@@ -27,7 +29,7 @@ use crate::store::{Filter, PAGE_MAX};
 
 /// Name of the series.
 const VERDICT: &str = "davy_verdict";
-/// Analyses that are looked through, newest first, unless a label names the service.
+/// Analyses that are looked through, newest first, of the service and plan that labels name.
 const LOOKED_THROUGH_MAX: usize = PAGE_MAX;
 
 /// The parameters; those of time are taken and mean nothing: a verdict is one of now.
@@ -86,14 +88,20 @@ pub async fn post(
     State(shared): State<Arc<Shared>>,
     caller: Caller,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Response {
     let kind = headers.get(header::CONTENT_TYPE);
     let is_form = kind.is_some_and(|kind| {
         kind.as_bytes()
             .starts_with(b"application/x-www-form-urlencoded")
     });
-    let text = std::str::from_utf8(&body).unwrap_or_default();
+    let mut unbudgeted = |_| Ok(());
+    let reading = body::read(&shared, &headers, body, REQUEST_LIMIT, &mut unbudgeted);
+    let text = match time_to_read(&shared, reading).await {
+        Ok(text) => text,
+        Err(problem) => return problem.into_response(),
+    };
+    let text = std::str::from_utf8(&text).unwrap_or_default();
     let uri = format!("/?{text}").parse();
     let asked = uri
         .ok()
@@ -136,8 +144,15 @@ async fn verdict(shared: &Shared, caller: &Caller, query: &str, now: f64) -> Res
     let selector = Selector::parse(query).map_err(|error| {
         bad(format!("at byte {}: {error}; davy answers {VERDICT}{{namespace=\"..\",name=\"..\"}} and vector(1)", error.offset))
     })?;
+    let asked = |label: &str| selector.equal_to(label).filter(|value| !value.is_empty());
+    let namespaces = match asked("namespace") {
+        Some(own) if caller.sees(Some(own)) => Some(Arc::from([own.to_owned()])),
+        _ => caller.namespaces.clone(),
+    };
     let filter = Filter {
-        namespaces: caller.namespaces.clone(),
+        service: asked("name").map(str::to_owned),
+        plan: asked("plan").map(str::to_owned),
+        namespaces,
         ..Filter::default()
     };
     let page = shared.store.list(&filter, None, LOOKED_THROUGH_MAX).await;
@@ -152,14 +167,18 @@ async fn verdict(shared: &Shared, caller: &Caller, query: &str, now: f64) -> Res
         }
     }
     let mut found = newest.into_values();
-    let (Some(view), None) = (found.next(), found.next()) else {
-        return Err(Bad {
-            status: StatusCode::UNPROCESSABLE_ENTITY,
-            kind: "execution",
-            error: format!(
-                "of the newest {LOOKED_THROUGH_MAX} analyses none, or more than one rollout, is {query}; name namespace, name and plan, and have another hook begin the analysis"
-            ),
-        });
+    let view = match (found.next(), found.next()) {
+        (Some(view), None) => view,
+        (None, _) => {
+            return Err(unfit(format!(
+                "no analysis is {query}, of the newest {LOOKED_THROUGH_MAX} that name and plan allow; davy answers {VERDICT}{{namespace=\"..\",name=\"..\"}}, and another hook begins the analysis"
+            )));
+        }
+        _ => {
+            return Err(unfit(format!(
+                "{query} is more than one rollout; name namespace, name and plan"
+            )));
+        }
     };
     keep_alive(shared, view);
     Ok(Point {
@@ -199,6 +218,14 @@ fn bad(error: String) -> Bad {
     Bad {
         status: StatusCode::BAD_REQUEST,
         kind: "bad_data",
+        error,
+    }
+}
+
+fn unfit(error: String) -> Bad {
+    Bad {
+        status: StatusCode::UNPROCESSABLE_ENTITY,
+        kind: "execution",
         error,
     }
 }

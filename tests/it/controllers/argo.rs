@@ -359,12 +359,10 @@ async fn a_controller_and_a_davy_that_start_again_go_on_with_the_same_analysis()
     drop(davy);
     let (phase, _) = second.measure().await;
     assert_eq!(phase, Phase::Error);
-    let (running, davy) = tokio::join!(run(&second), async {
-        let path = folder.path().to_owned();
-        let started = tokio::task::spawn_blocking(move || start(&path));
-        started.await.expect("it starts")
-    });
-    let (phase, results) = running;
+    let path = folder.path().to_owned();
+    let started = tokio::task::spawn_blocking(move || start(&path));
+    let davy = started.await.expect("it starts");
+    let (phase, results) = run(&second).await;
     assert_eq!(phase, Phase::Successful, "{results:?}");
     let last = results.last().expect("measured");
     assert_eq!(last["analysis"], before["analysis"]);
@@ -430,4 +428,28 @@ async fn several_that_ask_first_at_once_get_one_analysis() {
     ids.dedup();
     assert_eq!(ids.len(), 1, "{ids:?}");
     assert!(ids[0].is_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revision_that_is_rolled_out_again_is_judged_again() {
+    let folder = folder("");
+    let davy = start(folder.path());
+    let sender = Sender::begin(&davy.url, "old", "new", 1.0);
+    let last = gate(&davy.url, &gates()[3], "old", "new");
+    let (phase, results) = run(&last).await;
+    assert_eq!(phase, Phase::Successful, "{results:?}");
+    let first = results.last().expect("measured")["analysis"].clone();
+    // The answer was lost, and is asked for again.
+    let (phase, again) = last.measure().await;
+    assert_eq!((phase, &again["analysis"]), (Phase::Successful, &first));
+    // A gate that the analysis did not end in is asked of another one.
+    sender.set(|traffic| traffic.is_on = false);
+    let (phase, step) = gate(&davy.url, &gates()[0], "old", "new").measure().await;
+    assert_eq!(phase, Phase::Inconclusive, "{step}");
+    assert_ne!(step["analysis"], first);
+    let (_, back) = gate(&davy.url, &gates()[3], "new", "old").measure().await;
+    assert_ne!(back["analysis"], first);
+    // The person changed their mind again: what passed before was before.
+    let (phase, once_more) = last.measure().await;
+    assert_ne!(phase, Phase::Successful, "{once_more}");
 }

@@ -322,3 +322,35 @@ async fn another_revision_begins_anew_and_a_davy_that_is_away_rolls_nothing_back
         "one analysis"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checksum_that_is_applied_again_is_judged_again() {
+    let folder = folder("");
+    let davy = start(folder.path());
+    let sender = Sender::begin(&davy.url, "checkout-primary", "checkout", 1.0);
+    let mut canary = Canary::new(&davy.url, "77c9");
+    canary.run().await;
+    assert_eq!(canary.phase, "Succeeded");
+    sender.set(|traffic| traffic.is_on = false);
+    let mut again = Canary::new(&davy.url, "77c9");
+    for _ in 0..10 {
+        again.tick().await;
+        tokio::time::sleep(TICK).await;
+    }
+    assert_eq!((again.weight, again.phase), (10, "Progressing"));
+    let change = davy.get("/v1/changes/flagger:shop:checkout:77c9").await;
+    assert_eq!(change["analyses"].as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_lost_before_the_first_weight_is_given_again() {
+    let folder = folder("");
+    let davy = start(folder.path());
+    let mut canary = Canary::new(&davy.url, "77c9");
+    for _ in 0..3 {
+        // Flagger never hears the yes, so that the weight stays 0.
+        canary.tick().await;
+        assert_eq!(canary.last("confirm-traffic-increase").0, 200);
+        canary.weight = 0;
+    }
+}

@@ -96,7 +96,6 @@ impl Provider {
             .post(address)
             .header("content-type", "application/json");
         let (status, answer) = raw(request.body(body.to_string())).await;
-        assert_ne!(status / 100 * 100 + 1, status, "exactly 200: {status}");
         let id = answer["canaryExecutionId"]
             .as_str()
             .filter(|_| status == 200)?;

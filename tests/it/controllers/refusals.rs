@@ -1,4 +1,6 @@
-//! What is no verdict is no 2xx: wrong questions, wrong addresses, a davy that is stopping.
+//! What is no verdict is no 2xx: wrong questions, wrong addresses, tokens for other namespaces.
+
+use std::process::Command;
 
 use serde_json::json;
 
@@ -87,4 +89,80 @@ async fn an_address_that_is_not_there_says_so() {
         let (answered, _) = raw(request).await;
         assert!(matches!(answered, 400 | 422), "{body}: {answered}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_for_a_namespace_finds_nothing_of_others() {
+    let folder = folder("");
+    let token = |name: &str, more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_davy"));
+        let tokens = folder.path().join("tokens.toml");
+        command
+            .args(["token", "create", "--name", name, "--file"])
+            .arg(tokens);
+        command
+            .args(["--scope", "control", "--scope", "read"])
+            .args(more);
+        let made = command.output().expect("it runs");
+        let text = String::from_utf8(made.stdout).expect("text");
+        let found = text
+            .split_whitespace()
+            .find(|word| word.starts_with("davy_"));
+        found
+            .unwrap_or_else(|| panic!("no token: {text}"))
+            .to_owned()
+    };
+    let (all, shop) = (token("all", &[]), token("shop", &["--namespace", "shop"]));
+    let config = folder.path().join("davy.toml");
+    let text = std::fs::read_to_string(&config).expect("readable");
+    let text = text + "[auth]\ntokens_file = \"tokens.toml\"\n";
+    std::fs::write(&config, text).expect("written");
+    let davy = start(folder.path());
+    let evaluate = async |token: &str, namespace: &str| {
+        let body = json!({"plan": "checkout", "namespace": namespace, "name": "cart",
+            "baseline": "a", "revision": "b"});
+        let request = client().post(format!("{}/compat/argo/v1/evaluate", davy.url));
+        raw(request.bearer_auth(token).json(&body)).await
+    };
+    assert_eq!(evaluate("davy_none", "shop").await.0, 401);
+    assert_eq!(evaluate(&shop, "other").await.0, 403);
+    assert_eq!(evaluate(&shop, "shop").await.0, 200);
+    let (status, theirs) = evaluate(&all, "other").await;
+    assert_eq!(status, 200, "{theirs}");
+    let id = theirs["analysis"].as_str().expect("an id");
+    let get = async |token: &str, path: String| {
+        let request = client().get(format!("{}/compat/{path}", davy.url));
+        raw(request.bearer_auth(token)).await
+    };
+    let query = "prometheus/api/v1/query?query=davy_verdict%7Bnamespace%3D%22other%22%7D";
+    for (path, seen) in [
+        (format!("kayenta/canary/{id}~95~75"), 404),
+        (query.to_owned(), 422),
+    ] {
+        assert_eq!(get(&all, path.clone()).await.0, 200, "{path}");
+        assert_eq!(get(&shop, path.clone()).await.0, seen, "{path}");
+    }
+    let (_, listed) = get(
+        &shop,
+        "kayenta/canary/executions?application=cart".to_owned(),
+    )
+    .await;
+    assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+    let hook = json!({"name": "cart", "namespace": "other", "phase": "Progressing",
+        "checksum": "b", "metadata": {"plan": "checkout"}});
+    for (path, method) in [
+        ("flagger/v1/rollback", "POST"),
+        ("flagger/v1/rollout", "POST"),
+    ] {
+        let request = client().post(format!("{}/compat/{path}", davy.url));
+        let (status, _) = raw(request.basic_auth("flagger", Some(&shop)).json(&hook)).await;
+        assert!(matches!(status, 403 | 404), "{method} {path}: {status}");
+    }
+    let cancel = client().put(format!(
+        "{}/compat/kayenta/pipelines/{id}~95~75/cancel",
+        davy.url
+    ));
+    assert_eq!(raw(cancel.bearer_auth(&shop)).await.0, 404);
+    let (_, shown) = get(&all, format!("kayenta/canary/{id}~95~75")).await;
+    assert_eq!(shown["status"], "running");
 }

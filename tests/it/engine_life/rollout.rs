@@ -1,7 +1,7 @@
 //! Steps of a rollout: evidence adds up, but a step's gate asks for that step's own.
 
 use davy::engine::Input;
-use davy::model::{Decision, Outcome};
+use davy::model::{Decision, Outcome, Reason};
 
 use super::{feed, latency_plan};
 use crate::machine::Machine;
@@ -191,8 +191,12 @@ fn a_rollout_that_never_tells_its_last_step_ends_at_the_horizon() {
         }
     }
     let body = machine.body("x");
-    assert!(body.is_final);
-    assert_eq!(body.verdict, Outcome::Pass);
+    assert!(body.is_final && !body.gate.open);
+    // Nobody knows of the steps that were to come.
+    assert_eq!(body.verdict, Outcome::Inconclusive);
+    assert_eq!(body.reason, Reason::HorizonReached);
+    assert_eq!(body.decision, Decision::Hold);
     let looks = body.guarantee.looks as usize;
     assert_eq!(looks, latency_plan("").looks());
+    assert!(!machine.step_body("x").gate.open);
 }

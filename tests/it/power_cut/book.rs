@@ -1,7 +1,7 @@
 //! What a disk holds after a power cut, from what `layer.c` noted.
 //!
 //! Owns the two states of a folder: as programs see it, and as it was synced. A cut may keep anything
-//! between the two: an unsynced page is there or is not, and so is a name.
+//! between the two: an unsynced page is there or is not, and of names all changes up to one of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -38,6 +38,10 @@ pub struct Book {
     synced: Names,
     /// Bytes of each file as of its last sync.
     files: Vec<Vec<u8>>,
+    /// As programs saw it after each change of a name.
+    history: Vec<Names>,
+    /// How many changes a folder's last sync came after.
+    named: BTreeMap<PathBuf, usize>,
 }
 
 impl Book {
@@ -63,6 +67,8 @@ impl Book {
             seen,
             synced,
             files,
+            history: Vec::new(),
+            named: BTreeMap::new(),
         }
     }
 
@@ -97,6 +103,7 @@ impl Book {
                     let now = self.seen.iter().filter(|(path, _)| is_in(path));
                     self.synced
                         .extend(now.map(|(path, node)| (path.clone(), *node)));
+                    self.named.insert(one, self.history.len());
                 }
                 "renamed" => {
                     let node = self.seen.remove(&one).expect("it was there");
@@ -107,6 +114,9 @@ impl Book {
                 "folder" => drop(self.seen.insert(one, Node::Folder)),
                 _ => panic!("no note: {line}"),
             }
+            if matches!(what, "made" | "renamed" | "removed" | "folder") {
+                self.history.push(self.seen.clone());
+            }
         }
     }
 
@@ -116,11 +126,16 @@ impl Book {
         let folders = self.seen.iter().chain(&self.synced);
         let folders = folders.filter(|(_, node)| **node == Node::Folder);
         let folders: BTreeSet<&PathBuf> = folders.map(|(path, _)| path).collect();
+        // Names change in an order: a disk has all changes up to one of them, and what was synced.
+        let reached = match cut {
+            Cut::Strict => 0,
+            Cut::Torn => chance.below(self.history.len() as u64 + 1) as usize,
+        };
         for within in folders {
-            // A rename is whole or did not happen, so that names of a folder go together.
-            let names = match cut == Cut::Torn && chance.below(2) == 0 {
-                true => &self.seen,
-                false => &self.synced,
+            let is_synced = self.named.get(within).copied().unwrap_or(0) >= reached;
+            let names = match self.history.get(reached.wrapping_sub(1)) {
+                Some(names) if !is_synced => names,
+                _ => &self.synced,
             };
             let names = names
                 .iter()
@@ -130,8 +145,10 @@ impl Book {
         let mut bytes = BTreeMap::new();
         for (path, node) in &self.seen {
             if let (Node::File(number), Cut::Torn) = (node, cut) {
-                let now = std::fs::read(path).unwrap_or_default();
-                bytes.insert(*number, torn(&self.files[*number], &now, chance));
+                // Gone where the kill came before the note.
+                if let Ok(now) = std::fs::read(path) {
+                    bytes.insert(*number, torn(&self.files[*number], &now, chance));
+                }
             }
         }
         // A process that is killed while this goes on is none of ours.

@@ -3,7 +3,8 @@
  * Preloaded into davy (LD_PRELOAD), it keeps under DAVY_LAYER_BOOK what a disk would still hold after
  * a power cut: of each file under DAVY_LAYER_ROOT the bytes as of its last sync, of each folder the
  * names as of its last sync. What happened to names stands in `journal`, one line each; `power_cut.rs`
- * reads it and makes the folder that a cut leaves. While `refuse-sync` lies in the book, syncs of files fail.
+ * reads it and makes the folder that a cut leaves. While `refuse-sync` lies in the book, syncs of files fail;
+ * while `forget-sync` does, they do nothing.
  *
  * Writes are not caught: a sync reads the whole file. Locks of fcntl() go with the closing of any
  * descriptor of a file, so a file is read by the descriptor that is synced.
@@ -100,8 +101,9 @@ static void opened(int fd, const char *whole, int was_there) {
     note(was_there ? "known" : "made", *id, whole, "");
 }
 
-/* What was synced of a file: all of it, in one piece. */
-static int keep(int fd, unsigned long id) {
+/* What was synced of a file, in one piece: as long as it was when the sync began. What is appended
+ * while it goes on may not count on it. */
+static int keep(int fd, unsigned long id, off_t length_then) {
     char made[PATH_MAX], kept[PATH_MAX], from[64], bytes[1 << 16];
     snprintf(made, sizeof made, "%s/unfinished", book);
     snprintf(kept, sizeof kept, "%s/%lu", book, id);
@@ -114,8 +116,10 @@ static int keep(int fd, unsigned long id) {
     int copy = REAL(open)(made, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (copy < 0) give_up(made);
     off_t at = 0;
-    ssize_t length;
-    while ((length = pread(source, bytes, sizeof bytes, at)) > 0) {
+    ssize_t length = 0;
+    while (at < length_then) {
+        size_t wanted = length_then - at < (off_t)sizeof bytes ? length_then - at : sizeof bytes;
+        if ((length = pread(source, bytes, wanted, at)) <= 0) break;
         if (write(copy, bytes, length) != length) give_up(made);
         at += length;
     }
@@ -140,12 +144,13 @@ static int synced(int fd) {
         }
     } else if (S_ISREG(stat.st_mode)) {
         unsigned long id = *id_of(stat.st_ino);
-        char refuse[PATH_MAX];
+        char refuse[PATH_MAX], forget[PATH_MAX];
         snprintf(refuse, sizeof refuse, "%s/refuse-sync", book);
+        snprintf(forget, sizeof forget, "%s/forget-sync", book);
         if (id && !access(refuse, F_OK)) {
             failed = 1;
-        } else if (id) {
-            if (keep(fd, id)) give_up("keep");
+        } else if (id && access(forget, F_OK)) {
+            if (keep(fd, id, stat.st_size)) give_up("keep");
             note("synced", id, "", "");
         }
     }

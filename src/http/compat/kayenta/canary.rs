@@ -21,22 +21,28 @@ use crate::http::analyses::{find, order, within};
 use crate::http::door::Caller;
 use crate::http::problem::Problem;
 use crate::judge::verdict::{Scale, Status};
-use crate::model::{Change, Decision, Outcome, Reason};
+use crate::model::{Change, Decision, Millis, Outcome, Reason};
 use crate::store::{Filter, PAGE_MAX};
 
 /// The judge that davy's verdicts come from.
 pub(super) const JUDGE: &str = "davy";
+/// How long an end is found by a start of the same scopes: those of an answer that was lost. They may
+/// have the same names at every rollout.
+const STANDS_FOR: Millis = 60_000;
 /// Executions of a list unless the caller says otherwise.
 const LISTED: usize = 20;
 
 /// Parameters of the address. Others are left alone.
 #[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Addressed {
     /// Whose canary it is: the service.
     #[serde(default)]
     pub application: String,
-    /// Executions of a list.
-    pub limit: Option<usize>,
+    /// Which run of a pipeline asks.
+    pub parent_pipeline_execution_id: Option<String>,
+    /// Executions of a list; a text that is no number is none.
+    pub limit: Option<String>,
 }
 
 /// A start.
@@ -64,8 +70,8 @@ pub struct ScopePair {
 pub struct Scope {
     /// What the version is known by: the plan's variable `baseline` or `canary`.
     pub scope: String,
-    /// Where it runs: the namespace.
-    #[serde(default)]
+    /// Where it runs: the namespace. Argo Rollouts may call it `region`.
+    #[serde(default, alias = "region")]
     pub location: String,
     /// Further variables of the plan's arms.
     #[serde(default)]
@@ -105,7 +111,7 @@ pub(super) async fn begin(
     thresholds: Thresholds,
 ) -> Result<String, Refused> {
     let thresholds = thresholds.checked()?;
-    let subject = subject(config, addressed.application, scopes)?;
+    let subject = subject(config, addressed, scopes)?;
     let view = subject.attend(shared, caller, None).await?;
     let id = ExecutionId {
         analysis: view.id.clone(),
@@ -126,7 +132,8 @@ fn chosen(mut scopes: BTreeMap<String, ScopePair>) -> Result<ScopePair, Refused>
     })
 }
 
-fn subject(plan: String, application: String, scopes: ScopePair) -> Result<Subject, Problem> {
+fn subject(plan: String, addressed: Addressed, scopes: ScopePair) -> Result<Subject, Problem> {
+    let application = addressed.application;
     let ScopePair {
         control_scope: baseline,
         experiment_scope: canary,
@@ -139,18 +146,39 @@ fn subject(plan: String, application: String, scopes: ScopePair) -> Result<Subje
         within(name, Some(text))?;
     }
     let mut arms = canary.extended_scope_params;
-    arms.extend(baseline.extended_scope_params);
+    for (name, value) in baseline.extended_scope_params {
+        if arms.get(&name).is_some_and(|other| *other != value) {
+            let detail = format!("`extendedScopeParams.{name}` is not the same on both sides");
+            return Err(Problem::new("invalid_request", detail)
+                .help("it is one variable of the plan's arms: put what differs into `scope`"));
+        }
+        arms.insert(name, value);
+    }
+    // Spinnaker has no word for it.
+    let owner = arms.remove("owner");
     let parts = [&application, &canary.location, &canary.scope].map(String::as_str);
+    let mut id = format!("kayenta:{}", parts.join(":"));
+    let pipeline = addressed.parent_pipeline_execution_id;
+    if let Some(pipeline) = pipeline.filter(|pipeline| !pipeline.is_empty()) {
+        // A pipeline's scopes may have the same names at every run.
+        id = format!("{id}:{pipeline}");
+    }
     let change = Change {
-        id: Some(format!("kayenta:{}", parts.join(":"))),
+        id: Some(id),
         revision: Some(canary.scope.clone()),
+        owner,
         namespace: Some(canary.location).filter(|location| !location.is_empty()),
         service: Some(application),
         ..Change::default()
     };
     arms.insert("baseline".to_owned(), baseline.scope);
     arms.insert("canary".to_owned(), canary.scope);
-    Ok(Subject { plan, arms, change })
+    Ok(Subject {
+        plan,
+        arms,
+        change,
+        stands_for: STANDS_FOR,
+    })
 }
 
 /// `GET /compat/kayenta/canary/{id}`
@@ -208,16 +236,14 @@ pub async fn executions(
         namespaces: caller.namespaces,
         ..Filter::default()
     };
-    let limit = addressed.limit.unwrap_or(LISTED).clamp(1, PAGE_MAX);
+    let limit = addressed.limit.and_then(|limit| limit.parse().ok());
+    let limit = limit.unwrap_or(LISTED).clamp(1, PAGE_MAX);
     let page = shared.store.list(&filter, None, limit).await;
     let page = page.map_err(Problem::from)?;
     let shown = page.analyses.iter().map(|view| {
         let id = ExecutionId {
             analysis: view.id.clone(),
-            thresholds: Thresholds {
-                pass: 95.0,
-                marginal: 75.0,
-            },
+            thresholds: Thresholds::USUAL,
         };
         described(&shared, &id, view)
     });

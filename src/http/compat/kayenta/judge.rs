@@ -16,7 +16,10 @@ use crate::codec::kayenta::JudgeRequest;
 use crate::codec::kayenta::result::JudgeResult;
 use crate::http::Shared;
 use crate::http::json;
-use crate::http::problem::Problem;
+use crate::http::problem::{BUSY_RETRY_SECS, Problem};
+
+/// Documents judged at the same time.
+pub const JUDGING_MAX: usize = 2;
 
 /// The handler. Large documents take a while, so they are judged off the threads that answer
 /// everybody, and few at once.
@@ -25,10 +28,14 @@ pub async fn judge(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<JudgeResult>, Refused> {
-    let room = shared.compiling.clone().acquire_owned().await;
-    let room = room.map_err(|_| Problem::new("stopping", "davy judges no more"))?;
     let asked: JudgeRequest =
         json::read_within(&shared, &headers, body, None, JUDGED_LIMIT).await?;
+    let Ok(room) = shared.judging.clone().try_acquire_owned() else {
+        shared.metrics.limit("judging");
+        let detail = format!("{JUDGING_MAX} documents are being judged");
+        let problem = Problem::new("busy", detail).help("send it again after the stated time");
+        return Err(problem.retry_after(BUSY_RETRY_SECS).into());
+    };
     let judging = tokio::task::spawn_blocking(move || {
         // Also where the caller has gone meanwhile: the work goes on, so it keeps its place.
         let _room = room;

@@ -83,6 +83,12 @@ struct ExecutionId {
 // === impl Thresholds ===
 
 impl Thresholds {
+    /// Those of Kayenta's own examples.
+    const USUAL: Thresholds = Thresholds {
+        pass: 95.0,
+        marginal: 75.0,
+    };
+
     /// Thresholds that tell pass, marginal and fail apart.
     fn checked(self) -> Result<Thresholds, Problem> {
         let is_fit = |value: f64| (0.0..=100.0).contains(&value);
@@ -136,6 +142,11 @@ impl ExecutionId {
                     thresholds: Thresholds { pass, marginal },
                 })
             }
+            // As it stands in davy's own API.
+            [analysis] if !analysis.is_empty() => Some(ExecutionId {
+                analysis: analysis.to_owned(),
+                thresholds: Thresholds::USUAL,
+            }),
             _ => None,
         }
         .ok_or_else(|| Problem::analysis_not_found(text))
@@ -244,7 +255,7 @@ mod tests {
             },
         };
         assert_eq!(ExecutionId::read(&id.text()).ok(), Some(id));
-        for bad in ["", "an_01", "an_01~9", "an_01~a~b", "an_01~1~2~3"] {
+        for bad in ["", "an_01~9", "an_01~a~b", "an_01~1~2~3"] {
             assert!(ExecutionId::read(bad).is_err(), "{bad}");
         }
     }
