@@ -42,6 +42,7 @@ deny: ## licences, sources and banned crates of the dependencies (needs cargo-de
 
 bench: packages-bench ## every bench with its bounds, some minutes; PYTHON= an interpreter with scipy
 	$(CARGO) bench $(CARGO_FLAGS) --bench mann_whitney -- python=$(PYTHON)
+	$(CARGO) bench $(CARGO_FLAGS) --bench kayenta
 	$(CARGO) bench $(CARGO_FLAGS) --bench looks
 	$(CARGO) bench $(CARGO_FLAGS) --bench null_paths
 	$(CARGO) bench $(CARGO_FLAGS) --bench fleet

@@ -32,6 +32,7 @@ fn load(samples: usize) -> (Load, Lanes) {
         step: STEP,
         origin: 0,
         job: "shop",
+        connections: super::cost::CONNECTIONS,
     })
 }
 

@@ -11,6 +11,8 @@ use super::wire::{Form, Lanes, Load};
 
 /// Series of the load.
 pub const SERIES: usize = 1_000;
+/// Connections that send it.
+pub const CONNECTIONS: usize = 2;
 /// Milliseconds between two points of a series: a hundred of them make a tick.
 pub const STEP: i64 = 1;
 /// The plan's tick and lateness, and how long an idle stream is waited for, in milliseconds.
@@ -344,6 +346,7 @@ pub fn run(mode: &Mode, runs: usize, samples: usize, verdicts: &mut Verdicts) {
         step: STEP,
         origin: 0,
         job: "shop",
+        connections: CONNECTIONS,
     };
     println!("{}: {}, {} samples", mode.name, mode.title, load.samples());
     let mut davy = Runs::default();

@@ -24,6 +24,7 @@ fn load(series: usize, passes: usize) -> Load {
         step: STEP,
         origin: 0,
         job: "shop",
+        connections: super::cost::CONNECTIONS,
     }
 }
 

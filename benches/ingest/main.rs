@@ -7,7 +7,7 @@
 //! labels, all of which an analysis asks for; its ticks are 100 ms long and all of them are closed
 //! and looked at before davy's time is taken. Figures are CPU seconds of the server a million
 //! samples, medians over alternating runs. `cost` has the modes of one format each, `growth` what
-//! becomes of them as work grows, `answers` what is asked beside the load.
+//! becomes of them as work grows, `answers` what is asked beside the load, `soak` what half an hour of it leaves.
 
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 
@@ -20,6 +20,7 @@ mod durable;
 mod growth;
 mod reference;
 mod server;
+mod soak;
 mod wire;
 
 use common::{Args, Verdicts};
@@ -55,6 +56,9 @@ fn main() -> std::process::ExitCode {
         if wanted(name) {
             run(runs, &mut verdicts);
         }
+    }
+    if only.split(',').any(|name| name == "soak") {
+        soak::run(args.number("minutes", 30), &mut verdicts);
     }
     verdicts.end()
 }

@@ -49,16 +49,24 @@ pub struct Load {
     pub origin: i64,
     /// The label `job`, which plans ask for.
     pub job: &'static str,
+    /// Connections that send it.
+    pub connections: usize,
 }
 
 /// Bodies by connection. A series stays with its connection, so that its points come in order.
-pub type Lanes = [Vec<Vec<u8>>; 2];
+pub type Lanes = Vec<Vec<Vec<u8>>>;
 
 /// One series.
 #[derive(Debug, Clone, Copy)]
 struct Series {
     number: usize,
     job: &'static str,
+}
+
+/// Some of the series, with what is the same in every request of them.
+pub struct Part {
+    series: Vec<Series>,
+    heads: Vec<Vec<u8>>,
 }
 
 // === impl Series ===
@@ -140,24 +148,21 @@ impl Load {
 
     /// Everything that is sent.
     pub fn lanes(&self) -> Lanes {
-        let half = self.series / 2;
-        let halves = [(0, half), (half, self.series)];
-        let lane = |(from, to)| self.lane(from, to);
-        let [first, second] = halves;
+        let begins = |lane: usize| self.series * lane / self.connections;
         // Making them takes longer than sending them.
         std::thread::scope(|scope| {
-            let other = scope.spawn(move || lane(second));
-            [lane(first), other.join().expect("bodies")]
+            let making: Vec<_> = (0..self.connections)
+                .map(|lane| scope.spawn(move || self.lane(begins(lane), begins(lane + 1))))
+                .collect();
+            making
+                .into_iter()
+                .map(|lane| lane.join().expect("bodies"))
+                .collect()
         })
     }
 
     fn lane(&self, from: usize, to: usize) -> Vec<Vec<u8>> {
-        let series = |number| Series {
-            number,
-            job: self.job,
-        };
-        let all: Vec<Series> = (from..to).map(series).collect();
-        let heads: Vec<Vec<u8>> = all.iter().map(|series| self.head(*series)).collect();
+        let Part { series: all, heads } = self.part(from, to);
         let (width, depth) = match self.form {
             Form::WriteBatches | Form::Json => BATCH,
             _ => (SERIES_OF_A_REQUEST, 1),
@@ -170,6 +175,22 @@ impl Load {
             }
         }
         bodies
+    }
+
+    /// Some of the series, for bodies that are made while they are sent.
+    pub fn part(&self, from: usize, to: usize) -> Part {
+        let series = |number| Series {
+            number,
+            job: self.job,
+        };
+        let series: Vec<Series> = (from..to).map(series).collect();
+        let heads = series.iter().map(|series| self.head(*series)).collect();
+        Part { series, heads }
+    }
+
+    /// One point of each.
+    pub fn of_pass(&self, part: &Part, pass: usize) -> Vec<u8> {
+        self.body(&part.series, &part.heads, pass..pass + 1)
     }
 
     fn at(&self, pass: usize) -> i64 {

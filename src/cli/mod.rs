@@ -13,6 +13,9 @@ pub mod daemon;
 pub mod demo;
 pub mod exit;
 pub mod export;
+pub mod gate;
+pub mod import;
+pub mod judge;
 pub mod progress;
 pub mod replay;
 pub mod schema;
@@ -31,8 +34,8 @@ use exit::Exit;
 #[derive(Debug, Parser)]
 #[command(name = "davy", version, max_term_width = 100, propagate_version = true)]
 #[command(
-    after_help = "exit codes: 0 done, 3 error, 64 usage. A verdict gives one only where --exit-code \
-                  asks for it (compare, replay): 0 pass, 1 fail, 2 inconclusive. simulate and \
+    after_help = "exit codes: 0 done, 3 error, 64 usage. A verdict gives one for gate, and where \
+                  --exit-code asks for it (compare, replay): 0 pass, 1 fail, 2 inconclusive. simulate and \
                   backtest --splits exit with 1 where too many verdicts were wrong"
 )]
 pub struct CommandLine {
@@ -57,6 +60,10 @@ pub enum Command {
     Schema(schema::SchemaArgs),
     /// Compare two samples once, without a plan
     Compare(compare::CompareArgs),
+    /// Make a plan of what another system was configured with
+    Import(import::ImportArgs),
+    /// Judge numbers as Kayenta does, without Kayenta
+    Judge(judge::JudgeArgs),
     /// Judge a recorded interval under a plan, look by look
     Replay(replay::ReplayArgs),
     /// Judge labelled deployments under a plan, and count mistakes
@@ -65,6 +72,8 @@ pub enum Command {
     Calibrate(calibrate::CalibrateArgs),
     /// Measure how often a verdict is wrong, on streams whose truth is known
     Simulate(Box<simulate::SimulateArgs>),
+    /// Start an analysis, follow it, and end as it does: for scripts and pipelines
+    Gate(Box<gate::GateArgs>),
     /// Fetch the recording of an analysis from a daemon
     Export(export::ExportArgs),
     /// Verify, export and replay what the audit log holds
@@ -99,10 +108,13 @@ pub fn run(command: Command, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Check(args) => check::run(&args, out),
         Command::Schema(args) => schema::run(&args, out),
         Command::Compare(args) => compare::run(&args, out),
+        Command::Import(args) => import::run(&args, out),
+        Command::Judge(args) => judge::run(&args, out),
         Command::Replay(args) => replay::run(&args, out),
         Command::Backtest(args) => backtest::run(&args, out),
         Command::Calibrate(args) => calibrate::run(&args, out),
         Command::Simulate(args) => simulate::run(&args, out),
+        Command::Gate(args) => gate::run(&args, out),
         Command::Export(args) => export::run(&args, out),
         Command::Audit(args) => audit::run(&args, out),
         Command::Token(args) => token::run(&args, out),

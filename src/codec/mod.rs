@@ -2,13 +2,15 @@
 //!
 //! Owns the forms in which samples may arrive and the limits on them. It must not know of
 //! analyses, plans or HTTP: a codec is given bytes and limits, and whether a metric wants values
-//! or counts is found out later. Next: [`json`], then `engine`, which takes the samples.
+//! or counts is found out later. Next: [`json`], then `engine`, which takes the samples. [`kayenta`]
+//! holds no samples but the documents of another judge.
 
 pub mod csv;
 pub mod exposition;
 pub mod hdr;
 pub mod heads;
 pub mod json;
+pub mod kayenta;
 pub mod otlp;
 pub mod remote_write;
 pub mod series;

@@ -6,6 +6,7 @@
 mod against_schema;
 mod coherence;
 pub mod daemon;
+pub mod kayenta;
 pub mod layers;
 pub mod listening;
 pub mod node;

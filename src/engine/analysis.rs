@@ -21,7 +21,7 @@ use super::recording;
 use super::refusals::Refusals;
 use super::series::PulledSeries;
 use super::sources::Sources;
-use super::steps::Step;
+use super::steps::{Entered, Step};
 use super::watching::Watch;
 use crate::judge::check::Detail;
 use crate::judge::scratch::Scratch;
@@ -52,6 +52,8 @@ pub struct Analysis {
     judgement: Option<Judgement>,
     ended: Option<Ended>,
     steps: Vec<Step>,
+    /// Whether the rollout has further steps, where a controller told.
+    steps_follow: Option<bool>,
     sequence: u64,
     last_activity: Timestamp,
     pub(super) reported: (Outcome, Decision),
@@ -118,6 +120,7 @@ impl Analysis {
             judgement: None,
             ended: None,
             steps: vec![first_step],
+            steps_follow: None,
             sequence: 0,
             last_activity: now,
             reported: (Outcome::Inconclusive, Decision::Hold),
@@ -241,21 +244,53 @@ impl Analysis {
         effects.push(Effect::Changed(Box::new(self.view())));
     }
 
+    /// Whether a step begins: a controller that tells what follows asks for the current one again and
+    /// again. One that comes back to an earlier one began its rollout anew.
+    pub(super) fn enters(&self, entered: &Entered) -> bool {
+        let current = self.steps.last();
+        entered.steps_follow.is_none() || current.is_none_or(|step| step.name != entered.name)
+    }
+
     pub(super) fn enter_step(
         &mut self,
-        name: String,
-        weight: Option<f64>,
+        entered: Entered,
+        by: Option<Requester>,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.note_step(&entered, by, now, effects);
+        let Entered { name, weight, .. } = entered;
+        self.steps
+            .push(Step::begin(&self.plan, name, weight, self.started_at, now));
+        effects.push(Effect::Changed(Box::new(self.view())));
+    }
+
+    /// Takes what the current step says of those that follow, where that is new.
+    pub(super) fn mark(
+        &mut self,
+        entered: Entered,
+        by: Option<Requester>,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        if entered.steps_follow == self.steps_follow {
+            return;
+        }
+        self.note_step(&entered, by, now, effects);
+        effects.push(Effect::Changed(Box::new(self.view())));
+    }
+
+    fn note_step(
+        &mut self,
+        entered: &Entered,
         by: Option<Requester>,
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
         self.touch(now);
-        let line = recording::step(now, &name, weight);
-        self.record(line, effects);
-        self.audit_step(&name, weight, by, now, effects);
-        self.steps
-            .push(Step::begin(&self.plan, name, weight, self.started_at, now));
-        effects.push(Effect::Changed(Box::new(self.view())));
+        self.record(recording::step(now, entered), effects);
+        self.audit_step(&entered.name, entered.weight, by, now, effects);
+        self.steps_follow = entered.steps_follow.or(self.steps_follow);
     }
 
     /// Ends the analysis without an answer: never a rollback.
@@ -314,7 +349,8 @@ impl Analysis {
                 step.close(&tick);
             }
             let looks = self.window.closed();
-            self.ended = ending(&self.plan, &judgement, looks).map(|(outcome, reason)| Ended {
+            let ending = ending(&self.plan, &judgement, looks, self.may_pass());
+            self.ended = ending.map(|(outcome, reason)| Ended {
                 at: now,
                 outcome,
                 reason,
@@ -396,6 +432,17 @@ impl Analysis {
         verdict::decision(&self.plan, outcome, self.is_final(), reason)
     }
 
+    /// Whether a pass may end the analysis before the horizon: not while steps follow that would then
+    /// be judged by what came before them, nor on the last one before it has seen enough of its own.
+    fn may_pass(&self) -> bool {
+        let last = self.steps.last();
+        match self.steps_follow {
+            None => true,
+            Some(true) => false,
+            Some(false) => last.is_some_and(|step| step.waiting_for(&self.plan).is_none()),
+        }
+    }
+
     fn has_samples(&self) -> bool {
         self.counters
             .iter()
@@ -415,11 +462,16 @@ impl Analysis {
 
 /// How an analysis ends at this look, if it does: at the horizon with a pass, without one at the
 /// end of its extension.
-fn ending(plan: &Plan, judgement: &Judgement, looks: usize) -> Option<(Outcome, Reason)> {
+fn ending(
+    plan: &Plan,
+    judgement: &Judgement,
+    looks: usize,
+    may_pass: bool,
+) -> Option<(Outcome, Reason)> {
     let reason = judgement.reason;
     match judgement.outcome {
         Outcome::Fail => Some((Outcome::Fail, reason)),
-        Outcome::Pass if plan.stop_on_pass || looks >= plan.looks() => {
+        Outcome::Pass if plan.stop_on_pass && may_pass || looks >= plan.looks() => {
             Some((Outcome::Pass, reason))
         }
         Outcome::Inconclusive if looks >= plan.looks_with_extension() => {

@@ -38,6 +38,9 @@ pub enum Input {
         name: String,
         /// Traffic weight of the canary in percent, for the record.
         weight: Option<f64>,
+        /// Whether further steps follow, where that is known: as long as they do, a pass is not final
+        /// before the horizon. A step that is told so and is the current one goes on.
+        steps_follow: Option<bool>,
         /// Whose token it was.
         by: Option<Requester>,
     },
@@ -351,6 +354,9 @@ pub struct AnalysisView {
     pub arms: BTreeMap<String, String>,
     /// Steps the controller has marked.
     pub steps: Vec<StepView>,
+    /// Whether further steps follow, where the controller told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps_follow: Option<bool>,
     /// What each metric received.
     pub received: Vec<ReceivedView>,
     /// How the source answers, of each metric that is pulled.

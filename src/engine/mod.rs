@@ -42,6 +42,7 @@ use audit::{Cause, Requester};
 use journal::{Journal, Logged};
 use met::MetSeries;
 use series::KnownSeries;
+use steps::Entered;
 
 use crate::judge::scratch::Scratch;
 use crate::model::{Change, Millis, Reason, Timestamp};
@@ -187,7 +188,10 @@ pub fn apply(state: &mut State, input: Input, now: Timestamp) -> Vec<Effect> {
     if let Some(journal) = &mut state.journal {
         journal.begin(&input, now);
     }
-    let may_be_nothing = matches!(input, Input::Tick | Input::Override { .. });
+    let may_be_nothing = matches!(
+        input,
+        Input::Tick | Input::Override { .. } | Input::Step { .. }
+    );
     match input {
         Input::Start(start) => begin(state, *start, now, &mut effects),
         Input::Samples(samples) => ingest::take(state, samples, now, &mut effects),
@@ -216,7 +220,7 @@ pub fn apply(state: &mut State, input: Input, now: Timestamp) -> Vec<Effect> {
             let existing = matches!(effect, Effect::Started { existing: true, .. });
             existing || matches!(effect, Effect::Refused(_))
         });
-        // A tick at which nothing is due changes nothing, nor does the same decision again.
+        // A tick at which nothing is due changes nothing, nor does the same decision or step again.
         if effects
             .iter()
             .any(|effect| matches!(effect, Effect::Forgotten { .. }))
@@ -236,14 +240,22 @@ fn take_order(state: &mut State, order: Input, now: Timestamp, effects: &mut Vec
             analysis,
             name,
             weight,
+            steps_follow,
             by,
         } => {
+            let entered = Entered {
+                name,
+                weight,
+                steps_follow,
+            };
             on_running(state, &analysis, effects, |analysis, state, effects| {
                 // The unnamed run before the first marked step does not count.
-                if analysis.steps().len() > state.limits.steps_max {
+                if !analysis.enters(&entered) {
+                    analysis.mark(entered, by, now, effects);
+                } else if analysis.steps().len() > state.limits.steps_max {
                     effects.push(Effect::Refused(too_many_steps(state.limits.steps_max)));
                 } else {
-                    analysis.enter_step(name, weight, by, now, effects);
+                    analysis.enter_step(entered, by, now, effects);
                 }
             });
         }

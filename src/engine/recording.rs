@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::audit::Cause;
 use super::messages::{Effect, Input, Refusal, RefusalCode, Start};
+use super::steps::Entered;
 use super::{Analysis, Limits, State, apply};
 use crate::judge::ENGINE_REVISION;
 use crate::judge::verdict::Override;
@@ -55,6 +56,8 @@ enum Entry {
         at: Timestamp,
         name: String,
         weight: Option<f64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        steps_follow: Option<bool>,
     },
     End {
         at: Timestamp,
@@ -165,11 +168,12 @@ pub(super) fn resumed(at: Timestamp) -> String {
     to_line(&Entry::Resumed { at })
 }
 
-pub(super) fn step(at: Timestamp, name: &str, weight: Option<f64>) -> String {
+pub(super) fn step(at: Timestamp, entered: &Entered) -> String {
     to_line(&Entry::Step {
         at,
-        name: name.to_owned(),
-        weight,
+        name: entered.name.clone(),
+        weight: entered.weight,
+        steps_follow: entered.steps_follow,
     })
 }
 
@@ -382,13 +386,19 @@ impl State {
             }
             Entry::Clock { at } => apply(self, Input::Tick, at),
             Entry::Resumed { at } => apply(self, Input::Resumed, at),
-            Entry::Step { at, name, weight } => {
+            Entry::Step {
+                at,
+                name,
+                weight,
+                steps_follow,
+            } => {
                 let analysis = id.to_owned();
                 let step = Input::Step {
                     by: None,
                     analysis,
                     name,
                     weight,
+                    steps_follow,
                 };
                 apply(self, step, at)
             }

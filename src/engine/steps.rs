@@ -27,6 +27,17 @@ pub struct Step {
     samples: Vec<[u64; 2]>,
 }
 
+/// A step as it is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entered {
+    /// Name given by the controller.
+    pub name: String,
+    /// Traffic weight of the canary, percent.
+    pub weight: Option<f64>,
+    /// Whether further steps follow, where that is known.
+    pub steps_follow: Option<bool>,
+}
+
 // === impl Step ===
 
 impl Step {

@@ -67,6 +67,9 @@ pub struct StepRequest {
     pub name: String,
     /// Traffic weight of the canary, percent.
     pub weight: Option<f64>,
+    /// Whether further steps follow: with `true` a pass is not final before the horizon, with `false`
+    /// not before this step has seen enough of its own. The current step may be told again: it goes on.
+    pub steps_follow: Option<bool>,
 }
 
 /// Ends an analysis.
@@ -203,13 +206,18 @@ pub async fn step(
                 .help("give the canary's share of traffic in percent"),
         );
     }
-    let StepRequest { name, weight } = step;
+    let StepRequest {
+        name,
+        weight,
+        steps_follow,
+    } = step;
     order(
         &shared,
         Input::Step {
             analysis: id.clone(),
             name,
             weight,
+            steps_follow,
             by: caller.by,
         },
     )

@@ -104,7 +104,7 @@ impl BodyLimit {
         let detail = format!("the body has more than {} {form}", self.size());
         let help = match self.setting {
             Some(setting) => format!("send less at once, or raise {setting}"),
-            None => "it is no setting; give a plan by its name, or without comments".to_owned(),
+            None => "it is no setting; send less, or a plan by its name".to_owned(),
         };
         Problem::new("body_too_large", detail).help(help)
     }

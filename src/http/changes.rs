@@ -114,14 +114,29 @@ pub async fn tell(
     within("actor", given.actor.as_deref())?;
     within("reason", given.reason.as_deref())?;
     let page = analyses_of(&shared, &caller, &id).await?;
+    keep(&shared, &caller, &id, &page, given).await?;
+    Ok(Json(answer(&shared, &caller, &id, &page).await?))
+}
+
+/// Keeps what became of a change in the namespaces of these analyses.
+///
+/// # Errors
+/// `store_failed`.
+pub(super) async fn keep(
+    shared: &Shared,
+    caller: &Caller,
+    id: &str,
+    page: &Page,
+    given: OutcomeRequest,
+) -> Result<(), Problem> {
     let views = page.analyses.iter();
     let namespaces: BTreeSet<&Option<String>> = views.map(|view| &view.change.namespace).collect();
-    let before = shared.store.outcomes(&id).await?;
+    let before = shared.store.outcomes(id).await?;
     let mut commit = Commit::default();
     let mut said = Vec::new();
     for namespace in namespaces {
         let told = ChangeTold {
-            change: id.clone(),
+            change: id.to_owned(),
             namespace: namespace.clone(),
             outcome: given.outcome,
             actor: given.actor.clone(),
@@ -138,7 +153,7 @@ pub async fn tell(
         if before.iter().any(is_same) {
             continue;
         }
-        let entry = row_of(&caller, &told);
+        let entry = row_of(caller, &told);
         let known = before
             .iter()
             .find(|known| known.namespace == told.namespace);
@@ -150,13 +165,13 @@ pub async fn tell(
         let losses = shared.store.commit(commit).await?;
         let mut tally = Tally::default();
         for (namespace, before) in said {
-            count(&shared.metrics, &page, &namespace, given.outcome, before);
+            count(&shared.metrics, page, &namespace, given.outcome, before);
             tally.add_row(None, CHANGE_OUTCOME);
         }
         shared.metrics.count(&tally, &losses.refused);
         losses::tell(losses, &shared.metrics);
     }
-    Ok(Json(answer(&shared, &caller, &id, &page).await?))
+    Ok(())
 }
 
 /// Counts what became of a change in one of its namespaces, under the service of its analyses there.
@@ -186,7 +201,11 @@ fn row_of(caller: &Caller, told: &ChangeTold) -> Entry {
 }
 
 /// The analyses of a change that the caller may know of, newest first.
-async fn analyses_of(shared: &Shared, caller: &Caller, id: &str) -> Result<Page, Problem> {
+pub(super) async fn analyses_of(
+    shared: &Shared,
+    caller: &Caller,
+    id: &str,
+) -> Result<Page, Problem> {
     let filter = Filter {
         change: Some(id.to_owned()),
         namespaces: caller.namespaces.clone(),

@@ -13,7 +13,7 @@ use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::Shared;
-use super::body::{self, Packing, REQUEST_LIMIT};
+use super::body::{self, BodyLimit, Packing, REQUEST_LIMIT};
 use super::observe::time_to_read;
 use super::problem::Problem;
 use crate::config::problem::{nearest, one_of};
@@ -28,8 +28,22 @@ pub async fn read<T: DeserializeOwned>(
     body: Body,
     empty: Option<T>,
 ) -> Result<T, Problem> {
+    read_within(shared, headers, body, empty, REQUEST_LIMIT).await
+}
+
+/// As [`read`], up to another limit.
+///
+/// # Errors
+/// As [`read`].
+pub async fn read_within<T: DeserializeOwned>(
+    shared: &Shared,
+    headers: &HeaderMap,
+    body: Body,
+    empty: Option<T>,
+    most: BodyLimit,
+) -> Result<T, Problem> {
     let packing = Packing::of(headers)?;
-    let (most, mut unbudgeted) = (REQUEST_LIMIT, |_| Ok(()));
+    let mut unbudgeted = |_| Ok(());
     let reading = async {
         let packed = body::read(shared, headers, body, most, &mut unbudgeted).await?;
         body::unpack(shared, packing, packed, most, &mut unbudgeted).await

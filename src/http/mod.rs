@@ -9,6 +9,7 @@ pub mod audit;
 pub mod body;
 pub mod budget;
 pub mod changes;
+pub mod compat;
 pub mod dead_letters;
 pub mod door;
 pub mod events;

@@ -2,9 +2,11 @@
 //!
 //! Owns the list from which both the router and the OpenAPI document are made, so that neither
 //! can have what the other lacks. The routes that take samples are in `taking`, those of notifications
-//! in `letters`, those by which people decide in `changes`.
+//! in `letters`, those by which people decide in `changes`, those of controllers in `controllers`.
 
 mod changes;
+mod controllers;
+mod kayenta;
 mod letters;
 mod taking;
 
@@ -116,10 +118,12 @@ impl Route {
     }
 
     /// Forms of its problems besides the usual one: senders of OTLP are told in their own, as soon as
-    /// it is known which that is.
+    /// it is known which that is, and Flagger shows people a line of text.
     pub fn problem_forms(&self) -> &'static [(&'static str, MakeSchema)] {
         match self.operation {
             "exportMetrics" => &[(JSON, object), (PROTOBUF, text)],
+            _ if self.path.starts_with("/compat/kayenta/") => &[(JSON, object)],
+            "answerFlagger" => &[("text/plain; charset=utf-8", text)],
             _ => &[],
         }
     }
@@ -165,6 +169,8 @@ pub fn routes() -> Vec<Route> {
         list_unmatched(),
     ];
     all.extend(changes::routes());
+    all.extend(controllers::routes());
+    all.extend(kayenta::routes());
     all.extend(letters::routes());
     all.extend(taking::routes());
     all.extend(service_routes());

@@ -64,7 +64,23 @@ pub async fn read(
     body: Body,
 ) -> Result<Start, Problem> {
     let idempotency_key = idempotency_key(headers)?;
-    let mut request: StartRequest = json::read(shared, headers, body, None).await?;
+    let request: StartRequest = json::read(shared, headers, body, None).await?;
+    let start = prepare(shared, caller, request).await?;
+    Ok(Start {
+        idempotency_key,
+        ..start
+    })
+}
+
+/// Makes the engine's input of a request, whoever sent it.
+///
+/// # Errors
+/// As [`read`].
+pub(super) async fn prepare(
+    shared: &Shared,
+    caller: &Caller,
+    mut request: StartRequest,
+) -> Result<Start, Problem> {
     check_sizes(&request)?;
     check_namespace(caller, &request.change)?;
     let plan = resolve(shared, request.plan.take()).await?;
@@ -76,7 +92,7 @@ pub async fn read(
         plan,
         arms: request.arms,
         change: request.change,
-        idempotency_key,
+        idempotency_key: None,
         request_digest: digest,
         by: caller.by.clone(),
     })
@@ -245,6 +261,11 @@ pub fn plan_not_found(shared: &Shared, name: &str) -> Problem {
 /// of keys do not count.
 fn digest(plan: &Plan, request: &StartRequest) -> String {
     let meaning = serde_json::json!([plan.hash(), request.arms, request.change]);
-    let digest = Sha256::digest(meaning.to_string().as_bytes());
+    sha256(&meaning.to_string())
+}
+
+/// The digest of a text, in hexadecimal.
+pub(super) fn sha256(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

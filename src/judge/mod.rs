@@ -4,12 +4,14 @@
 //! back (time, samples, missing data), and the one rule from findings to a verdict: any fail
 //! fails, every gating check passing passes, everything else is inconclusive. It is pure, and it
 //! must not know of analyses, requests or clocks. Start at [`Judge::close_and_look`]; then `side`
-//! for the sequential test that all checks share, and one file for each kind of check.
+//! for the sequential test that all checks share, and one file for each kind of check. `kayenta` is
+//! another judge altogether, for those who come from there.
 
 pub mod assumptions;
 pub mod calibrate;
 pub mod check;
 pub mod grid;
+pub mod kayenta;
 pub mod scratch;
 pub mod sentence;
 pub mod side;

@@ -219,13 +219,14 @@ fn final_of(effects: impl Iterator<Item = Effect>) -> Value {
     serde_json::to_value(&*finals[0]).expect("plain data")
 }
 
-fn folder(port: u16, receiver: &str) -> tempfile::TempDir {
+/// A folder with a configuration that notifies the receiver; `store` has more lines of its section.
+pub fn folder(port: u16, receiver: &str, store: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(folder.path().join("plans")).expect("made");
     std::fs::write(folder.path().join("plans/crash.yaml"), PLAN).expect("written");
     let config = format!(
         "[server]\nport = {port}\n[plans]\ndirectory = \"plans\"\n[store]\npath = \"data\"\nsegment_bytes = 65536\n\
-         [log]\nformat = \"json\"\n[webhook]\nbackoff_initial_ms = 10\nbackoff_max_ms = 100\n\
+         {store}[log]\nformat = \"json\"\n[webhook]\nbackoff_initial_ms = 10\nbackoff_max_ms = 100\n\
          [[webhooks]]\nname = \"hook\"\nurl = \"{receiver}\"\n\
          events = [\"analysis.started\", \"verdict.final\"]\n"
     );
@@ -233,19 +234,46 @@ fn folder(port: u16, receiver: &str) -> tempfile::TempDir {
     folder
 }
 
-/// Kills davy at moments of chance until told to stop; how often.
-fn kill_and_start(folder: &Path, davy: Davy, seed: u64, stop: &AtomicBool) -> (Davy, u32) {
-    let mut chance = Chance(seed);
-    let mut davy = davy;
-    let mut kills = 0;
-    while !stop.load(Ordering::SeqCst) {
-        std::thread::sleep(Duration::from_millis(50 + chance.below(1_200)));
+/// What befalls davy.
+pub trait Outage: Send {
+    /// The first davy.
+    fn begin(&mut self, folder: &Path) -> Davy;
+
+    /// Ends a davy without a word; the next one.
+    fn strike(&mut self, folder: &Path, davy: Davy) -> Davy;
+}
+
+/// The process alone ends: what it wrote is there, synced or not.
+struct Kill;
+
+impl Outage for Kill {
+    fn begin(&mut self, folder: &Path) -> Davy {
+        Davy::start(folder)
+    }
+
+    fn strike(&mut self, folder: &Path, davy: Davy) -> Davy {
         // Not a signal that it could answer.
         drop(davy);
-        davy = Davy::start(folder);
-        kills += 1;
+        Davy::start(folder)
     }
-    (davy, kills)
+}
+
+/// A davy and what befalls it.
+struct Struck {
+    davy: Davy,
+    outage: Box<dyn Outage>,
+    count: u32,
+}
+
+/// Strikes davy at moments of chance until told to stop.
+fn strike_again(folder: &Path, mut struck: Struck, seed: u64, stop: &AtomicBool) -> Struck {
+    let mut chance = Chance(seed);
+    while !stop.load(Ordering::SeqCst) {
+        std::thread::sleep(Duration::from_millis(50 + chance.below(1_200)));
+        struck.davy = struck.outage.strike(folder, struck.davy);
+        struck.count += 1;
+    }
+    struck
 }
 
 async fn send_all(url: String, mut sending: Sending, name: String) -> (Sending, String) {
@@ -265,14 +293,8 @@ pub fn now_millis() -> i64 {
     SystemClock.now().millis()
 }
 
-/// One round: three analyses under kills, then everything is compared. How often davy was killed.
-async fn round(
-    folder: &Path,
-    url: &str,
-    davy: Davy,
-    seed: u64,
-    arrivals: &Arrivals,
-) -> (Davy, u32) {
+/// One round: three analyses under outages, then everything is compared.
+async fn round(folder: &Path, url: &str, struck: Struck, seed: u64, arrivals: &Arrivals) -> Struck {
     let mut tasks = Vec::new();
     for (number, canary) in [Canary::AsGood, Canary::Slower, Canary::Sparse]
         .into_iter()
@@ -285,26 +307,26 @@ async fn round(
     let stop = Arc::new(AtomicBool::new(false));
     let killing = {
         let (folder, stop) = (folder.to_owned(), stop.clone());
-        tokio::task::spawn_blocking(move || kill_and_start(&folder, davy, seed, &stop))
+        tokio::task::spawn_blocking(move || strike_again(&folder, struck, seed, &stop))
     };
     let mut sent = Vec::new();
     for task in tasks {
         sent.push(task.await.expect("no panic"));
     }
     stop.store(true, Ordering::SeqCst);
-    let (davy, kills) = killing.await.expect("no panic");
+    let struck = killing.await.expect("no panic");
     for (sending, name) in &sent {
         let path = format!("/v1/analyses/{}/verdict?wait=20s", sending.id);
-        let verdict = davy.get(&path).await;
+        let verdict = struck.davy.get(&path).await;
         assert_eq!(verdict["final"], true, "{verdict}");
-        check(&davy, sending, name, &verdict, arrivals).await;
+        check(&struck.davy, sending, name, &verdict, arrivals).await;
     }
     let ids: Vec<&str> = sent
         .iter()
         .map(|(sending, _)| sending.id.as_str())
         .collect();
     assert_whole(&folder.join("data"), &ids).await;
-    (davy, kills)
+    struck
 }
 
 async fn check(davy: &Davy, sending: &Sending, name: &str, verdict: &Value, arrivals: &Arrivals) {
@@ -365,6 +387,11 @@ async fn check(davy: &Davy, sending: &Sending, name: &str, verdict: &Value, arri
 async fn nothing_is_lost_or_told_twice_however_often_davy_is_killed() {
     let kills_asked = std::env::var("DAVY_KILLS").ok();
     let kills_asked = kills_asked.map_or(KILLS, |kills| kills.parse().expect("a number"));
+    nothing_is_lost(kills_asked, |_| Box::new(Kill)).await;
+}
+
+/// Rounds until davy was struck so often.
+pub async fn nothing_is_lost(asked: u32, outage: impl FnOnce(&Path) -> Box<dyn Outage>) {
     let arrivals = Arrivals::default();
     let router = Router::new()
         .fallback(receive)
@@ -374,20 +401,23 @@ async fn nothing_is_lost_or_told_twice_however_often_davy_is_killed() {
         .expect("a port");
     let receiver = format!("http://{}/", listener.local_addr().expect("bound"));
     tokio::spawn(async move { axum::serve(listener, router).await });
-    let folder = folder(free_port(), &receiver);
-    let mut davy = Davy::start(folder.path());
-    let url = davy.url.clone();
-    let (mut kills, mut seed) = (0, 0);
-    while kills < kills_asked {
+    let folder = folder(free_port(), &receiver, "");
+    let mut outage = outage(folder.path());
+    let mut struck = Struck {
+        davy: outage.begin(folder.path()),
+        outage,
+        count: 0,
+    };
+    let url = struck.davy.url.clone();
+    let mut seed = 0;
+    while struck.count < asked {
         seed += 1;
-        let more;
-        (davy, more) = round(folder.path(), &url, davy, seed, &arrivals).await;
-        kills += more;
+        struck = round(folder.path(), &url, struck, seed, &arrivals).await;
     }
     let log = std::fs::read_dir(folder.path().join("data/log")).expect("a folder");
     let names = log.map(|entry| entry.expect("readable").file_name());
     let names: Vec<String> = names.map(|name| name.to_string_lossy().into()).collect();
     let is_checkpoint = |name: &String| name.ends_with(".checkpoint");
     assert!(names.iter().any(is_checkpoint), "none was made: {names:?}");
-    eprintln!("{kills} kills, {} analyses", seed * 3);
+    eprintln!("{} outages, {} analyses", struck.count, seed * 3);
 }

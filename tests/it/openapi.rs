@@ -83,7 +83,9 @@ pub fn assert_described(method: &str, path: &str, status: u16, body: &Value) {
     let described = operation["responses"]
         .get(status.to_string())
         .unwrap_or_else(|| panic!("{method} {template} answers {status}, undescribed: {body}"));
-    if status >= 400 {
+    // Those who know nothing of davy are told in their own words, without a code.
+    let is_foreign = template.starts_with("/compat/") && code.is_empty();
+    if status >= 400 && !is_foreign {
         let codes = described["description"].as_str().expect("a description");
         let codes = codes.strip_prefix("codes: ").expect("a list of codes");
         assert!(

@@ -45,7 +45,7 @@ struct Drawn {
 enum Act {
     Send(Vec<Drawn>),
     Wait(i64),
-    Step,
+    Step(Option<bool>),
     /// Whether to promote.
     Override(bool),
     Cancel,
@@ -78,7 +78,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     let act = prop_oneof![
         12 => prop::collection::vec(drawn(), 1..14).prop_map(Act::Send),
         8 => (1_i64..7_000).prop_map(Act::Wait),
-        1 => Just(Act::Step),
+        1 => prop::option::of(any::<bool>()).prop_map(Act::Step),
         1 => any::<bool>().prop_map(Act::Override),
     ];
     let ending = prop_oneof![9 => Just(Act::Wait(200_000)), 1 => Just(Act::Cancel)];
@@ -154,11 +154,12 @@ fn run(plan: &Arc<Plan>, acts: &[Act], order: Order, every_unit_named: bool) -> 
                 machine.now = machine.now.plus(*millis);
                 machine.apply(Input::Tick);
             }
-            Act::Step => drop(machine.apply(Input::Step {
+            Act::Step(steps_follow) => drop(machine.apply(Input::Step {
                 by: None,
                 analysis: "x".to_owned(),
                 name: "next".to_owned(),
                 weight: Some(50.0),
+                steps_follow: *steps_follow,
             })),
             Act::Override(promotes) => drop(machine.apply(Input::Override {
                 analysis: "x".to_owned(),

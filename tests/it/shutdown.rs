@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::daemon::{TestDaemon, WALK, client};
 
@@ -102,9 +102,12 @@ async fn a_second_signal_ends_a_drain_at_once() {
     let mut held = tokio::net::TcpStream::connect(url.trim_start_matches("http://"))
         .await
         .expect("it listens");
-    held.write_all(b"POST /v1/analyses HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 9\r\n\r\n{")
-        .await
-        .expect("sent");
+    let head = b"POST /v1/analyses HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n{";
+    held.write_all(head).await.expect("sent");
+    // Told to go on once it is being read: one that was not taken yet would be turned away.
+    let mut told = [0; 12];
+    held.read_exact(&mut told).await.expect("an answer");
+    assert_eq!(&told, b"HTTP/1.1 100");
     signal(&child, "-INT");
     assert!(lines.any(|line| line.contains("\"message\":\"stopping\"")));
     assert!(child.0.try_wait().expect("asked").is_none(), "it drains");

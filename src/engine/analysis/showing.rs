@@ -100,7 +100,7 @@ impl Analysis {
         let promoted = decision == Decision::Promote;
         if kind == GateKind::Final {
             let waits = !self.is_final() && self.overridden.is_none();
-            let waiting_for = waits.then(|| "a final verdict".to_owned());
+            let waiting_for = waits.then(|| self.final_waits_for(outcome));
             return Gate {
                 kind,
                 step: None,
@@ -126,6 +126,18 @@ impl Analysis {
             step: name,
             open: waiting_for.is_none(),
             waiting_for,
+        }
+    }
+
+    fn final_waits_for(&self, outcome: Outcome) -> String {
+        let own = self
+            .steps
+            .last()
+            .and_then(|step| step.waiting_for(&self.plan));
+        match (outcome, self.steps_follow, own) {
+            (Outcome::Pass, Some(true), _) => "the last step of the rollout".to_owned(),
+            (Outcome::Pass, Some(false), Some(own)) => own,
+            _ => "a final verdict".to_owned(),
         }
     }
 
@@ -199,6 +211,7 @@ impl Analysis {
             change: self.change.clone(),
             arms: self.arms.clone(),
             steps: self.steps[1..].iter().map(step_view).collect(),
+            steps_follow: self.steps_follow,
             received: received.collect(),
             pulled: self.pulled.view(),
             ambiguous: self.ambiguous,

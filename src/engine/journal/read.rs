@@ -86,6 +86,7 @@ impl Chapter {
                     analysis: text.analysis,
                     name: text.name.unwrap_or_default(),
                     weight: text.weight,
+                    steps_follow: text.follow,
                     by: text.by,
                 }
             }

@@ -25,6 +25,9 @@ pub(super) struct ChangeText {
     /// Name of a step; who cancelled or decided.
     pub name: Option<String>,
     pub weight: Option<f64>,
+    /// Whether further steps follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow: Option<bool>,
     /// What was decided otherwise.
     pub to: Option<OverrideTo>,
     pub why: Option<String>,
@@ -40,6 +43,7 @@ impl ChangeText {
             analysis: String::new(),
             name: None,
             weight: None,
+            follow: None,
             to: None,
             why: None,
             by: None,
@@ -49,11 +53,13 @@ impl ChangeText {
                 analysis,
                 name,
                 weight,
+                steps_follow,
                 by,
             } => ChangeText {
                 analysis,
                 name: Some(name),
                 weight,
+                follow: steps_follow,
                 by,
                 ..none
             },

@@ -37,6 +37,7 @@ const PURE_CRATES: &[&str] = &[
     "schemars",
     "serde",
     "serde_json",
+    "serde_path_to_error",
     "sha2",
     "smallvec",
     "snap",

@@ -92,6 +92,7 @@ fn steps_are_bounded() {
             analysis: "x".to_owned(),
             name: name.to_owned(),
             weight: None,
+            steps_follow: None,
         })
     };
     for name in ["5%", "20%", "50%"] {

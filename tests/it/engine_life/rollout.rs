@@ -14,6 +14,7 @@ fn enter(machine: &mut Machine, name: &str) {
         analysis: "x".to_owned(),
         name: name.to_owned(),
         weight: Some(10.0),
+        steps_follow: None,
     });
 }
 
@@ -127,4 +128,71 @@ fn evidence_adds_up_over_steps() {
         with, without,
         "a step changes its own gate and nothing else"
     );
+}
+
+/// Enters a step of a rollout that tells whether further ones follow.
+fn tell(machine: &mut Machine, name: &str, steps_follow: bool) {
+    machine.apply(Input::Step {
+        by: None,
+        analysis: "x".to_owned(),
+        name: name.to_owned(),
+        weight: None,
+        steps_follow: Some(steps_follow),
+    });
+}
+
+#[test]
+fn a_pass_is_not_final_while_steps_follow_and_then_waits_for_the_last_ones_own() {
+    let plan = latency_plan("step: {min_duration: 20s, min_samples: 200}\n");
+    let mut machine = Machine::running("x", &plan);
+    let mut tick = 0;
+    let mut more = |machine: &mut Machine, ticks: usize| {
+        for _ in 0..ticks {
+            feed(machine, "x", tick, 400, 1.0);
+            tick += 1;
+        }
+    };
+    for name in ["5%", "20%", "50%"] {
+        tell(&mut machine, name, true);
+        assert!(!is_open(&machine), "{name} opens on what came before it");
+        more(&mut machine, 4);
+        assert!(is_open(&machine), "{name}");
+        // Told again, as by a controller that repeats itself: the same step goes on.
+        tell(&mut machine, name, true);
+        assert!(is_open(&machine), "{name}");
+        let body = machine.body("x");
+        assert!(!body.is_final && !body.gate.open, "{name}");
+    }
+    let body = machine.body("x");
+    assert_eq!(body.verdict, Outcome::Pass, "evidence adds up over steps");
+    assert_eq!(body.decision, Decision::Hold);
+    let waiting_for = body.gate.waiting_for.expect("it waits");
+    assert!(waiting_for.contains("last step"), "{waiting_for}");
+
+    tell(&mut machine, "5%", true);
+    assert!(!is_open(&machine), "the rollout began anew");
+    tell(&mut machine, "100%", false);
+    more(&mut machine, 1);
+    let body = machine.body("x");
+    assert!(!body.is_final, "on the evidence of other steps");
+    more(&mut machine, 3);
+    let body = machine.body("x");
+    assert!(body.is_final && body.gate.open);
+    assert_eq!(body.verdict, Outcome::Pass);
+}
+
+#[test]
+fn a_rollout_that_never_tells_its_last_step_ends_at_the_horizon() {
+    let mut machine = Machine::running("x", &latency_plan(""));
+    tell(&mut machine, "5%", true);
+    for tick in 0..70 {
+        if !machine.body("x").is_final {
+            feed(&mut machine, "x", tick, 100, 1.0);
+        }
+    }
+    let body = machine.body("x");
+    assert!(body.is_final);
+    assert_eq!(body.verdict, Outcome::Pass);
+    let looks = body.guarantee.looks as usize;
+    assert_eq!(looks, latency_plan("").looks());
 }

@@ -47,6 +47,7 @@ checks:
         analysis: "an_1".into(),
         name: "50%".into(),
         weight: Some(0.1 + 0.2),
+        steps_follow: None,
     });
     let mut stream = Stream::new(&[7; 32], 0);
     for second in 0..30 {

@@ -14,12 +14,14 @@ impl Making {
             0..=2 => {
                 let weight = self.one_in(2).then_some(12.5);
                 let name = format!("{}%", self.below(100));
+                let steps_follow = [None, Some(true), Some(false)][self.below(3) as usize];
                 let by = self.somebody();
                 self.push(Input::Step {
                     by,
                     analysis,
                     name,
                     weight,
+                    steps_follow,
                 });
             }
             3 if self.one_in(3) => {

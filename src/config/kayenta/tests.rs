@@ -1,0 +1,214 @@
+//! Configurations of our own, imported and read as plans.
+
+use super::*;
+use crate::plan::{Plan, Question, Source, Worse};
+use proptest::prelude::*;
+use serde_json::json;
+
+fn imported(config: &Value) -> (Plan, Import) {
+    let import = import(config.to_string().as_bytes()).expect("imported");
+    let parsed = plan_file::parse_plan("made", &import.plan);
+    let parsed = parsed.unwrap_or_else(|problems| panic!("{problems}\n{}", import.plan));
+    (parsed.plan, import)
+}
+
+fn prometheus(inline: &str) -> Value {
+    json!({"type": "prometheus", "customInlineTemplate": inline})
+}
+
+fn metric(name: &str, query: &Value, canary: &Value) -> Value {
+    json!({"name": name, "scopeName": "default", "groups": ["g"], "query": query,
+           "analysisConfigurations": {"canary": canary}})
+}
+
+#[test]
+fn directions_effects_and_weights_become_a_plan() {
+    let query = prometheus("PromQL:sum(rate(errors{code=~'5..', hash='${scope}'}[1m]))");
+    let config = json!({
+        "name": "Shop_Front", "description": "it's\n\"the\" shop", "applications": ["shop"],
+        "metrics": [
+            metric("Errors per s", &query, &json!({"direction": "increase", "critical": true,
+                "effectSize": {"allowedIncrease": 1.1}})),
+            metric("load", &query, &json!({"direction": "decrease", "nanStrategy": "replace",
+                "effectSize": {"allowedDecrease": 0.75}, "outliers": {"strategy": "remove"}})),
+            metric("load.", &query, &json!({"muted": true, "mustHaveData": true})),
+        ],
+        "classifier": {"groupWeights": {"g": 60}, "scoreThresholds": {"pass": 90, "marginal": 50}},
+    });
+    let (plan, import) = imported(&config);
+    assert_eq!(plan.name, "shop_front");
+    let names: Vec<&str> = plan.checks.iter().map(|check| &*check.name).collect();
+    assert_eq!(names, ["Errors_per_s", "load", "load-2"]);
+    let asked = plan.checks.iter().map(|check| match &check.question {
+        Question::Compare {
+            worse, tolerance, ..
+        } => (*worse, tolerance.relative),
+        other => panic!("{other:?}"),
+    });
+    let asked: Vec<_> = asked.collect();
+    assert_eq!(asked[0], (Worse::Higher, Some(0.1)));
+    assert_eq!(asked[1], (Worse::Lower, Some(0.25)));
+    assert_eq!(asked[2].0, Worse::Either);
+    let gating: Vec<bool> = plan.checks.iter().map(|check| check.gating).collect();
+    assert_eq!(gating, [true, true, false]);
+    assert_eq!(plan.checks[0].weight, 20.0);
+    assert!(
+        plan.metrics
+            .iter()
+            .all(|metric| matches!(metric.source, Source::Pulled(_)))
+    );
+    assert!(
+        import
+            .plan
+            .contains("prometheus: 'sum(rate(errors{code=~''5..'', {{arm}} }[1m]))'")
+    );
+    for told in [
+        "critical:",
+        "nanStrategy replace:",
+        "outliers (factor 3)",
+        "muted:",
+        "mustHaveData:",
+        "scoreThresholds",
+        "called \"Errors per s\" there",
+        "Applications: shop.",
+    ] {
+        assert!(
+            import.plan.contains(told),
+            "{told} is not in\n{}",
+            import.plan
+        );
+    }
+    assert!(!import.plan.contains("more than a plan"), "{}", import.plan);
+    assert_eq!(import.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn what_cannot_be_pulled_is_sent() {
+    let by_template = json!({"type": "prometheus", "metricName": "heap_bytes",
+        "labelBindings": ["area=\"heap\""], "groupByFields": ["pod"], "customFilterTemplate": "by-pod"});
+    let config = json!({
+        "name": "mixed",
+        "templates": {"by-pod": "namespace='${namespace}',pod=~'${scope}-.*'"},
+        "metrics": [
+            metric("heap", &by_template, &json!({})),
+            metric("dog", &json!({"type": "datadog", "metricName": "trace.requests"}), &json!({})),
+            metric("other", &prometheus("PromQL:up{job=\"${scope}\"}"), &json!({})),
+            metric("gce", &json!({"type": "prometheus", "metricName": "x", "resourceType": "gce_instance"}), &json!({})),
+            metric("none", &json!({"type": "prometheus", "metricName": "x", "customFilterTemplate": "lost"}), &json!({})),
+        ],
+    });
+    let (plan, import) = imported(&config);
+    let pulled = plan
+        .metrics
+        .iter()
+        .filter(|metric| metric.source.pulled().is_some());
+    assert_eq!(
+        pulled.map(|metric| &*metric.name).collect::<Vec<_>>(),
+        ["heap"]
+    );
+    for told in [
+        "prometheus: 'avg(heap_bytes{area=\"heap\", {{arm}} })'",
+        "canary: 'namespace=\"{{namespace}}\", pod=~\"{{canary}}-.*\"'",
+        "groupByFields: Kayenta judged",
+        "not pulled, it was fetched from datadog",
+        "not pulled, its sides are told apart by job=\"${scope}\"",
+        "not pulled, its filter is made by Kayenta",
+        "not pulled, there is no template \"lost\"",
+    ] {
+        assert!(
+            import.plan.contains(told),
+            "{told} is not in\n{}",
+            import.plan
+        );
+    }
+}
+
+#[test]
+fn effects_without_a_counterpart_take_the_default() {
+    let config = json!({"name": "x", "metrics": [
+        metric("cles", &Value::Null, &json!({"effectSize": {"measure": "cles", "allowedIncrease": 0.7}})),
+        metric("none", &Value::Null, &json!({"direction": "increase"})),
+        metric("all", &Value::Null, &json!({"direction": "decrease", "effectSize": {"allowedDecrease": 0}})),
+        metric("both", &Value::Null, &json!({"effectSize": {"allowedIncrease": 1.5, "allowedDecrease": 0.7}})),
+        metric("huge", &Value::Null, &json!({"direction": "increase", "effectSize": {"allowedIncrease": 1e9}})),
+    ]});
+    let (plan, import) = imported(&config);
+    let relative = plan.checks.iter().map(|check| match &check.question {
+        Question::Compare { tolerance, .. } => tolerance.relative.expect("relative"),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(relative.collect::<Vec<_>>(), [0.2, 0.2, 0.99, 0.3, 99.0]);
+    assert!(import.plan.contains("allowed 50.0% up and 30.0% down"));
+    assert_eq!(import.plan.matches("more than a plan tolerates").count(), 2);
+}
+
+#[test]
+fn a_plan_decides_even_where_nothing_counted() {
+    let muted = json!({"muted": true});
+    let (plan, import) = imported(&json!({"metrics": [
+        metric("a", &Value::Null, &muted),
+        {"name": "b", "query": null},
+    ]}));
+    assert!(plan.checks.iter().all(|check| check.gating));
+    assert!(import.plan.contains("all do now"));
+    assert_eq!(plan.name, "imported");
+}
+
+#[test]
+fn slips_are_told_and_faults_refused() {
+    let slip = json!({"name": "x", "metrics": [metric("a", &Value::Null, &json!({"direcion": "increase"}))]});
+    let (_, import) = imported(&slip);
+    assert_eq!(import.warnings.len(), 1, "{:?}", import.warnings);
+    assert!(import.warnings[0].ends_with("did you mean direction?"));
+    assert!(
+        import.plan.contains("canary.direcion is no key"),
+        "{}",
+        import.plan
+    );
+    let refused =
+        |config: Value| super::import(config.to_string().as_bytes()).expect_err("refused");
+    assert!(refused(json!({})).contains("has no metrics"));
+    let broken = json!({"metrics": [metric("a", &Value::Null, &json!({"critical": "yes"}))]});
+    assert!(refused(broken).contains("metric \"a\": analysisConfigurations.canary.critical"));
+    let many: Vec<Value> = (0..33)
+        .map(|i| metric(&format!("m{i}"), &Value::Null, &json!({})))
+        .collect();
+    assert!(refused(json!({"metrics": many})).contains("33 metrics"));
+    assert!(refused(json!({"metrics": 3})).starts_with("metrics: invalid type"));
+    assert!(super::import(b"{").is_err());
+}
+
+#[test]
+fn hostile_names_stay_within_their_quotes() {
+    let nasty = "a'b\n# \"c\": {d}\u{0}ä";
+    let config = json!({"name": nasty, "description": nasty, "applications": [nasty],
+        "judge": {"name": nasty},
+        "metrics": [metric(nasty, &json!({"type": nasty}), &json!({})), metric(nasty, &Value::Null, &json!({}))]});
+    let (plan, _) = imported(&config);
+    assert_eq!(plan.checks.len(), 2);
+    let long = "x".repeat(500);
+    let (plan, _) = imported(&json!({"name": long, "description": "ä".repeat(4_000),
+        "metrics": [metric(&long, &Value::Null, &json!({})), metric(&long, &Value::Null, &json!({}))]}));
+    assert_eq!(plan.name.len(), 63);
+}
+
+proptest! {
+    /// Whatever a query looks like, it is brought over or left: there is always a plan.
+    #[test]
+    fn no_query_keeps_a_plan_from_being_made(
+        pieces in prop::collection::vec(prop::sample::select(vec![
+            "${scope}", "${ns}", "${", "{", "}", "{{", "}}", "\"", "'", "`", "a", "b=", "=~", ",", " ",
+            "\\", "#", "(", ")", "[1m]", "ä", "{a=\"${scope}\"}", "{a='x', b=~'${scope}-.*'}", "*",
+        ]), 0..14),
+        whole in any::<bool>(),
+    ) {
+        let text = format!("{}{}", if whole { "PromQL:" } else { "" }, pieces.concat());
+        let query = json!({"type": "prometheus", "metricName": "m", "customInlineTemplate": text});
+        let config = json!({"name": text, "metrics": [
+            metric(&text, &query, &json!({})),
+            metric("other", &prometheus("PromQL:up{a=\"${scope}\"}"), &json!({})),
+        ]});
+        let made = super::import(config.to_string().as_bytes());
+        prop_assert!(made.is_ok(), "{:?}\n{}", made, text);
+    }
+}

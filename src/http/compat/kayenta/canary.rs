@@ -1,0 +1,320 @@
+//! Executions: start a canary on a configuration, ask how it does, cancel it, list those there are.
+//!
+//! Owns the request's scopes and the form of the status. Argo Rollouts sends a start anew after every
+//! answer that it could not use, so the same scopes find the same analysis.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::super::Subject;
+use super::{ACCOUNT, ExecutionId, Refused, Thresholds, duration, read, times};
+use crate::engine::{AnalysisView, Input};
+use crate::http::Shared;
+use crate::http::analyses::{find, order, within};
+use crate::http::door::Caller;
+use crate::http::problem::Problem;
+use crate::judge::verdict::{Scale, Status};
+use crate::model::{Change, Decision, Outcome, Reason};
+use crate::store::{Filter, PAGE_MAX};
+
+/// The judge that davy's verdicts come from.
+pub(super) const JUDGE: &str = "davy";
+/// Executions of a list unless the caller says otherwise.
+const LISTED: usize = 20;
+
+/// Parameters of the address. Others are left alone.
+#[derive(Debug, Default, Deserialize)]
+pub struct Addressed {
+    /// Whose canary it is: the service.
+    #[serde(default)]
+    pub application: String,
+    /// Executions of a list.
+    pub limit: Option<usize>,
+}
+
+/// A start.
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+pub struct CanaryRequest {
+    /// What is compared, by names; davy takes the only one, or `default`.
+    pub scopes: BTreeMap<String, ScopePair>,
+    /// Where the caller's score passes.
+    pub thresholds: Thresholds,
+}
+
+/// The two sides.
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScopePair {
+    /// The baseline.
+    pub control_scope: Scope,
+    /// The canary.
+    pub experiment_scope: Scope,
+}
+
+/// One side. Its times and its step are left alone.
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Scope {
+    /// What the version is known by: the plan's variable `baseline` or `canary`.
+    pub scope: String,
+    /// Where it runs: the namespace.
+    #[serde(default)]
+    pub location: String,
+    /// Further variables of the plan's arms.
+    #[serde(default)]
+    pub extended_scope_params: BTreeMap<String, String>,
+}
+
+/// `POST /compat/kayenta/canary/{id}`
+pub async fn start(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    Path(config): Path<String>,
+    Query(addressed): Query<Addressed>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Refused> {
+    let asked: CanaryRequest = read(&shared, &headers, body).await?;
+    let scopes = chosen(asked.scopes)?;
+    let id = begin(
+        &shared,
+        &caller,
+        config,
+        addressed,
+        scopes,
+        asked.thresholds,
+    )
+    .await?;
+    Ok(Json(json!({ "canaryExecutionId": id })))
+}
+
+/// Starts an analysis, or finds the one that these scopes have; the id of its execution.
+pub(super) async fn begin(
+    shared: &Shared,
+    caller: &Caller,
+    config: String,
+    addressed: Addressed,
+    scopes: ScopePair,
+    thresholds: Thresholds,
+) -> Result<String, Refused> {
+    let thresholds = thresholds.checked()?;
+    let subject = subject(config, addressed.application, scopes)?;
+    let view = subject.attend(shared, caller, None).await?;
+    let id = ExecutionId {
+        analysis: view.id.clone(),
+        thresholds,
+    };
+    Ok(id.text())
+}
+
+fn chosen(mut scopes: BTreeMap<String, ScopePair>) -> Result<ScopePair, Refused> {
+    if scopes.len() == 1 {
+        return Ok(scopes.pop_first().expect("one").1);
+    }
+    scopes.remove("default").ok_or_else(|| {
+        let detail = "`scopes` holds none, or several and none that is called default";
+        Refused(Problem::new("invalid_request", detail).help(
+            "a plan compares two versions: give one pair of scopes, or call one of them default",
+        ))
+    })
+}
+
+fn subject(plan: String, application: String, scopes: ScopePair) -> Result<Subject, Problem> {
+    let ScopePair {
+        control_scope: baseline,
+        experiment_scope: canary,
+    } = scopes;
+    for (name, text) in [
+        ("application", &application),
+        ("controlScope.scope", &baseline.scope),
+        ("experimentScope.scope", &canary.scope),
+    ] {
+        within(name, Some(text))?;
+    }
+    let mut arms = canary.extended_scope_params;
+    arms.extend(baseline.extended_scope_params);
+    let parts = [&application, &canary.location, &canary.scope].map(String::as_str);
+    let change = Change {
+        id: Some(format!("kayenta:{}", parts.join(":"))),
+        revision: Some(canary.scope.clone()),
+        namespace: Some(canary.location).filter(|location| !location.is_empty()),
+        service: Some(application),
+        ..Change::default()
+    };
+    arms.insert("baseline".to_owned(), baseline.scope);
+    arms.insert("canary".to_owned(), canary.scope);
+    Ok(Subject { plan, arms, change })
+}
+
+/// `GET /compat/kayenta/canary/{id}`
+pub async fn status(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Refused> {
+    let (id, view) = found(&shared, &caller, &id).await?;
+    Ok(Json(described(&shared, &id, &view)))
+}
+
+/// The execution of this id, where the caller may know of it; somebody asks for it.
+pub(super) async fn found(
+    shared: &Shared,
+    caller: &Caller,
+    text: &str,
+) -> Result<(ExecutionId, Arc<AnalysisView>), Refused> {
+    let id = ExecutionId::read(text)?;
+    let view = find(shared, &id.analysis).await?;
+    if !caller.sees(view.change.namespace.as_deref()) {
+        return Err(Problem::analysis_not_found(text).into());
+    }
+    super::super::keep_alive(shared, &view);
+    Ok((id, view))
+}
+
+/// `PUT /compat/kayenta/pipelines/{id}/cancel`: whatever the body is; one that has ended stays so.
+pub async fn cancel(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Refused> {
+    let (id, _) = found(&shared, &caller, &id).await?;
+    let input = Input::Cancel {
+        analysis: id.analysis,
+        actor: Some("kayenta client".to_owned()),
+        reason: None,
+        by: caller.by,
+    };
+    match order(&shared, input).await {
+        Err(problem) if problem.code != "analysis_final" => Err(problem.into()),
+        _ => Ok(StatusCode::ACCEPTED),
+    }
+}
+
+/// `GET /compat/kayenta/canary/executions`
+pub async fn executions(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    Query(addressed): Query<Addressed>,
+) -> Result<Json<Vec<Value>>, Refused> {
+    let filter = Filter {
+        service: Some(addressed.application).filter(|name| !name.is_empty()),
+        namespaces: caller.namespaces,
+        ..Filter::default()
+    };
+    let limit = addressed.limit.unwrap_or(LISTED).clamp(1, PAGE_MAX);
+    let page = shared.store.list(&filter, None, limit).await;
+    let page = page.map_err(Problem::from)?;
+    let shown = page.analyses.iter().map(|view| {
+        let id = ExecutionId {
+            analysis: view.id.clone(),
+            thresholds: Thresholds {
+                pass: 95.0,
+                marginal: 75.0,
+            },
+        };
+        described(&shared, &id, view)
+    });
+    Ok(Json(shown.collect()))
+}
+
+/// The status of an execution.
+pub(super) fn described(shared: &Shared, id: &ExecutionId, view: &AnalysisView) -> Value {
+    let now = shared.clock.now();
+    let is_complete = is_complete(view);
+    let judging = match is_complete {
+        true => "succeeded",
+        false => "running",
+    };
+    let mut all = Map::new();
+    let mut put = |name: &str, value: Value| all.insert(name.to_owned(), value);
+    put("application", json!(view.change.service));
+    put("pipelineId", json!(id.text()));
+    put("canaryConfigId", json!(view.plan));
+    put("complete", json!(is_complete));
+    put("status", json!(status_of(view)));
+    put("stageStatus", json!({ "judge": judging }));
+    for account in ["storage", "metrics", "configuration"] {
+        put(&format!("{account}AccountName"), json!(ACCOUNT));
+    }
+    if is_complete && view.reason != Reason::Cancelled {
+        put("result", result(id, view, now));
+    }
+    let ended = view.final_at.map(|at| ("end", at));
+    let begun = [("build", view.started_at), ("start", view.started_at)];
+    for (name, at) in begun.into_iter().chain(ended) {
+        all.extend(times(name, at));
+    }
+    all.into()
+}
+
+/// Whether there is nothing to wait for: it is final, or a person has decided.
+fn is_complete(view: &AnalysisView) -> bool {
+    view.status == Status::Final || view.overridden.is_some()
+}
+
+pub(super) fn status_of(view: &AnalysisView) -> &'static str {
+    match view.reason {
+        Reason::Cancelled => "canceled",
+        _ if is_complete(view) => "succeeded",
+        _ => "running",
+    }
+}
+
+/// The judge's result: davy's findings under Kayenta's labels.
+pub(super) fn result(id: &ExecutionId, view: &AnalysisView, now: crate::model::Timestamp) -> Value {
+    let body = &view.body;
+    let results = body.checks.iter().map(|finding| {
+        let none = match finding.scale {
+            Scale::Ratio | Scale::OddsRatio => 1.0,
+            _ => 0.0,
+        };
+        let is_lower = finding.estimate.is_some_and(|estimate| estimate < none);
+        let label = match finding.verdict {
+            Outcome::Fail if is_lower => "Low",
+            Outcome::Fail => "High",
+            Outcome::Pass => "Pass",
+            // Kayenta calls what it could not tell apart a pass; davy does not.
+            Outcome::Inconclusive => "Nodata",
+        };
+        let count = |count: u64| json!({ "stats": { "count": count } });
+        json!({
+            "name": finding.check,
+            "id": format!("{}/{}", view.id, finding.check),
+            "tags": {},
+            "classification": label,
+            "classificationReason": finding.message,
+            "groups": [finding.metric],
+            "controlMetadata": count(finding.samples.baseline),
+            "experimentMetadata": count(finding.samples.canary),
+            "resultMetadata": {},
+            "critical": false,
+            "muted": !finding.gating,
+        })
+    });
+    let decision = body.decision;
+    let score = id.thresholds.score_of(decision);
+    let reason = match decision {
+        Decision::Promote => String::new(),
+        _ => body.message.clone(),
+    };
+    json!({
+        "judgeResult": {
+            "judgeName": JUDGE,
+            "results": results.collect::<Vec<Value>>(),
+            "groupScores": [],
+            "score": {
+                "score": score,
+                "classification": id.thresholds.classification(decision),
+                "classificationReason": reason,
+            },
+        },
+        "canaryDuration": duration(view, now),
+    })
+}

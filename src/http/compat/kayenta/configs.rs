@@ -1,0 +1,131 @@
+//! What Kayenta's clients look up before they start: configurations, accounts, judges, metrics.
+//!
+//! Owns their form. A configuration is a plan by its name; one is made by writing a plan, not here.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use serde_json::{Value, json};
+
+use super::{ACCOUNT, Refused};
+use crate::http::Shared;
+use crate::http::start::plan_not_found;
+use crate::judge::kayenta::JUDGE_NAME;
+use crate::plan::Plan;
+
+/// `GET /compat/kayenta/canaryConfig`: every plan, for each application that is asked for.
+pub async fn list(
+    State(shared): State<Arc<Shared>>,
+    RawQuery(query): RawQuery,
+) -> Json<Vec<Value>> {
+    let query = format!("/?{}", query.unwrap_or_default()).parse();
+    let pairs = query.ok().and_then(|uri| {
+        let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri);
+        pairs.ok()
+    });
+    let pairs = pairs.map(|pairs| pairs.0).unwrap_or_default();
+    let asked = pairs
+        .into_iter()
+        .filter(|(name, value)| name == "application" && !value.is_empty());
+    let applications: Vec<String> = asked.map(|(_, application)| application).collect();
+    let plans = shared.plans.current();
+    let row = |plan: &Arc<Plan>| summary(plan, &applications);
+    Json(plans.values().map(row).collect())
+}
+
+/// What a list says of a plan. Its clients read the time as a whole number; plans have none.
+fn summary(plan: &Plan, applications: &[String]) -> Value {
+    let own = [plan.name.clone()];
+    let applications = if applications.is_empty() {
+        &own
+    } else {
+        applications
+    };
+    json!({
+        "id": plan.name,
+        "name": plan.name,
+        "applications": applications,
+        "updatedTimestamp": 0,
+        "updatedTimestampIso": "1970-01-01T00:00:00Z",
+    })
+}
+
+/// `GET /compat/kayenta/canaryConfig/{id}`: a plan as far as Kayenta has words for it.
+pub async fn read(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Refused> {
+    let plans = shared.plans.current();
+    let plan = plans.get(&id).ok_or_else(|| plan_not_found(&shared, &id))?;
+    let weight: f64 = plan.checks.iter().map(|check| check.weight).sum();
+    let metrics = plan.checks.iter().map(|check| {
+        json!({
+            "name": check.name,
+            "scopeName": "default",
+            "groups": [check.name],
+            "query": { "type": ACCOUNT },
+            "analysisConfigurations": { "canary": { "muted": !check.gating } },
+        })
+    });
+    let weights = plan.checks.iter().map(|check| {
+        let share = 100.0 * check.weight / weight;
+        (check.name.clone(), json!(share))
+    });
+    let weights: serde_json::Map<String, Value> = weights.collect();
+    let mut config = summary(plan, &[]);
+    config["configVersion"] = json!("1");
+    config["description"] = json!(plan.description);
+    config["judge"] = json!({ "name": super::canary::JUDGE, "judgeConfigurations": {} });
+    config["metrics"] = metrics.collect();
+    config["templates"] = json!({});
+    config["classifier"] = json!({
+        "groupWeights": weights,
+        "scoreThresholds": { "pass": 95, "marginal": 75 },
+    });
+    Ok(Json(config))
+}
+
+/// `GET /compat/kayenta/credentials`: one account that is of every type.
+pub async fn credentials() -> Json<Value> {
+    Json(json!([{
+        "name": ACCOUNT,
+        "type": ACCOUNT,
+        "supportedTypes": ["METRICS_STORE", "OBJECT_STORE", "CONFIGURATION_STORE"],
+        "locations": [],
+        "recommendedLocations": [],
+    }]))
+}
+
+/// `GET /compat/kayenta/judges`
+pub async fn judges() -> Json<Value> {
+    Json(json!([
+        { "name": super::canary::JUDGE, "visible": true },
+        { "name": JUDGE_NAME, "visible": true },
+    ]))
+}
+
+/// `GET /compat/kayenta/metricsServices`
+pub async fn metrics_services() -> Json<Value> {
+    Json(json!([{
+        "name": ACCOUNT,
+        "type": ACCOUNT,
+        "locations": [],
+        "recommendedLocations": [],
+    }]))
+}
+
+/// `GET /compat/kayenta/metadata/metricsService`: names of the metrics of all plans.
+pub async fn metadata(State(shared): State<Arc<Shared>>) -> Json<Vec<Value>> {
+    let plans = shared.plans.current();
+    let metrics = plans.values().flat_map(|plan| &plan.metrics);
+    let mut names: Vec<&str> = metrics.map(|metric| metric.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    Json(
+        names
+            .into_iter()
+            .map(|name| json!({ "name": name }))
+            .collect(),
+    )
+}
