@@ -260,7 +260,7 @@ pub const FORMATS: [&str; 8] = [
 pub const PULLED: &str = "pulled";
 
 /// Limits that can turn something away, as they are counted.
-pub const LIMITS: [&str; 32] = [
+pub const LIMITS: [&str; 34] = [
     "analyses",
     "audit_rows",
     "change_analyses",
@@ -271,6 +271,8 @@ pub const LIMITS: [&str; 32] = [
     "future_skew_secs",
     "histogram_cells",
     "ingest_bytes",
+    "judged_bytes",
+    "judging",
     "label_bytes",
     "label_count",
     "open_ticks",

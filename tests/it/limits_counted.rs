@@ -82,7 +82,7 @@ async fn limits_on_analyses_and_recordings_are_counted() {
     let (status, problem) = daemon.post("/v1/analyses", &long).await;
     assert_eq!(status, 413);
     assert_eq!(
-        problem["help"], "it is no setting; give a plan by its name, or without comments",
+        problem["help"], "it is no setting; send less, or a plan by its name",
         "no setting helps"
     );
     assert_eq!(reached(&daemon, "request_bytes").await, 1);

@@ -64,6 +64,7 @@ fn a_fail_tells_how_long_it_took_since_the_start_and_the_step() {
         analysis: "x".to_owned(),
         name: "50%".to_owned(),
         weight: None,
+        steps_follow: None,
     });
     let mut tick = 6;
     while !machine.body("x").is_final {
