@@ -32,6 +32,8 @@ pub const VALUES: &str = "values";
 const SLOW: &str = "slow";
 /// As the first, for work that takes longer than its samples' time.
 const PATIENT: &str = "patient";
+/// As that, with a look a second: where a look costs a commit, ten a second would be counted as samples.
+const UNHURRIED: &str = "unhurried";
 const PATIENCE: i64 = 24_000;
 
 /// One format, and what it is compared with.
@@ -120,6 +122,8 @@ pub struct Setting {
     pub is_patient: bool,
     /// Whether samples are on the disk before they are acknowledged.
     pub is_durable: bool,
+    /// Whether a tick takes a second.
+    pub is_unhurried: bool,
 }
 
 impl Default for Setting {
@@ -129,6 +133,7 @@ impl Default for Setting {
             others: 0,
             is_patient: false,
             is_durable: false,
+            is_unhurried: false,
         }
     }
 }
@@ -174,6 +179,7 @@ checks:
         (VALUES, values),
         (SLOW, counts),
         (PATIENT, counts),
+        (UNHURRIED, counts),
     ];
     for (name, rest) in all {
         let mut text = format!("{}{rest}", head(name));
@@ -181,7 +187,10 @@ checks:
             text = text.replace("horizon: 100s", "horizon: 1h");
             text = text.replace(&format!("tick: {TICK}ms"), "tick: 15s");
         }
-        if name == PATIENT {
+        if name == UNHURRIED {
+            text = text.replace(&format!("tick: {TICK}ms"), "tick: 1s");
+        }
+        if name == PATIENT || name == UNHURRIED {
             let lateness = |millis: i64| format!("lateness: {millis}ms");
             text = text.replace(&lateness(LATENESS), &lateness(PATIENCE));
         }
@@ -215,6 +224,7 @@ pub fn run_davy(load: Load, setting: Setting) -> Figures {
     let (load, lanes) = make(load);
     let plan = match load.form {
         Form::Json | Form::Ndjson => VALUES,
+        _ if setting.is_unhurried => UNHURRIED,
         _ if setting.is_patient => PATIENT,
         _ => COUNTS,
     };
@@ -237,7 +247,7 @@ pub fn run_davy(load: Load, setting: Setting) -> Figures {
     let before = davy.cpu_secs();
     let wall = client::send(davy.port, Kind::Davy.door(load.form), &lanes);
     // Until the last tick has closed, by the clock.
-    sleep_until(load.last() + TICK + lateness + IDLE + 600);
+    sleep_until(load.last() + 1_000 + lateness + IDLE + 600);
     let used = davy.cpu_secs() - before;
     check_taken(&davy, &load, setting);
     let samples = load.samples() as f64 / 1e6;
@@ -262,7 +272,8 @@ fn check_taken(davy: &Server, load: &Load, setting: Setting) {
     });
     assert_eq!(davy.taken(0), items, "not taken: {outcomes:?} {lost:?}");
     let looks = davy.counter("davy_looks_total");
-    let ticks = (load.last() - load.origin) / TICK;
+    let tick = if setting.is_unhurried { 1_000 } else { TICK };
+    let ticks = (load.last() - load.origin) / tick;
     let least = ticks as u64 * setting.analyses as u64;
     assert!(looks >= least, "{looks} looks of at least {least}");
 }

@@ -72,6 +72,7 @@ fn compare(form: Form, samples: usize, connections: usize, runs: usize) -> f64 {
     for _ in 0..runs {
         let patient = Setting {
             is_patient: true,
+            is_unhurried: !matches!(form, Form::Json | Form::Ndjson),
             ..Setting::default()
         };
         without.push(run_davy(load, patient));

@@ -25,7 +25,7 @@ const RETAINED: usize = 40;
 /// How long all is sent that goes through, to know the limit.
 const SATURATED_FOR: Duration = Duration::from_secs(20);
 /// Time until everything is kept that may be.
-const WARM_UP: Duration = Duration::from_secs(6 * 60);
+const WARM_UP: Duration = Duration::from_secs(4 * 60);
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
 /// Sizes at the end, of what they were after the warm-up.
 const GROWTH_MAX: f64 = 1.05;
@@ -81,7 +81,7 @@ fn start(folder: &Path) -> Server {
     let settings = [
         format!("store.path={}/store", folder.display()),
         format!("store.segment_bytes={SEGMENT_BYTES}"),
-        "store.audit_rows_max=100".to_owned(),
+        "store.audit_rows_max=1000".to_owned(),
         "store.free_bytes_max=1048576".to_owned(),
         format!("limits.retained_analyses_max={RETAINED}"),
         "limits.recording_bytes_max=16777216".to_owned(),

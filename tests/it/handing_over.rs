@@ -67,6 +67,7 @@ fn api(request_timeout: Duration) -> (Arc<Shared>, Receiver<Knock>) {
         streams: Arc::new(tokio::sync::Semaphore::new(1)),
         recordings: Arc::new(tokio::sync::Semaphore::new(1)),
         compiling: Arc::new(tokio::sync::Semaphore::new(1)),
+        judging: Arc::new(tokio::sync::Semaphore::new(1)),
         stopping: Default::default(),
         openapi: Bytes::new(),
     };

@@ -59,7 +59,6 @@ fn a_fail_tells_how_long_it_took_since_the_start_and_the_step() {
     }
     let entered = machine.now;
     machine.apply(Input::Step {
-        steps_follow: None,
         by: None,
         analysis: "x".to_owned(),
         name: "50%".to_owned(),
