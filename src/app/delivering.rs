@@ -18,6 +18,12 @@ use crate::telemetry::Metrics;
 use crate::webhook::endpoint::Endpoint;
 use crate::webhook::worker::{Policy, Worker, client};
 
+/// The bell of each endpoint's worker, by its name.
+pub(super) fn bells(endpoints: &[Arc<Endpoint>]) -> Arc<HashMap<String, Arc<Notify>>> {
+    let with_bell = |endpoint: &Arc<Endpoint>| (endpoint.name.clone(), Arc::default());
+    Arc::new(endpoints.iter().map(with_bell).collect())
+}
+
 /// The endpoints of a configuration.
 ///
 /// # Errors

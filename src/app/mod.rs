@@ -19,7 +19,7 @@ mod restoring;
 mod secretkeeping;
 pub mod secrets;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +51,6 @@ use crate::store::Outbox;
 use crate::store::watch::Watchers;
 use crate::telemetry::Metrics;
 use crate::tls;
-use crate::webhook::endpoint::Endpoint;
 use crate::webhook::worker::Worker;
 use ending::{Deadline, Drain};
 use keeping::Keeping;
@@ -118,9 +117,7 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
     let (store, outbox) = (keeping.store.clone(), keeping.outbox.clone());
     let watchers = Arc::new(Watchers::default());
     let (link, inputs) = EngineLink::new(metrics.clone());
-    let with_bell = |endpoint: &Arc<Endpoint>| (endpoint.name.clone(), Arc::default());
-    let bells: Arc<HashMap<String, Arc<Notify>>> =
-        Arc::new(endpoints.iter().map(with_bell).collect());
+    let bells = delivering::bells(&endpoints);
     let mut beside = Beside::default();
     secretkeeping::build(&config.webhooks, &endpoints, &metrics, &mut beside);
     let door = doorkeeping::build(&config.auth, &clock, &metrics, &mut beside)?;
@@ -159,10 +156,10 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
         source: config.sources.prometheus.clone(),
         request_ids: RequestIds::new(getrandom::u64().unwrap_or_default()),
         heads: HeadsPool::new(getrandom::u64().unwrap_or_default()),
-        streams: Arc::new(Semaphore::new(size(config.limits.sse_clients_max))),
-        recordings: Arc::new(Semaphore::new(analyses::RECORDING_READS_MAX)),
-        compiling: Arc::new(Semaphore::new(start::COMPILING_MAX)),
-        judging: Arc::new(Semaphore::new(judge::JUDGING_MAX)),
+        streams: room(size(config.limits.sse_clients_max)),
+        recordings: room(analyses::RECORDING_READS_MAX),
+        compiling: room(start::COMPILING_MAX),
+        judging: room(judge::JUDGING_MAX),
         stopping: CancellationToken::new(),
         ingest: ingest_budget(&config.server),
         openapi: serde_json::to_vec_pretty(&openapi::document())?.into(),
@@ -179,6 +176,11 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
         socket: socket_bounds(&config.server),
         shutdown_deadline: Duration::from_secs(config.server.shutdown_deadline_secs),
     })
+}
+
+/// Room for so many at a time.
+fn room(most: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(most))
 }
 
 // === impl Daemon ===

@@ -35,7 +35,8 @@ pub struct JudgeArgs {
     /// Array of metric set pairs
     #[arg(long, value_name = "FILE", requires = "kayenta_config")]
     pub pairs: Option<PathBuf>,
-    /// Least score that passes; the configuration's own is not used, as in Kayenta
+    /// Least score that passes; the configuration's own is not used, as in Kayenta. The exit code does not
+    /// tell the score
     #[arg(long, value_name = "SCORE", default_value_t = 95.0)]
     pub pass: f64,
     /// Least score that is marginal

@@ -1,10 +1,26 @@
 //! What a plan wants to be told of a change before it is judged.
 //!
-//! Owns the refusal of a change that lacks it. What the fields mean is nobody's here.
+//! Owns the refusal of a change that lacks it, and of a start before it is one. What the fields mean is nobody's here.
 
+use std::collections::BTreeMap;
+
+use super::matching::ArmSelectors;
 use super::messages::{Refusal, RefusalCode};
 use crate::model::Change;
 use crate::plan::{ChangeField, Plan};
+
+/// Whether an analysis of this plan could begin for these arms and this change.
+///
+/// # Errors
+/// Why not.
+pub fn check_start(
+    plan: &Plan,
+    arms: &BTreeMap<String, String>,
+    change: &Change,
+) -> Result<(), Refusal> {
+    require_change(plan, change)?;
+    ArmSelectors::fill(plan, arms).map(drop)
+}
 
 /// Whether the change has every field that the plan requires.
 ///

@@ -34,6 +34,7 @@ mod watching;
 use std::collections::BTreeMap;
 
 pub use analysis::Analysis;
+pub use change::check_start;
 pub use messages::*;
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +47,6 @@ use steps::Entered;
 
 use crate::judge::scratch::Scratch;
 use crate::model::{Change, Millis, Reason, Timestamp};
-use crate::plan::Plan;
 use crate::window::OPEN_TICKS_MAX;
 
 /// Bounds of the machine. Every one has a name in the daemon's configuration.
@@ -300,19 +300,6 @@ pub fn apply_logged(state: &mut State, logged: Logged) -> Vec<Effect> {
     let within: u64 = within.sum();
     placing::see_unmatched(state, logged.unmatched.saturating_sub(within));
     effects
-}
-
-/// Whether an analysis of this plan could begin for these arms and this change.
-///
-/// # Errors
-/// Why not.
-pub fn check_start(
-    plan: &Plan,
-    arms: &BTreeMap<String, String>,
-    change: &Change,
-) -> Result<(), Refusal> {
-    change::require_change(plan, change)?;
-    matching::ArmSelectors::fill(plan, arms).map(drop)
 }
 
 fn begin(state: &mut State, start: Start, now: Timestamp, effects: &mut Vec<Effect>) {

@@ -5,6 +5,7 @@
 //! change a matcher. It must not know of series, arms or files. Next: `parse`, the grammar;
 //! `regexes`, what they may cost.
 
+mod missing;
 mod parse;
 mod regexes;
 
@@ -16,6 +17,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::Labels;
+pub use missing::MissingVariable;
 use regexes::anchored;
 pub use regexes::{REGEX_COMPILED_BYTES_MAX, REGEXES_COMPILED_BYTES_MAX};
 
@@ -64,36 +66,6 @@ pub struct SelectorError {
     pub message: String,
     /// How to put it right.
     pub help: Option<String>,
-}
-
-/// Why a template's variables could not be filled.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum MissingVariable {
-    /// The plan's matchers name a variable that was not given.
-    #[error("the plan's arm matchers need the variable `{name}`, which was not given")]
-    Absent {
-        /// The variable.
-        name: String,
-    },
-    /// An empty value would match every series that lacks the label.
-    #[error("the variable `{name}` is empty, which would match series without the label")]
-    Empty {
-        /// The variable.
-        name: String,
-    },
-    /// A value over [`VARIABLE_BYTES_MAX`].
-    #[error("the variable `{name}` is longer than {VARIABLE_BYTES_MAX} bytes")]
-    TooLong {
-        /// The variable.
-        name: String,
-    },
-    /// A regex grew over [`REGEX_COMPILED_BYTES_MAX`] with the values in place, or all of them over
-    /// [`REGEXES_COMPILED_BYTES_MAX`].
-    #[error("the matcher on `{label}` is too large with its variables filled in")]
-    RegexTooLarge {
-        /// The matcher's label.
-        label: String,
-    },
 }
 
 #[derive(Debug, Clone)]
@@ -189,14 +161,12 @@ impl Selector {
 
     /// The value that a label must have, where a matcher says so in so many words.
     pub fn equal_to(&self, label: &str) -> Option<&str> {
-        let mut own = self
-            .matchers
+        self.matchers
             .iter()
-            .filter(|matcher| matcher.label == label);
-        own.find_map(|matcher| match &matcher.test {
-            Test::Equal(value) => Some(value.as_str()),
-            _ => None,
-        })
+            .find_map(|matcher| match &matcher.test {
+                Test::Equal(value) if matcher.label == label => Some(value.as_str()),
+                _ => None,
+            })
     }
 
     /// The text as it was written.

@@ -210,8 +210,10 @@ impl Worker {
         let name = self.endpoint.name.as_str();
         let attempts = &self.metrics.webhook.attempts;
         attempts.with_label_values(&[name, outcome]).inc();
+        // Counted once it is kept: what could not be is sent, and settled, again.
+        self.outbox.settle(&delivery.id, settlement.clone()).await?;
         self.count_end(delivery, &settlement);
-        self.outbox.settle(&delivery.id, settlement).await
+        Ok(())
     }
 
     /// Counts what became of a delivery that is not tried again.

@@ -12,12 +12,14 @@ pub mod pairs;
 pub mod result;
 pub mod rows;
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use crate::judge::kayenta::score::{self, RunThresholds, Scored, Weights};
 use crate::judge::kayenta::{PairJudged, judge_pair};
 use analysis::Analysis;
-use configuration::CanaryConfig;
+use configuration::{CanaryConfig, MetricConfig};
 use pairs::PairDocument;
 use result::JudgeResult;
 
@@ -42,6 +44,11 @@ pub struct JudgeRequest {
     pub metric_set_pair_list: Vec<PairDocument>,
 }
 
+/// Bytes that the groups of all results may take together: each result names its own again.
+pub const GROUPS_BYTES_MAX: usize = 8 << 20;
+/// Longest name for which a like one is looked for, in bytes.
+const LIKE_NAME_BYTES_MAX: usize = 100;
+
 /// Why a document cannot be judged at all; in Kayenta the whole run would have ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unjudgeable {
@@ -55,6 +62,11 @@ pub enum Unjudgeable {
         /// The metric whose name is nearest.
         known: Option<String>,
     },
+    /// A few metrics with many groups, and many pairs of them.
+    #[error(
+        "the groups of all pairs' metrics take more than {GROUPS_BYTES_MAX} bytes; give metrics fewer groups"
+    )]
+    TooManyGroups,
     /// A metric's setting has a type that Kayenta's judge breaks on.
     #[error("metric {metric:?}: {wrong}")]
     Setting {
@@ -80,10 +92,27 @@ pub fn judge(
     thresholds: ScoreThresholds,
     pairs: &[PairDocument],
 ) -> Result<JudgeResult, Unjudgeable> {
+    // The first of a name counts.
+    let mut metrics: BTreeMap<&str, &MetricConfig> = BTreeMap::new();
+    for metric in config.metrics() {
+        metrics.entry(metric.name()).or_insert(metric);
+    }
+    let group_bytes = pairs.iter().map(|pair| {
+        let groups = metrics
+            .get(pair.name.as_str())
+            .map_or(&[][..], |metric| metric.groups());
+        groups
+            .iter()
+            .map(|group| group.len() + size_of::<String>())
+            .sum::<usize>()
+    });
+    if group_bytes.sum::<usize>() > GROUPS_BYTES_MAX {
+        return Err(Unjudgeable::TooManyGroups);
+    }
     let judged: Vec<(Analysis, &[String], PairJudged)> = pairs
         .iter()
         .enumerate()
-        .map(|(index, pair)| judge_one(config, index, pair))
+        .map(|(index, pair)| judge_one(&metrics, index, pair))
         .collect::<Result<_, _>>()?;
     let sentences: Vec<String> = judged
         .iter()
@@ -119,22 +148,21 @@ pub fn judge(
 }
 
 fn judge_one<'c>(
-    config: &'c CanaryConfig,
+    metrics: &BTreeMap<&str, &'c MetricConfig>,
     index: usize,
     pair: &PairDocument,
 ) -> Result<(Analysis, &'c [String], PairJudged), Unjudgeable> {
-    let metric = config.metric(&pair.name).ok_or_else(|| {
-        let names = config
-            .metrics()
-            .iter()
-            .map(configuration::MetricConfig::name);
+    let metric = *metrics.get(pair.name.as_str()).ok_or_else(|| {
+        let is_short = |name: &&str| name.len() <= LIKE_NAME_BYTES_MAX;
+        let names = metrics.keys().copied().filter(is_short);
+        let names = names.filter(|_| is_short(&pair.name.as_str()));
         let known = names
             .map(|name| (strsim::damerau_levenshtein(name, &pair.name), name))
             .filter(|(distance, name)| *distance <= name.len().div_ceil(3))
             .min();
         Unjudgeable::UnknownMetric {
             index,
-            name: pair.name.clone(),
+            name: pair.name.chars().take(LIKE_NAME_BYTES_MAX).collect(),
             known: known.map(|(_, name)| name.to_owned()),
         }
     })?;

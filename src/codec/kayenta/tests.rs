@@ -192,3 +192,48 @@ fn rows_are_judged_or_refused_by_their_index() {
             .contains("write an array of rows")
     );
 }
+
+#[test]
+fn a_small_document_cannot_ask_for_a_large_answer() {
+    let groups: Vec<String> = (0..5_000).map(|number| format!("g{number}")).collect();
+    let pair = json!({"name": "errors", "values": {"control": [], "experiment": []}});
+    let of = |pairs: usize| {
+        request(
+            json!([{"name": "errors", "groups": groups, "query": {"type": "prometheus"}}]),
+            Value::Array(vec![pair.clone(); pairs]),
+        )
+    };
+    let judged_groups = judged(&of(10)).expect("judged")["groupScores"].clone();
+    assert_eq!(judged_groups.as_array().map(Vec::len), Some(5_000));
+    assert_eq!(
+        judged_groups[4_999]["name"], "g4999",
+        "in the order they are named"
+    );
+    assert_eq!(judged(&of(1_000)), Err(Unjudgeable::TooManyGroups));
+    // Names too long to look for a like one.
+    let long = "x".repeat(1 << 20);
+    let request = request(
+        json!([{"name": long, "groups": [], "query": {"type": "prometheus"}}]),
+        json!([{"name": long.clone() + "y", "values": {"control": [], "experiment": []}}]),
+    );
+    let refused = judged(&request).expect_err("unknown").to_string();
+    assert!(refused.len() < 300, "{}", refused.len());
+}
+
+#[test]
+fn weights_that_add_up_to_no_number_fail_the_run() {
+    let mut request = two_metrics();
+    let weights = json!({"Errors": 1e308, "Latency": 1e308});
+    request.canary_config = serde_json::from_value(json!({
+        "name": "shop", "applications": ["shop"],
+        "metrics": [{"name": "errors", "groups": ["Errors"], "query": {}},
+                    {"name": "latency", "groups": ["Latency"], "query": {}}],
+        "classifier": {"groupWeights": weights},
+    }))
+    .expect("a configuration");
+    let score = judged(&request).expect("judged")["score"].clone();
+    assert_eq!(
+        (&score["score"], &score["classification"]),
+        (&json!(0.0), &json!("Fail"))
+    );
+}

@@ -92,7 +92,7 @@ pub(super) fn import(
     };
     fetch(&mut imported, metric, query);
     tolerance(&mut imported, settings);
-    weight(&mut imported, metric, config);
+    weight(&mut imported, metric, config, settings.critical);
     about_data(&mut imported, settings);
     if settings.critical {
         imported.about_check.push(
@@ -145,7 +145,7 @@ fn tolerance(imported: &mut Imported, settings: &Settings) {
     let about = &mut imported.about_check;
     if settings.measure == Measure::Cles {
         about.push(format!(
-            "effectSize cles (allowed {} up, {} down) has no counterpart: the default tolerance is taken",
+            "effectSize cles (allowed {} up, {} down) has no counterpart: the default tolerance of 20% is taken",
             settings.allowed.increase, settings.allowed.decrease
         ));
         return;
@@ -157,15 +157,15 @@ fn tolerance(imported: &mut Imported, settings: &Settings) {
         Direction::Decrease => &[down],
         Direction::Either => &[up, down],
     };
-    let given = wanted.iter().copied().filter(|percent| *percent > 0.0);
-    let Some(least) = given.reduce(f64::min) else {
+    let least = wanted.iter().copied().fold(f64::INFINITY, f64::min);
+    if least.is_nan() || least <= 0.0 {
         about.push(
-            "no allowed effect: any difference counted there. Nothing can be proven within a tolerance of 0, \
-             so the default is taken"
+            "no allowed effect, at least on one side: any difference counted there. Nothing can be proven \
+             within a tolerance of 0, so the default of 20% is taken: what is less is no fail here"
                 .to_owned(),
         );
         return;
-    };
+    }
     let most = match settings.direction {
         Direction::Increase => PERCENT_MAX,
         _ => PERCENT_LOWER_MAX,
@@ -183,7 +183,12 @@ fn tolerance(imported: &mut Imported, settings: &Settings) {
 }
 
 /// A group's weight, in equal parts to its metrics.
-fn weight(imported: &mut Imported, metric: &MetricConfig, config: &CanaryConfig) {
+fn weight(
+    imported: &mut Imported,
+    metric: &MetricConfig,
+    config: &CanaryConfig,
+    is_critical: bool,
+) {
     let share = |group: &String| {
         let is_in = |other: &&MetricConfig| other.groups().contains(group);
         let members = config.metrics().iter().filter(is_in).count();
@@ -195,6 +200,13 @@ fn weight(imported: &mut Imported, metric: &MetricConfig, config: &CanaryConfig)
         .map(share)
         .fold(0.0, |sum, share| sum + share);
     let about = &mut imported.about_check;
+    if (weight.is_nan() || weight <= 0.0) && is_critical {
+        about.push(
+            "in no group that has a weight, but critical: it failed the run all the same"
+                .to_owned(),
+        );
+        return;
+    }
     if weight.is_nan() || weight <= 0.0 {
         about.push(
             "in no group that has a weight: it could not change the score there, so it does not decide here"

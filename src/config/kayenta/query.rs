@@ -84,14 +84,14 @@ pub(super) fn of(metric: &MetricConfig, config: &CanaryConfig) -> Queried {
     }
     let expression = text("customInlineTemplate").and_then(|text| text.strip_prefix(EXPRESSION));
     if let Some(expression) = expression {
-        return split(&one_line(expression));
+        return split(&one_line(expression)?);
     }
     let filter = match (text("customInlineTemplate"), text("customFilterTemplate")) {
-        (Some(inline), _) => one_line(inline),
+        (Some(inline), _) => one_line(inline)?,
         (None, Some(name)) => {
             let templates: Option<&BTreeMap<String, String>> = config.templates.as_ref();
             let template = templates.and_then(|templates| templates.get(name));
-            one_line(template.ok_or_else(|| format!("there is no template {name:?}"))?)
+            one_line(template.ok_or_else(|| format!("there is no template {name:?}"))?)?
         }
         (None, None) if text("resourceType").is_some() => {
             return Err("its filter is made by Kayenta of the type of resource".to_owned());
@@ -101,10 +101,9 @@ pub(super) fn of(metric: &MetricConfig, config: &CanaryConfig) -> Queried {
     let name = text("metricName").ok_or("its query names no metric")?;
     let bindings = query["labelBindings"].as_array().into_iter().flatten();
     let bindings = bindings.filter_map(Value::as_str).map(one_line);
-    let matchers: Vec<String> = bindings
-        .chain([filter])
-        .filter(|one| !one.is_empty())
-        .collect();
+    let mut matchers = bindings.collect::<Result<Vec<String>, String>>()?;
+    matchers.push(filter);
+    matchers.retain(|one| !one.is_empty());
     split(&format!("avg({name}{{{}}})", matchers.join(", ")))
 }
 
@@ -234,9 +233,25 @@ fn outside_quotes(text: &str) -> impl Iterator<Item = (usize, char)> {
     })
 }
 
-/// Line breaks as blanks: a plan's query is one line.
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+/// Line breaks and runs of blanks as one blank, but within strings: a plan's query is one line.
+///
+/// # Errors
+/// Where it has a comment, which would go on to the end of that line.
+fn one_line(text: &str) -> Result<String, String> {
+    let outside: BTreeMap<usize, char> = outside_quotes(text).collect();
+    if outside.values().any(|&char| char == '#') {
+        return Err("its query has a comment".to_owned());
+    }
+    let mut line = String::with_capacity(text.len());
+    for (at, char) in text.char_indices() {
+        let is_blank = outside.contains_key(&at) && char.is_whitespace();
+        match is_blank {
+            true if line.ends_with(' ') => {}
+            true => line.push(' '),
+            false => line.push(char),
+        }
+    }
+    Ok(line.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -212,3 +212,55 @@ proptest! {
         prop_assert!(made.is_ok(), "{:?}\n{}", made, text);
     }
 }
+
+#[test]
+fn what_failed_a_run_there_is_not_let_pass_here() {
+    let query = prometheus("PromQL:sum(rate(errors{hash='${scope}'}[1m]))");
+    let one_side = json!({"direction": "either", "effectSize": {"allowedIncrease": 1.5}});
+    let mut critical = metric("5xx", &query, &json!({"critical": true}));
+    critical["groups"] = json!([]);
+    let mut idle = metric("load", &query, &json!({}));
+    idle["groups"] = json!([]);
+    let config = json!({"name": "shop", "applications": ["shop"],
+        "metrics": [critical, idle, metric("rps", &query, &one_side)],
+        "classifier": {"groupWeights": {"g": 100}}});
+    let (plan, import) = imported(&config);
+    let gating: Vec<bool> = plan.checks.iter().map(|check| check.gating).collect();
+    assert_eq!(gating, [true, false, true], "{}", import.plan);
+    let Question::Compare { tolerance, .. } = &plan.checks[2].question else {
+        panic!("{:?}", plan.checks[2]);
+    };
+    assert_eq!(
+        tolerance.relative,
+        Some(0.2),
+        "a fall was none of what is allowed"
+    );
+}
+
+#[test]
+fn a_query_with_a_comment_is_left_and_blanks_within_strings_are_kept() {
+    let commented =
+        "PromQL:sum(rate(bad{h='${scope}'}[1m])) # errors\n / sum(rate(all{h='${scope}'}[1m]))";
+    let blanks = "PromQL:sum(rate(bad{path=\"a  #b\", h='${scope}'}[1m]))\n  / 2";
+    let config = json!({"name": "shop", "applications": ["shop"], "metrics": [
+        metric("ratio", &prometheus(commented), &json!({})),
+        metric("rate", &prometheus(blanks), &json!({})),
+    ]});
+    let (plan, import) = imported(&config);
+    assert!(
+        matches!(plan.metrics[1].source, Source::Pulled(_)),
+        "{}",
+        import.plan
+    );
+    assert!(
+        !matches!(plan.metrics[0].source, Source::Pulled(_)),
+        "{}",
+        import.plan
+    );
+    assert!(
+        import.plan.contains("a  #b") && import.plan.contains(") / 2"),
+        "{}",
+        import.plan
+    );
+    assert!(import.plan.contains("has a comment"), "{}", import.plan);
+}

@@ -44,7 +44,8 @@ pub fn root<E>(low: At, high: At, mut f: impl FnMut(f64) -> Result<f64, E>) -> R
         }
         let tolerance = 2.0 * f64::EPSILON * best.x.abs() + TOLERANCE_ABSOLUTE / 2.0;
         let half = (other.x - best.x) / 2.0;
-        if half.abs() <= tolerance || best.f.abs() <= ONE_ULP_OF_ZERO {
+        // What is no number stays none, after however many steps.
+        if half.is_nan() || half.abs() <= tolerance || best.f.abs() <= ONE_ULP_OF_ZERO {
             break;
         }
         let mut step = half;

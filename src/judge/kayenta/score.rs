@@ -3,6 +3,8 @@
 //! Owns the arithmetic, its surprises included: a weighted group without results loses its weight, a
 //! group of nothing but errors counts as full, and whatever is muted was never there.
 
+use std::collections::BTreeMap;
+
 use super::classify::Label;
 
 /// Share of metrics without data, in percent, from which a run fails.
@@ -115,29 +117,35 @@ pub fn score(results: &[Scored<'_>], weights: &Weights) -> RunScore {
     if 100.0 * nodata / counted.len() as f64 >= NODATA_PERCENT_MAX {
         return failed("50% or more metrics returned NODATA".to_owned());
     }
+    let score = weighted(&groups, weights);
+    if !score.is_finite() {
+        return failed("the weights of the groups do not add up to a number".to_owned());
+    }
     RunScore {
-        score: half_up(weighted(&groups, weights)),
+        // No zero below zero.
+        score: half_up(score) + 0.0,
         reason: None,
         groups,
     }
 }
 
+/// Scores of the groups, in the order in which they are first named.
 fn group_scores(counted: &[&Scored<'_>]) -> Vec<GroupScore> {
-    let mut names: Vec<&str> = Vec::new();
-    for name in counted.iter().flat_map(|result| result.groups) {
-        if !names.contains(&name.as_str()) {
-            names.push(name);
+    let mut labels: BTreeMap<&str, (usize, Vec<Label>)> = BTreeMap::new();
+    for result in counted {
+        for name in result.groups {
+            let order = labels.len();
+            // A result that names a group twice counts twice there.
+            let (_, of_group) = labels.entry(name).or_insert_with(|| (order, Vec::new()));
+            of_group.push(result.label);
         }
     }
-    let of_group = |name: &&str| {
-        // A result that names a group twice counts twice there.
-        let labels = counted.iter().flat_map(|result| {
-            let times = result.groups.iter().filter(|group| group == name).count();
-            std::iter::repeat_n(result.label, times)
-        });
-        group_score(name, labels)
-    };
-    names.iter().map(of_group).collect()
+    let mut groups: Vec<(usize, GroupScore)> = labels
+        .into_iter()
+        .map(|(name, (order, labels))| (order, group_score(name, labels.into_iter())))
+        .collect();
+    groups.sort_unstable_by_key(|(order, _)| *order);
+    groups.into_iter().map(|(_, group)| group).collect()
 }
 
 fn group_score(name: &str, labels: impl Iterator<Item = Label>) -> GroupScore {

@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 
 use super::{Sender, folder, start, until};
+use crate::daemon::client;
 use crate::restart::Davy;
 use crate::support::project_root;
 
@@ -168,8 +169,10 @@ async fn a_job_outlives_a_daemon_that_starts_again() {
     let mut args = CHANGE.to_vec();
     args.extend(["--canary", "new", "--revision", "new"]);
     let job = tokio::spawn(ended(gate(&davy, &args)));
-    until("it has begun", async || {
-        davy.get("/v1/analyses").await["analyses"] != json!([])
+    until("it asks", async || {
+        let metrics = client().get(format!("{}/metrics", davy.url)).send().await;
+        let text = metrics.expect("an answer").text().await.expect("text");
+        text.contains("route=\"/v1/analyses/{id}/verdict\"")
     })
     .await;
     drop(davy);

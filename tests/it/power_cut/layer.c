@@ -118,7 +118,8 @@ static int keep(int fd, unsigned long id, off_t length_then) {
     off_t at = 0;
     ssize_t length = 0;
     while (at < length_then) {
-        size_t wanted = length_then - at < (off_t)sizeof bytes ? length_then - at : sizeof bytes;
+        size_t left = length_then - at;
+        size_t wanted = left < sizeof bytes ? left : sizeof bytes;
         if ((length = pread(source, bytes, wanted, at)) <= 0) break;
         if (write(copy, bytes, length) != length) give_up(made);
         at += length;
