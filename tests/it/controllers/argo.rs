@@ -112,7 +112,8 @@ fn holds(condition: &str, result: &Value) -> bool {
     let ["result.verdict", operator, value] = words[..] else {
         panic!("another condition: {condition}");
     };
-    let is_equal = result["verdict"].to_string() == value;
+    let value: Value = serde_json::from_str(value).expect("a text in quotes");
+    let is_equal = result["verdict"] == value;
     match operator {
         "==" => is_equal,
         "!=" => !is_equal,
