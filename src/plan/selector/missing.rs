@@ -25,8 +25,8 @@ pub enum MissingVariable {
         /// The variable.
         name: String,
     },
-    /// A regex grew over [`REGEX_COMPILED_BYTES_MAX`] with the values in place, or all of them over
-    /// [`REGEXES_COMPILED_BYTES_MAX`].
+    /// A regex grew over [`super::REGEX_COMPILED_BYTES_MAX`] with the values in place, or all of them over
+    /// [`super::REGEXES_COMPILED_BYTES_MAX`].
     #[error("the matcher on `{label}` is too large with its variables filled in")]
     RegexTooLarge {
         /// The matcher's label.
