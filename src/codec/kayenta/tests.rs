@@ -222,13 +222,17 @@ fn a_small_document_cannot_ask_for_a_large_answer() {
 
 #[test]
 fn weights_that_add_up_to_no_number_fail_the_run() {
-    let mut request = two_metrics();
-    let weights = json!({"Errors": 1e308, "Latency": 1e308});
+    let metric = |name: &str| json!({"name": name, "groups": [name], "query": {}});
+    let pair =
+        |name: &str| json!({"name": name, "values": {"control": [1, 2], "experiment": [2, 1]}});
+    let mut request = request(
+        json!([metric("errors"), metric("latency")]),
+        json!([pair("errors"), pair("latency")]),
+    );
     request.canary_config = serde_json::from_value(json!({
         "name": "shop", "applications": ["shop"],
-        "metrics": [{"name": "errors", "groups": ["Errors"], "query": {}},
-                    {"name": "latency", "groups": ["Latency"], "query": {}}],
-        "classifier": {"groupWeights": weights},
+        "metrics": [metric("errors"), metric("latency")],
+        "classifier": {"groupWeights": {"errors": 1e308, "latency": 1e308}},
     }))
     .expect("a configuration");
     let score = judged(&request).expect("judged")["score"].clone();
