@@ -227,6 +227,9 @@ pub struct Limits {
 pub struct Webhook {
     /// Name, unique among the webhooks.
     pub name: String,
+    /// Whose words it is told in.
+    #[serde(default)]
+    pub kind: WebhookKind,
     /// Address, http or https. Placeholders such as {{change.id}} are filled in.
     pub url: String,
     /// Events sent to it.
@@ -248,6 +251,9 @@ pub struct Webhook {
     /// Environment variable that holds the signing secret, or several with blanks between them.
     #[serde(default)]
     pub secret_env: Option<String>,
+    /// File that holds the token of a kind that needs one; read at every attempt.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
     /// HTTP method.
     #[serde(default)]
     pub method: WebhookMethod,
@@ -273,6 +279,17 @@ fn webhook_timeout_secs() -> u64 {
 
 fn webhook_concurrent_attempts_max() -> u64 {
     8
+}
+
+/// Whose words an endpoint is told in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WebhookKind {
+    /// davy's own, or a template's.
+    #[default]
+    Event,
+    /// GitHub's deployment protection rules: promote approves a run, rollback rejects it.
+    GithubDeployment,
 }
 
 /// What an endpoint can be told.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{AUTHORIZATION, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 
 use super::breaker::Health;
@@ -81,7 +81,12 @@ pub(super) async fn send(
     now: Timestamp,
     response_bytes_max: usize,
 ) -> Result<(), Failure> {
-    let request = endpoint.prepare(delivery, now).map_err(Failure::never)?;
+    let mut request = endpoint.prepare(delivery, now).map_err(Failure::never)?;
+    if let Some(bearer) = endpoint.bearer().await {
+        // A file that is being replaced is there the next time.
+        let bearer = bearer.map_err(Failure::unanswered)?;
+        request.headers.insert(AUTHORIZATION, bearer);
+    }
     let response = client
         .request(request.method, request.url)
         .headers(request.headers)

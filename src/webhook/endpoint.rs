@@ -11,6 +11,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
 
+use super::github::{self, Github};
 use super::guard;
 use super::rules;
 use super::sign::Secrets;
@@ -75,6 +76,8 @@ pub struct Endpoint {
     services: Option<Vec<String>>,
     plans: Option<Vec<String>>,
     decisions: Option<Vec<WebhookDecision>>,
+    /// Where it is told in GitHub's words.
+    github: Option<Github>,
 }
 
 /// A request ready to be made.
@@ -117,6 +120,8 @@ impl Endpoint {
             let set = rules::header(name, value, &mut headers);
             note(&format!("headers.{name}"), set.as_ref().err());
         }
+        let github = rules::github(entry);
+        note("kind", github.as_ref().err());
         let secrets = read_secret(entry)
             .map(|text| parse_secrets(&text))
             .transpose();
@@ -124,7 +129,8 @@ impl Endpoint {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let (Ok((url, origin)), Ok(body), Ok(secrets)) = (url, body, secrets) else {
+        let (Ok((url, origin)), Ok(body), Ok(secrets), Ok(github)) = (url, body, secrets, github)
+        else {
             return Err(problems);
         };
         let events = entry.events.iter();
@@ -143,6 +149,7 @@ impl Endpoint {
             services: entry.services.clone(),
             plans: entry.plans.clone(),
             decisions: entry.decisions.clone(),
+            github,
         })
     }
 
@@ -171,7 +178,9 @@ impl Endpoint {
                 .iter()
                 .any(|wanted| decision(*wanted) == body.decision)
         };
-        self.events.contains(&event.kind)
+        let is_heard = self.github.is_none() || github::is_for(&body.change, body.decision);
+        is_heard
+            && self.events.contains(&event.kind)
             && listed(&self.services, service)
             && listed(&self.plans, &body.plan)
             && self.decisions.as_ref().is_none_or(decides)
@@ -193,6 +202,17 @@ impl Endpoint {
         }
     }
 
+    /// The credentials of one attempt, where its kind has some.
+    ///
+    /// # Errors
+    /// Why they cannot be read.
+    pub async fn bearer(&self) -> Option<Result<HeaderValue, String>> {
+        match &self.github {
+            Some(github) => Some(github.bearer().await),
+            None => None,
+        }
+    }
+
     /// The request of one attempt at `now`.
     ///
     /// # Errors
@@ -204,7 +224,10 @@ impl Endpoint {
             "timestamp": rfc3339(delivery.at),
             "id": delivery.id,
         });
+        let told = self.github.as_ref().map(|_| github::request(&verdict));
+        let (path, told) = told.transpose()?.unzip();
         let body = match &self.body {
+            _ if told.is_some() => told.unwrap_or_default(),
             None => json!({
                 "type": event["type"], "timestamp": event["timestamp"], "data": verdict,
             })
@@ -214,6 +237,10 @@ impl Endpoint {
         let address = self
             .url
             .render(&with_event(&verdict, &event), Place::Address);
+        let address = match path {
+            Some(path) => address.trim_end_matches('/').to_owned() + &path,
+            None => address,
+        };
         if template::has_dot_segment(&address) {
             return Err("a value makes the address leave its folder: a segment is . or ..".into());
         }
@@ -239,6 +266,9 @@ impl Endpoint {
                 "webhook-signature",
                 secrets.sign(&delivery.id, seconds, body.as_bytes()),
             )?;
+        }
+        if self.github.is_some() {
+            github::headers(&mut headers);
         }
         headers
             .entry(CONTENT_TYPE)

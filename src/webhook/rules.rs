@@ -8,9 +8,10 @@ use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::endpoint::{Endpoint, FIELDS};
+use super::github::Github;
 use super::guard;
 use super::template::{self, Template};
-use crate::config::daemon::{Config, Webhook};
+use crate::config::daemon::{Config, Webhook, WebhookKind, WebhookMethod};
 use crate::config::layers::Places;
 use crate::config::{Problem, Severity};
 
@@ -94,6 +95,37 @@ pub(super) fn url(text: &str) -> Checked<(Template, String)> {
         return Err((message.to_owned(), help.to_owned()));
     }
     Ok((template, url.origin().ascii_serialization()))
+}
+
+/// What an endpoint of GitHub's needs; `None` for another kind.
+pub(super) fn github(entry: &Webhook) -> Checked<Option<Github>> {
+    let refuse = |what: &str, help: &str| Err((what.to_owned(), help.to_owned()));
+    if entry.kind == WebhookKind::Event {
+        return match entry.token_file {
+            None => Ok(None),
+            Some(_) => refuse(
+                "token_file is for the kind github-deployment",
+                "give a header, or that kind",
+            ),
+        };
+    }
+    let Some(token_file) = &entry.token_file else {
+        return refuse(
+            "the kind github-deployment needs a token",
+            "give token_file: a file with a token that may write deployments",
+        );
+    };
+    let has_own = entry.body_template.is_some() || entry.url.contains("{{");
+    let is_signed = entry.secret_file.is_some() || entry.secret_env.is_some();
+    if has_own || is_signed || entry.method != WebhookMethod::Post {
+        return refuse(
+            "the kind github-deployment has a body, a path and a method of its own, and signs nothing",
+            "give the address of the API alone: url = \"https://api.github.com\"",
+        );
+    }
+    Ok(Some(Github {
+        token_file: token_file.clone(),
+    }))
 }
 
 /// A body with placeholders; `None` for the usual one.

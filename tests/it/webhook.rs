@@ -1,6 +1,7 @@
 //! Webhooks against a receiver that misbehaves in every usual way, and in every unusual one.
 
 mod flaky;
+mod github;
 mod hostile;
 mod redelivery;
 mod rotation;

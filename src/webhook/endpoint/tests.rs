@@ -245,3 +245,26 @@ fn a_value_cannot_lead_the_address_elsewhere() {
         assert!(error.contains("leave its folder"), "{error}");
     }
 }
+
+#[test]
+fn an_endpoint_of_githubs_is_told_what_it_needs_and_cannot_have() {
+    const KIND: &str = "kind = \"github-deployment\"\nurl = \"https://api.github.com\"\n";
+    let refused = |more: &str| {
+        let problems = build(&format!("{KIND}{more}")).expect_err(more);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        (problems[0].key.clone(), problems[0].message.clone())
+    };
+    assert!(refused("").1.contains("needs a token"));
+    for more in [
+        "body_template = \"x\"",
+        "method = \"PUT\"",
+        "secret_env = \"X\"",
+    ] {
+        let (key, message) = refused(&format!("token_file = \"t\"\n{more}"));
+        assert_eq!(key, "kind", "{more}");
+        assert!(message.contains("of its own"), "{message}");
+    }
+    assert!(build(&format!("{KIND}token_file = \"t\"")).is_ok());
+    let other = build("url = \"https://example.org/\"\ntoken_file = \"t\"").expect_err("no kind");
+    assert!(other[0].message.contains("github-deployment"));
+}
