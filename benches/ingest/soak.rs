@@ -24,8 +24,8 @@ const HORIZON: Duration = Duration::from_secs(20);
 const RETAINED: usize = 40;
 /// How long all is sent that goes through, to know the limit.
 const SATURATED_FOR: Duration = Duration::from_secs(20);
-/// Time until everything is kept that may be.
-const WARM_UP: Duration = Duration::from_secs(4 * 60);
+/// Time until as many analyses are kept as may be, and the allocator has met most of what comes.
+const WARM_UP: Duration = Duration::from_secs(10 * 60);
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
 /// Sizes at the end, of what they were after the warm-up.
 const GROWTH_MAX: f64 = 1.05;
