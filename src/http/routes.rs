@@ -67,6 +67,10 @@ fn object(_: &mut SchemaGenerator) -> Schema {
     schemars::json_schema!({ "type": "object" })
 }
 
+fn list(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({ "type": "array", "items": { "type": "object" } })
+}
+
 /// A sample; written by hand because its reader is.
 fn sample(_: &mut SchemaGenerator) -> Schema {
     let document: Value = serde_json::from_str(include_str!("sample.schema.json"))

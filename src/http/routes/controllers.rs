@@ -1,6 +1,7 @@
 //! The routes for controllers that know nothing of davy.
 
 use axum::routing::{get, post};
+use schemars::{Schema, SchemaGenerator};
 
 use super::{JSON, JSON_BODY, Route, object, schema, text};
 use crate::http::compat::argo::{self, EvaluateAnswer, EvaluateRequest};
@@ -108,12 +109,20 @@ fn query_by_get() -> Route {
     }
 }
 
+fn form(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "properties": { "query": { "type": "string" } },
+        "required": ["query"],
+    })
+}
+
 fn query_by_form() -> Route {
     Route {
         method: "post",
         operation: "queryVerdictByForm",
         query: &[],
-        request: Some((&["application/x-www-form-urlencoded"], text)),
+        request: Some((&["application/x-www-form-urlencoded"], form)),
         handler: post(query::post),
         ..query_by_get()
     }

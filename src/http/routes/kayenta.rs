@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::routing::{MethodRouter, get, post, put};
 
-use super::{JSON, JSON_BODY, Route, Shared, object, schema, text};
+use super::{JSON, JSON_BODY, Route, Shared, list, object, schema, text};
 use crate::http::compat::kayenta::canary::{self, CanaryRequest};
 use crate::http::compat::kayenta::standalone::{self, StandaloneRequest};
 use crate::http::compat::kayenta::{configs, judge};
@@ -30,7 +30,7 @@ pub(super) fn routes() -> Vec<Route> {
             "Kayenta: how an execution does",
             get(canary::status),
         ),
-        reading(
+        listing(
             "/compat/kayenta/canary/executions",
             "listCanaries",
             "Kayenta: executions of an application, newest first",
@@ -65,7 +65,7 @@ pub(super) fn routes() -> Vec<Route> {
 fn lookups() -> Vec<Route> {
     let read = |path, operation, summary, handler| reading(path, operation, summary, &[], handler);
     vec![
-        reading(
+        listing(
             "/compat/kayenta/canaryConfig",
             "listConfigs",
             "Kayenta: configurations, which are davy's plans",
@@ -78,25 +78,28 @@ fn lookups() -> Vec<Route> {
             "Kayenta: a plan as far as Kayenta has words for it",
             get(configs::read),
         ),
-        read(
+        listing(
             "/compat/kayenta/credentials",
             "listCredentials",
             "Kayenta: the one account",
+            &[],
             get(configs::credentials),
         ),
-        read(
+        listing(
             "/compat/kayenta/judges",
             "listJudges",
             "Kayenta: the judges",
+            &[],
             get(configs::judges),
         ),
-        read(
+        listing(
             "/compat/kayenta/metricsServices",
             "listMetricsServices",
             "Kayenta: the one account as a source of metrics",
+            &[],
             get(configs::metrics_services),
         ),
-        reading(
+        listing(
             "/compat/kayenta/metadata/metricsService",
             "listMetricsMetadata",
             "Kayenta: names of the metrics of all plans",
@@ -126,6 +129,20 @@ fn reading(
         problems: &["analysis_not_found", "plan_not_found", "store_failed"],
         timed: true,
         handler,
+    }
+}
+
+/// A route whose answer is a list.
+fn listing(
+    path: &'static str,
+    operation: &'static str,
+    summary: &'static str,
+    query: &'static [(&'static str, &'static str)],
+    handler: MethodRouter<Arc<Shared>>,
+) -> Route {
+    Route {
+        answers: &[(200, JSON, list), (404, JSON, object)],
+        ..reading(path, operation, summary, query, handler)
     }
 }
 
