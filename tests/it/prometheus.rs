@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -129,12 +129,20 @@ pub async fn listen(app: Router, stop: CancellationToken) -> String {
     address
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, and that no other test is given. It is below those that the system
+/// hands to connections, so that it stays free while what listens on it is started again.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port()
+    const FIRST: u32 = 12_000;
+    const COUNT: u32 = 20_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Test runs side by side begin at places of their own.
+    let begin = std::process::id().wrapping_mul(7_919);
+    let ports = (0..COUNT).map(|_| {
+        let nth = begin.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        (FIRST + nth % COUNT) as u16
+    });
+    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.into_iter().find(free).expect("a free port")
 }
 
 impl Running {

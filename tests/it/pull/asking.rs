@@ -14,6 +14,7 @@ use davy::pull::prometheus::{Blame, Unanswered};
 use serde_json::json;
 
 use super::fake::{Fake, matrix, plain};
+use crate::prometheus::free_port;
 
 const RANGE: Range = Range {
     start: Timestamp(1_700_000_000_999),
@@ -131,10 +132,8 @@ async fn an_answer_that_takes_too_long_or_never_comes_is_a_failure() {
     let error = ask(&settings).await.expect_err("too slow");
     assert_eq!(error.blame.outcome(), "timeout");
     assert!(error.message.contains("100 ms"), "{error}");
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = free.local_addr().expect("bound").port();
-    drop(free);
-    let error = ask(&PrometheusSource::at(&format!("http://127.0.0.1:{port}"))).await;
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let error = ask(&PrometheusSource::at(&nobody)).await;
     let error = error.expect_err("nobody listens");
     assert_eq!(error.blame.outcome(), "unreachable", "{error}");
 }
