@@ -323,6 +323,8 @@ pub enum Reason {
     Abandoned,
     /// The horizon was reached without proof either way.
     HorizonReached,
+    /// Kayenta's score lies between the marginal and the passing one.
+    Marginal,
 }
 
 impl Reason {
@@ -347,6 +349,7 @@ impl Reason {
             Reason::Superseded => "superseded",
             Reason::Abandoned => "abandoned",
             Reason::HorizonReached => "horizon_reached",
+            Reason::Marginal => "marginal",
         }
     }
 

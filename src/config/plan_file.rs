@@ -10,6 +10,7 @@ pub mod calibration;
 mod checks;
 mod dispersion;
 mod doubts;
+mod kayenta;
 mod metrics;
 mod pulled;
 pub mod schema;
@@ -20,6 +21,7 @@ mod tolerance;
 pub mod traffic;
 
 pub use dispersion::Measured;
+use kayenta::Judge;
 use times::Times;
 
 use super::node::Node;
@@ -65,6 +67,7 @@ pub(super) const PLAN_KEYS: &[&str] = &[
     "on_no_data",
     "change",
     "arms",
+    "judge",
     "step",
     "watch",
     "metrics",
@@ -178,7 +181,8 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node, measured: Measured<'_>) -> Opti
         .and_then(|field| description(reader, &field));
     let times = Times::read(reader, &table);
     let metrics = metrics::read(reader, &table);
-    let checks = checks::read(reader, &table, &metrics, times.as_ref(), measured);
+    let judge = kayenta::judge(reader, &table, times.as_ref());
+    let checks = checks::read(reader, &table, &metrics, times.as_ref(), (measured, &judge));
     let extend = after::extend(reader, &table, &metrics, times.as_ref());
     let watch = after::watch(reader, &table, &metrics, &checks, times.as_ref());
     let arms = table.get("arms").and_then(|field| arms(reader, &field));
@@ -210,7 +214,10 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node, measured: Measured<'_>) -> Opti
         extend,
         tick: times.tick,
         lateness: times.lateness,
-        min_duration: times.min_duration,
+        min_duration: match judge {
+            Judge::Own => times.min_duration,
+            Judge::Kayenta(_) => 0,
+        },
         stop_on_pass: stop_on_pass.unwrap_or(true),
         alpha,
         beta,
@@ -222,6 +229,10 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node, measured: Measured<'_>) -> Opti
         arms,
         metrics: metrics.into_iter().map(|written| written.metric).collect(),
         checks,
+        kayenta: match judge {
+            Judge::Own => None,
+            Judge::Kayenta(scoring) => Some(scoring?),
+        },
         traffic,
     };
     if !reader.has_error() {

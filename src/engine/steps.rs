@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::judge::sentence;
 use crate::model::{Millis, Timestamp};
-use crate::plan::{MetricKind, Plan, Question};
+use crate::plan::{MetricKind, Plan};
 use crate::window::ClosedTick;
 
 /// One step.
@@ -74,6 +74,14 @@ impl Step {
         }
     }
 
+    /// Of a plan that is judged at intervals, the time until a judgement has seen a tick of this step.
+    fn until_judged(&self, plan: &Plan) -> Option<Millis> {
+        let scoring = plan.kayenta.as_ref()?;
+        let next = scoring.next(self.first_tick, plan.looks(), plan.tick);
+        let closed = self.first_tick + self.ticks;
+        (closed < next).then(|| plan.tick * (next - closed) as i64)
+    }
+
     /// What the step's gate still waits for; `None` when it may open.
     pub fn waiting_for(&self, plan: &Plan) -> Option<String> {
         let lasted: Millis = plan.tick * self.ticks as i64;
@@ -87,6 +95,10 @@ impl Step {
         if self.ticks == 0 {
             return Some("the first tick of this step's own".to_owned());
         }
+        if let Some(left) = self.until_judged(plan) {
+            let left = sentence::span(left as f64 / 1000.0);
+            return Some(format!("a judgement of this step's own, in {left}"));
+        }
         for check in plan.checks.iter().filter(|check| check.gating) {
             let seen = self.samples[check.metric];
             // A gauge has one point where a distribution has many values.
@@ -96,9 +108,9 @@ impl Step {
             };
             // A step without a minimum still opens on nobody else's samples.
             let wanted = wanted.max(1);
-            let arms: &[usize] = match check.question {
-                Question::Compare { .. } => &[0, 1],
-                Question::Threshold { .. } => &[1],
+            let arms: &[usize] = match check.question.is_of_both() {
+                true => &[0, 1],
+                false => &[1],
             };
             for &arm in arms {
                 if seen[arm] < wanted {

@@ -9,8 +9,14 @@ use crate::judge::verdict::Finding;
 use crate::plan::{Check, Dispersion, Lifetime, Metric, MetricKind, Plan, Question};
 use crate::plan::{Resolution, Source};
 
+/// Of a plan that Kayenta's judge is asked of.
+const OF_KAYENTA: &str = "nothing is promised: Kayenta's judge keeps no error rate, takes neighbouring ticks as independent, and looks again without a correction";
+
 /// What the guarantee rests on, in words: of the plan, and of what was found of its data so far.
 pub fn of(plan: &Plan, findings: &[Finding]) -> Vec<String> {
+    if plan.kayenta.is_some() {
+        return vec![OF_KAYENTA.to_owned()];
+    }
     let mut assumes = BTreeSet::new();
     for check in plan.checks.iter().filter(|check| check.gating) {
         let metric = &plan.metrics[check.metric];
@@ -34,11 +40,14 @@ pub fn of(plan: &Plan, findings: &[Finding]) -> Vec<String> {
 
 /// How a check's samples, or its ticks, depend on each other.
 fn of_samples(check: &Check, metric: &Metric) -> String {
-    let (Question::Compare { dispersion, .. } | Question::Threshold { dispersion, .. }) =
-        &check.question;
-    if !check.question.spends_alpha() {
-        return "an alarm rule, which promises nothing".to_owned();
-    }
+    let dispersion = match &check.question {
+        Question::Compare { dispersion, .. } | Question::Threshold { dispersion, .. }
+            if check.question.spends_alpha() =>
+        {
+            dispersion
+        }
+        _ => return "an alarm rule, which promises nothing".to_owned(),
+    };
     if metric.kind == MetricKind::Gauge {
         return match dispersion {
             Dispersion::Sd(sd) => format!(

@@ -9,12 +9,11 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::check::{Evidence, Setting};
+use crate::judge::statistic::{self, TickQuantile};
 use crate::judge::threshold;
 use crate::judge::verdict::Scale;
-use crate::judge::{rank, recorded};
 use crate::model::Reason;
 use crate::plan::{Limit, LimitSide, MetricKind, NoData, Quantile};
-use crate::stats::censored::{self, Cells, Rounding};
 use crate::window::Cell;
 
 /// The alarm check of one metric.
@@ -121,11 +120,9 @@ impl BreachCheck {
     }
 
     /// A quantile in an open bucket is known to lie beyond its one end, and nothing more.
-    fn beyond_open(&self, value: f64, rounding: &Rounding) -> Option<f64> {
-        let bucket = rounding.layout.as_ref()?.bucket(value);
-        let Some([low, high]) = bucket.filter(|bucket| bucket.iter().any(|end| end.is_infinite()))
-        else {
-            return Some(value);
+    fn known(&self, found: TickQuantile) -> Option<f64> {
+        let Some([low, high]) = found.open else {
+            return Some(found.value);
         };
         let end = if high.is_infinite() { low } else { high };
         let is_told = match self.limit.side {
@@ -138,21 +135,10 @@ impl BreachCheck {
     fn statistic(&self, cell: &Cell) -> Option<f64> {
         match self.kind {
             MetricKind::Latency => {
-                let (level, values) = (self.at?.level(), rank::sorted(cell));
-                match recorded::buckets_of(cell) {
-                    // Linear inside a bucket, as those who write such alarms are used to.
-                    Some(rounding) => {
-                        let found = censored::quantile(&[&Cells::new(&values, &rounding)], level);
-                        found.and_then(|value| self.beyond_open(value, &rounding))
-                    }
-                    // A breach must not hinge on rounding: `< 800` at p99 asks for the value itself.
-                    None => values.quantile(level),
-                }
+                statistic::quantile(cell, self.at?.level()).and_then(|found| self.known(found))
             }
-            MetricKind::Ratio => {
-                (cell.total > 0).then(|| cell.bad.min(cell.total) as f64 / cell.total as f64)
-            }
-            MetricKind::Rate => (cell.exposure > 0.0).then(|| cell.bad as f64 / cell.exposure),
+            MetricKind::Ratio | MetricKind::Rate => statistic::of_tick(self.kind, self.at, cell),
+            // Any point may break the limit.
             MetricKind::Gauge => {
                 let worst = |a: f64, b: f64| match self.limit.side {
                     LimitSide::Below => a.max(b),

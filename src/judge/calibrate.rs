@@ -154,7 +154,10 @@ impl OneCheck {
             OneCheck::Rank(check) => check.sides().into_iter().next(),
             OneCheck::Tail(check) => check.sides().into_iter().next(),
             OneCheck::Counts(check) => check.sides().into_iter().flatten().next(),
-            OneCheck::Threshold(_) | OneCheck::Breach(_) | OneCheck::BurnRate(_) => None,
+            OneCheck::Threshold(_)
+            | OneCheck::Breach(_)
+            | OneCheck::BurnRate(_)
+            | OneCheck::Classify(_) => None,
         };
         let Some(side) = side else {
             return Vec::new();

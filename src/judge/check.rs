@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::judge::beyond::RESERVED_SHARE;
 use crate::judge::scratch::Scratch;
 use crate::judge::side::Spending;
-use crate::judge::verdict::{PartEvidence, Scale};
+use crate::judge::verdict::{Classification, PartEvidence, Scale};
 use crate::model::{Millis, Reason};
 use crate::plan::{Check, Metric, Plan, Tolerance, Worse};
 use crate::stats::sampler;
@@ -81,6 +81,8 @@ pub struct Evidence {
     pub factors: BTreeMap<String, f64>,
     /// The bucket that is too wide for the question, where that is what is wanting.
     pub coarse: Option<[f64; 2]>,
+    /// What Kayenta's judge says, where it is asked.
+    pub classification: Option<Classification>,
 }
 
 impl Evidence {
@@ -106,6 +108,7 @@ impl Evidence {
             units: None,
             factors: BTreeMap::new(),
             coarse: None,
+            classification: None,
         }
     }
 }

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::judge::check::{self, Detail, Evidence, LookAt, Setting};
 use crate::judge::forecast::Ahead;
 use crate::judge::scratch::{Claim, Scratch};
-use crate::judge::series;
 use crate::judge::side::{Adjust, Side, Spending};
 use crate::judge::verdict::Scale;
+use crate::judge::{series, statistic};
 use crate::model::Reason;
 use crate::plan::{Dispersion, Tolerance, Worse};
 use crate::stats::ar_paths::{ArPaths, Kind};
@@ -129,7 +129,10 @@ impl GaugeCheck {
         if let Some(single) = self.single.as_mut() {
             *single = [cells[0].points.clone(), cells[1].points.clone()];
         }
-        let means = [mean(&cells[0]), mean(&cells[1])];
+        let means = [
+            statistic::mean_point(&cells[0]),
+            statistic::mean_point(&cells[1]),
+        ];
         let directions = check::directions(self.worse);
         for (side, &lower) in self.sides.iter_mut().zip(directions) {
             let number = match means {
@@ -437,12 +440,6 @@ impl PairedSide {
 fn constant(numbers: &[f64]) -> Option<f64> {
     let first = *numbers.first()?;
     (numbers.len() > 1 && numbers.iter().all(|&number| number == first)).then_some(first)
-}
-
-fn mean(cell: &Cell) -> Option<f64> {
-    let points = &cell.points;
-    (!points.is_empty())
-        .then(|| points.iter().map(|&(_, value)| value).sum::<f64>() / points.len() as f64)
 }
 
 /// Distance from the boundary, positive where worse. `Err` when a relative tolerance meets a

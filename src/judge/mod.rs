@@ -12,6 +12,7 @@ pub mod calibrate;
 pub mod check;
 pub mod grid;
 pub mod kayenta;
+pub mod scored;
 pub mod scratch;
 pub mod sentence;
 pub mod side;
@@ -30,6 +31,7 @@ mod forecast;
 mod gauge;
 mod laws;
 mod measure;
+mod needed;
 mod overall;
 mod pass_gaussian;
 mod rank;
@@ -37,6 +39,7 @@ pub mod received;
 mod recorded;
 mod series;
 mod spending;
+mod statistic;
 mod strata;
 mod tail;
 mod tally;
@@ -54,7 +57,7 @@ pub use overall::score;
 use check::{Detail, Evidence, LookAt, MISSING_SHARE_MAX, Setting};
 use received::Received;
 use scratch::Scratch;
-use verdict::{Finding, Needs, PerArm};
+use verdict::{Finding, PerArm};
 
 /// Revision of everything that can change a verdict's bytes: raise it with every such change.
 pub const ENGINE_REVISION: u32 = 3;
@@ -63,8 +66,6 @@ pub const ENGINE_REVISION: u32 = 3;
 const MISSING_DIFFERENCE: f64 = 0.1;
 /// Share of missing values above which a check is inconclusive in any case.
 const MISSING_SHARE_HALF: f64 = 0.5;
-/// Largest prediction, in horizons; beyond it the honest answer is that nobody knows.
-const NEEDS_HORIZONS_MAX: f64 = 100.0;
 /// Ticks without samples, after there were some, from which an arm is stale.
 const STALE_TICKS: usize = 4;
 /// Time without samples from which an arm is stale, however short the ticks.
@@ -105,6 +106,7 @@ enum OneCheck {
     Threshold(Box<threshold::ThresholdCheck>),
     Breach(breach::BreachCheck),
     BurnRate(burn_rate::BurnRateCheck),
+    Classify(Box<scored::ClassifyCheck>),
 }
 
 // === impl Judge ===
@@ -174,7 +176,11 @@ impl Judge {
             let evidence = self.checks[index].find(&setting, &mut at);
             findings.push(self.finding(&setting, evidence));
         }
-        let (outcome, reason) = overall::of_findings(&findings, self.received_anything());
+        let (outcome, reason) = match &plan.kayenta {
+            _ if !self.received_anything() => (Outcome::Inconclusive, Reason::NoTelemetry),
+            Some(scoring) => scored::of_findings(&plan, scoring, &findings, self.ticks),
+            None => overall::of_findings(&findings),
+        };
         Judgement {
             outcome,
             reason,
@@ -252,6 +258,7 @@ impl Judge {
                 canary: canary as u64,
             }),
             factors: evidence.factors,
+            classification: evidence.classification,
             sampled_out: (received.sampled_out != [0, 0]).then_some(PerArm {
                 baseline: received.sampled_out[0],
                 canary: received.sampled_out[1],
@@ -270,7 +277,10 @@ impl Judge {
         evidence: &Evidence,
         received: &Received,
     ) -> (Outcome, Reason) {
-        let is_threshold = matches!(setting.check.question, Question::Threshold { .. });
+        if matches!(setting.check.question, Question::Classify { .. }) {
+            return scored::of_label(evidence);
+        }
+        let is_threshold = !setting.check.question.is_of_both();
         let is_alarm = !setting.check.question.spends_alpha();
         let data = self.data_reason(received, is_threshold);
         // The values that arrived may be the bad ones only: a survivors' tale is no evidence.
@@ -354,44 +364,6 @@ impl Judge {
                 .any(|&arm| received.silent_ticks[arm] >= ticks_min);
         stale.then_some(Reason::Stale)
     }
-
-    /// What is still missing, at the present rate of samples.
-    fn needs(
-        &self,
-        setting: &Setting<'_>,
-        evidence: &Evidence,
-        received: &Received,
-    ) -> Option<Needs> {
-        let ticks = self.ticks as f64;
-        let tick_secs = self.plan.tick as f64 / 1000.0;
-        let for_time = (self.plan.min_duration as f64 / 1000.0 - ticks * tick_secs).max(0.0);
-        let per_tick = (received.samples[0] + received.samples[1]) as f64 / ticks;
-        let smaller = match setting.check.question {
-            Question::Threshold { .. } => received.samples[1],
-            Question::Compare { .. } => received.samples[0].min(received.samples[1]),
-        };
-        let wanted = setting.check.min_samples.saturating_sub(smaller);
-        let for_minimum = if wanted == 0 {
-            0.0
-        } else if smaller == 0 {
-            f64::INFINITY
-        } else {
-            wanted as f64 / (smaller as f64 / ticks)
-        };
-        let more = match evidence.needs_ticks {
-            Some(needed) => needed,
-            None if evidence.pass => 0.0,
-            None => return None,
-        };
-        let secs = (more.max(for_minimum) * tick_secs).max(for_time);
-        let horizon_secs = self.plan.horizon as f64 / 1000.0;
-        let seconds =
-            (secs <= NEEDS_HORIZONS_MAX * horizon_secs).then(|| rounded_up(secs, tick_secs));
-        let samples = seconds
-            .filter(|_| per_tick > 0.0)
-            .map(|secs| (secs / tick_secs * per_tick).ceil() as u64);
-        Some(Needs { samples, seconds })
-    }
 }
 
 // === impl OneCheck ===
@@ -423,6 +395,9 @@ impl OneCheck {
                     setting, seed, worse, tolerance, dispersion,
                 ))),
             },
+            Question::Classify { at, settings } => {
+                OneCheck::Classify(Box::new(scored::ClassifyCheck::new(setting, at, settings)))
+            }
             Question::Threshold {
                 at,
                 limit,
@@ -452,6 +427,7 @@ impl OneCheck {
             OneCheck::Threshold(check) => check.close(cells, setting),
             OneCheck::Breach(check) => check.close(cells),
             OneCheck::BurnRate(check) => check.close(cells),
+            OneCheck::Classify(check) => check.close(cells),
         }
     }
 
@@ -464,6 +440,7 @@ impl OneCheck {
             OneCheck::Threshold(check) => check.find(setting, at),
             OneCheck::Breach(check) => check.find(),
             OneCheck::BurnRate(check) => check.find(setting),
+            OneCheck::Classify(check) => check.find(setting, at),
         }
     }
 }
@@ -478,9 +455,4 @@ fn setting(plan: &Plan, index: usize, detail: Detail) -> Setting<'_> {
         metric: &plan.metrics[check.metric],
         detail,
     }
-}
-
-/// Time in whole ticks: a look happens only at a tick's close.
-fn rounded_up(secs: f64, tick_secs: f64) -> f64 {
-    (secs / tick_secs - 1e-9).ceil().max(1.0) * tick_secs
 }

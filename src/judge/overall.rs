@@ -3,16 +3,14 @@
 //! Owns the rule that joins the checks of a plan, and the score. Next: `verdict`, which turns the
 //! outcome into a decision.
 
+use crate::judge::scored;
 use crate::judge::verdict::Finding;
 use crate::model::{Outcome, Reason};
 use crate::plan::Plan;
 
 /// Any gating fail fails; every gating check passing passes; else inconclusive, with the reason
 /// of the check that is furthest from an answer.
-pub(super) fn of_findings(findings: &[Finding], received_anything: bool) -> (Outcome, Reason) {
-    if !received_anything {
-        return (Outcome::Inconclusive, Reason::NoTelemetry);
-    }
+pub(super) fn of_findings(findings: &[Finding]) -> (Outcome, Reason) {
     let gating = || findings.iter().filter(|finding| finding.gating);
     if let Some(failed) = gating().find(|finding| finding.verdict == Outcome::Fail) {
         return (Outcome::Fail, failed.reason);
@@ -47,8 +45,12 @@ fn gravity(reason: Reason) -> u8 {
     }
 }
 
-/// Weight share of gating checks: pass 100, inconclusive 75, fail 0; 0 on any fail.
+/// Weight share of gating checks: pass 100, inconclusive 75, fail 0; 0 on any fail. Under Kayenta's
+/// judge its own score, which is 75 until there is one.
 pub fn score(plan: &Plan, findings: &[Finding]) -> f64 {
+    if let Some(scoring) = &plan.kayenta {
+        return scored::run_score(scoring, findings).map_or(75.0, |run| run.score);
+    }
     let (mut sum, mut weights) = (0.0, 0.0);
     for (finding, check) in findings.iter().zip(&plan.checks).filter(|(f, _)| f.gating) {
         match finding.verdict {

@@ -305,7 +305,7 @@ impl OneSide {
     fn directions(&self, setting: &Setting<'_>) -> f64 {
         match &setting.check.question {
             crate::plan::Question::Compare { worse, .. } => check::directions(*worse).len() as f64,
-            crate::plan::Question::Threshold { .. } => 1.0,
+            _ => 1.0,
         }
     }
 }

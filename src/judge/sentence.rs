@@ -3,13 +3,21 @@
 //! Owns the wording. It decides nothing; every number in a sentence is one of the finding's.
 
 use crate::judge::check::{self, Setting};
-use crate::judge::verdict::{Finding, Needs, Scale};
+use crate::judge::kayenta::{Label, Measure};
+use crate::judge::verdict::{Classification, Finding, Needs, Scale};
 use crate::model::{Decision, Millis, Outcome, Reason};
 use crate::plan::{LimitSide, MetricKind, Question, ThresholdForm, Worse};
 
 /// One sentence about a finding, and the bucket that is too wide, where one is.
 pub fn of_finding(setting: &Setting<'_>, finding: &Finding, coarse: Option<[f64; 2]>) -> String {
     let subject = subject(setting);
+    match &finding.classification {
+        Some(found) => return of_label(setting, finding, found),
+        None if matches!(setting.check.question, Question::Classify { .. }) => {
+            return format!("{subject} is not judged yet");
+        }
+        None => {}
+    }
     let head = match finding.scale {
         Scale::OddsRatio => format!("the odds of {subject} of the canary are"),
         _ => format!("{subject} of the canary is"),
@@ -70,6 +78,37 @@ pub fn of_finding(setting: &Setting<'_>, finding: &Finding, coarse: Option<[f64;
     text
 }
 
+/// What Kayenta's judge found.
+fn of_label(setting: &Setting<'_>, finding: &Finding, found: &Classification) -> String {
+    let (subject, label) = (subject(setting), found.label.as_str());
+    let word = match found.critical {
+        true => format!("{label} (critical)"),
+        false => label.to_owned(),
+    };
+    let over = span(finding.window_secs);
+    match found.label {
+        Label::Nodata | Label::NodataFailMetric | Label::Error => {
+            format!("{word}: {subject}: {}", about(finding.reason))
+        }
+        _ if finding.estimate.is_none() => {
+            format!("{word}: {subject} of the canary is the baseline's over the last {over}")
+        }
+        _ => {
+            let effect = found.effect_size.map_or_else(String::new, |effect| {
+                let name = match found.measure {
+                    Measure::MeanRatio => "ratio of the means",
+                    Measure::Cles => "chance to be above the baseline",
+                };
+                format!(", with a {name} of {}", short(effect))
+            });
+            format!(
+                "{word}: {subject} of the canary is {}{effect}, over the last {over}",
+                measured(setting, finding)
+            )
+        }
+    }
+}
+
 /// What values were taken as, and what weakened the evidence.
 fn factors(setting: &Setting<'_>, finding: &Finding) -> String {
     let mut text = String::new();
@@ -123,20 +162,24 @@ fn single_unit(finding: &Finding) -> String {
     format!("; the {arm} is a single unit, so this speaks for that unit and not for its version")
 }
 
-/// One sentence about a whole verdict.
+/// What a decision asks of the controller, as a verb.
+pub fn ask(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Promote => "promote",
+        Decision::Rollback => "roll back",
+        Decision::Hold => "hold",
+    }
+}
+
+/// One sentence about a whole verdict that asks for this.
 pub fn of_verdict(
     outcome: Outcome,
     reason: Reason,
-    decision: Decision,
+    ask: &str,
     is_final: bool,
     findings: &[Finding],
 ) -> String {
     let gating = || findings.iter().filter(|finding| finding.gating);
-    let ask = match decision {
-        Decision::Promote => "promote",
-        Decision::Rollback => "roll back",
-        Decision::Hold => "hold",
-    };
     match outcome {
         Outcome::Fail => {
             let failed = gating().find(|finding| finding.verdict == Outcome::Fail);
@@ -166,8 +209,8 @@ pub fn of_verdict(
 pub fn of_alarm(setting: &Setting<'_>, after_secs: f64, every_secs: f64) -> String {
     let subject = subject(setting);
     let beyond = match setting.check.question {
-        Question::Compare { .. } => format!("the tolerance of {}", tolerance(setting, None)),
         Question::Threshold { .. } => limit(setting),
+        _ => format!("the tolerance of {}", tolerance(setting, None)),
     };
     let promise = if setting.check.question.spends_alpha() {
         format!(
@@ -208,16 +251,15 @@ pub fn about(reason: Reason) -> &'static str {
         Reason::Superseded => "a newer revision of the same service took its place",
         Reason::Abandoned => "nobody sent samples or asked for a verdict any more",
         Reason::HorizonReached => "the horizon was reached without proof either way",
+        Reason::Marginal => "the score is neither low enough to fail nor high enough to pass",
     }
 }
 
 fn subject(setting: &Setting<'_>) -> String {
     let metric = &setting.metric.name;
-    match setting.check.question {
-        Question::Compare { at: Some(at), .. } | Question::Threshold { at: Some(at), .. } => {
-            format!("{at} of {metric}")
-        }
-        _ => metric.clone(),
+    match setting.check.question.at() {
+        Some(at) => format!("{at} of {metric}"),
+        None => metric.clone(),
     }
 }
 

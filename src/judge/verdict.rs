@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::judge::kayenta::classify::Why;
+use crate::judge::kayenta::{Label, Measure};
 use crate::judge::watch::WatchView;
 use crate::model::{Change, Decision, Outcome, Reason};
 use crate::plan::{OnInconclusive, OnNoData, Plan};
@@ -106,10 +108,30 @@ pub struct Finding {
     /// Every factor that weakened the evidence, by name: `design_effect` (units of a tick),
     /// `between_unit` (units of the run), `dispersion`, `shape`, `autocorrelation`.
     pub factors: BTreeMap<String, f64>,
+    /// What Kayenta's judge said at its last judgement, where the plan asks it.
+    #[serde(rename = "kayenta", default, skip_serializing_if = "Option::is_none")]
+    pub classification: Option<Classification>,
     /// Samples that are in none of these figures: their units (lifetime tick) were more than a
     /// tick keeps. Absent where all were kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sampled_out: Option<PerArm<u64>>,
+}
+
+/// What Kayenta's judge says of a metric.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Classification {
+    /// Its label.
+    pub label: Label,
+    /// Whether it fails the whole by itself.
+    pub critical: bool,
+    /// Groups of the score that it counts in.
+    pub groups: Vec<String>,
+    /// How the effect is measured.
+    pub measure: Measure,
+    /// The effect; `null` where nothing was compared or the effect has no number.
+    pub effect_size: Option<f64>,
+    /// The canary's mean over the baseline's; `null` where there is none.
+    pub deviation: Option<f64>,
 }
 
 /// What the answer promises.
@@ -241,6 +263,24 @@ pub struct VerdictBody {
     pub links: BTreeMap<String, String>,
     /// Revision of the engine that judged: equal inputs give equal bytes within one revision.
     pub engine_revision: u32,
+}
+
+// === impl Classification ===
+
+impl Classification {
+    /// Kayenta's sentence about a metric of this name.
+    pub fn told_of(&self, name: &str) -> String {
+        let differs = match self.critical {
+            true => Why::DiffersCritically,
+            false => Why::Differs,
+        };
+        match self.label {
+            Label::Pass => String::new(),
+            Label::High | Label::Low => differs(self.label).sentence(name),
+            Label::Nodata | Label::NodataFailMetric => Why::Missing.sentence(name),
+            Label::Error => Why::Failed.sentence(name),
+        }
+    }
 }
 
 /// The decision of a verdict: the one table from (verdict, final, reason, policy) to what the

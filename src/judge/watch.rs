@@ -121,7 +121,10 @@ impl OneCheck {
             OneCheck::Tail(check) => each(check.sides()),
             OneCheck::Counts(check) => check.sides(),
             OneCheck::Threshold(check) => each(check.side().into_iter().collect()),
-            OneCheck::Gauge(_) | OneCheck::Breach(_) | OneCheck::BurnRate(_) => Vec::new(),
+            OneCheck::Gauge(_)
+            | OneCheck::Breach(_)
+            | OneCheck::BurnRate(_)
+            | OneCheck::Classify(_) => Vec::new(),
         }
     }
 

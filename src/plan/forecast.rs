@@ -86,7 +86,7 @@ pub fn forecast(plan: &Plan, traffic: &Traffic, check: &Check) -> Option<Forecas
                 _ => return None,
             }
         }
-        Question::Threshold { .. } => return None,
+        Question::Threshold { .. } | Question::Classify { .. } => return None,
     };
     let evidence = Evidence {
         variance: evidence.variance * dispersion_of(check),

@@ -4,8 +4,8 @@
 //! fewer than what a file is held to: that a tolerance is odd is no reason to refuse a recording.
 
 use super::{
-    CHECKS_MAX, Check, Dispersion, LOOKS_MAX, METRICS_MAX, MetricKind, Plan, Question, Resolution,
-    ThresholdForm, Tolerance, WATCH_TICKS_MAX, Worse,
+    BurnRate, CHECKS_MAX, Check, Dispersion, LOOKS_MAX, METRICS_MAX, MetricKind, Plan, Question,
+    Resolution, ThresholdForm, Tolerance, WATCH_TICKS_MAX, Worse, kayenta::GROUPS_MAX,
 };
 
 /// Durations in a plan, in milliseconds, at most: sums stay far from overflow.
@@ -66,6 +66,7 @@ pub(super) fn check(plan: &Plan) -> Result<(), String> {
         plan.checks.iter().any(|check| check.gating),
         "no check is gating",
     )?;
+    check_judge(plan)?;
     let ascending = plan
         .metrics
         .windows(2)
@@ -80,6 +81,35 @@ pub(super) fn check(plan: &Plan) -> Result<(), String> {
         check_of(plan, question).map_err(|what| format!("check {}: {what}", question.name))?;
     }
     Ok(())
+}
+
+/// One judge for all checks, and what Kayenta's has no word for.
+fn check_judge(plan: &Plan) -> Result<(), String> {
+    let hold = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
+    let is_classify = |check: &Check| matches!(check.question, Question::Classify { .. });
+    let Some(scoring) = &plan.kayenta else {
+        let none = !plan.checks.iter().any(is_classify);
+        return hold(none, "a check is Kayenta's and the plan is not");
+    };
+    let all = plan.checks.iter().all(is_classify);
+    hold(all, "a check is not Kayenta's and the plan is")?;
+    let none = plan.watch.is_none() && plan.extend == 0;
+    hold(none, "Kayenta's judge neither extends nor watches")?;
+    let scores = 0.0 <= scoring.marginal && scoring.marginal <= scoring.pass;
+    hold(
+        scores && scoring.pass <= 100.0,
+        "the scores are out of range",
+    )?;
+    let whole = |window: i64| window > 0 && window % plan.tick == 0 && window <= MILLIS_MAX;
+    hold(
+        whole(scoring.interval) && scoring.lookback.is_none_or(whole),
+        "an interval of the judgements is no whole number of ticks",
+    )?;
+    let is_weight = |weight: &f64| weight.is_finite() && *weight >= 0.0;
+    hold(
+        scoring.weights.values().all(is_weight),
+        "a weight of a group is out of range",
+    )
 }
 
 fn check_of(plan: &Plan, check: &Check) -> Result<(), String> {
@@ -116,6 +146,20 @@ fn check_of(plan: &Plan, check: &Check) -> Result<(), String> {
                 "the tolerance is out of range",
             )
         }
+        Question::Classify { at, settings } => {
+            let is_values = plan.metrics[check.metric].kind == MetricKind::Latency;
+            hold(
+                at.is_some() == is_values,
+                "a quantile is asked of values, and of nothing else",
+            )?;
+            hold(check.groups.len() <= GROUPS_MAX, "too many groups")?;
+            let fits = settings.confidence > 0.0 && settings.confidence < 1.0;
+            let factor = settings.outliers.map_or(1.0, |outliers| outliers.factor);
+            hold(
+                fits && settings.tolerance >= 0.0 && factor > 0.0,
+                "a setting of Kayenta's judge is out of range",
+            )
+        }
         Question::Threshold {
             limit,
             form,
@@ -131,20 +175,23 @@ fn check_of(plan: &Plan, check: &Check) -> Result<(), String> {
                     (1..=*of).contains(periods) && i64::from(*of) <= LOOKS_MAX,
                     "the breach is out of range",
                 ),
-                ThresholdForm::BurnRate(rule) => {
-                    let is_ratio = plan.metrics[check.metric].kind == MetricKind::Ratio;
-                    hold(is_ratio, "a burn rate is asked of a ratio")?;
-                    let whole = [rule.long, rule.short]
-                        .iter()
-                        .all(|window| *window > 0 && window % plan.tick == 0);
-                    let fits = whole && rule.short < rule.long && rule.long <= plan.horizon;
-                    hold(fits, "the windows of the burn rate do not fit")?;
-                    let is_share = rule.slo > 0.0 && rule.slo < 1.0;
-                    let burns = rule.factor > 0.0 && rule.factor * rule.budget() < 1.0;
-                    let lasts = (1..=MILLIS_MAX).contains(&rule.period);
-                    hold(is_share && burns && lasts, "the burn rate is out of range")
-                }
+                ThresholdForm::BurnRate(rule) => check_burn_rate(plan, check, rule),
             }
         }
     }
+}
+
+fn check_burn_rate(plan: &Plan, check: &Check, rule: &BurnRate) -> Result<(), String> {
+    let hold = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
+    let is_ratio = plan.metrics[check.metric].kind == MetricKind::Ratio;
+    hold(is_ratio, "a burn rate is asked of a ratio")?;
+    let whole = [rule.long, rule.short]
+        .iter()
+        .all(|window| *window > 0 && window % plan.tick == 0);
+    let fits = whole && rule.short < rule.long && rule.long <= plan.horizon;
+    hold(fits, "the windows of the burn rate do not fit")?;
+    let is_share = rule.slo > 0.0 && rule.slo < 1.0;
+    let burns = rule.factor > 0.0 && rule.factor * rule.budget() < 1.0;
+    let lasts = (1..=MILLIS_MAX).contains(&rule.period);
+    hold(is_share && burns && lasts, "the burn rate is out of range")
 }

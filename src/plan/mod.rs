@@ -8,6 +8,7 @@ mod cluster;
 pub mod dispersion;
 pub mod forecast;
 mod invariants;
+pub mod kayenta;
 pub mod query;
 pub mod recording;
 mod saved;
@@ -83,6 +84,9 @@ pub struct Plan {
     pub metrics: Vec<Metric>,
     /// Checks, in the order written.
     pub checks: Vec<Check>,
+    /// Set where Kayenta's judge is asked instead of davy's, of every check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kayenta: Option<kayenta::Scoring>,
     /// Traffic the plan expects; nothing is judged by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<traffic::Traffic>,
@@ -210,6 +214,9 @@ pub struct Check {
     pub min_samples: u64,
     /// Units per arm before any verdict of this check; 1 asks for nothing.
     pub require_units: u32,
+    /// Groups of Kayenta's score that it counts in; empty for davy's own checks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
 }
 
 /// What is asked.
@@ -226,6 +233,13 @@ pub enum Question {
         tolerance: Tolerance,
         /// How dependence beyond a cluster's is allowed for.
         dispersion: Dispersion,
+    },
+    /// Canary against baseline, by the rules of Kayenta's judge.
+    Classify {
+        /// The quantile of a tick, of kind `latency`: each tick is one value.
+        at: Option<Quantile>,
+        /// What is asked of the metric.
+        settings: kayenta::Settings,
     },
     /// The canary against an absolute limit.
     Threshold {
@@ -425,6 +439,15 @@ impl Plan {
         }
     }
 
+    /// Probabilities that a false fail over the analysis, and a false pass of a check, are held to:
+    /// Kayenta's judge holds to none.
+    pub fn guaranteed(&self) -> [f64; 2] {
+        match self.kayenta {
+            Some(_) => [1.0, 1.0],
+            None => [self.alpha, self.beta],
+        }
+    }
+
     /// Index of the metric of this name.
     pub fn metric_index(&self, name: &str) -> Option<usize> {
         self.metrics.iter().position(|metric| metric.name == name)
@@ -445,8 +468,27 @@ impl Plan {
 }
 
 impl Question {
-    /// The alarm forms are policies and spend no alpha; everything else is a test.
+    /// davy's tests spend alpha. The alarm forms are policies, and so are Kayenta's rules: they promise
+    /// nothing.
     pub fn spends_alpha(&self) -> bool {
-        !matches!(self, Question::Threshold { form, .. } if *form != ThresholdForm::Exact)
+        match self {
+            Question::Compare { .. } => true,
+            Question::Classify { .. } => false,
+            Question::Threshold { form, .. } => *form == ThresholdForm::Exact,
+        }
+    }
+
+    /// Whether it is about both arms, and not about the canary alone.
+    pub fn is_of_both(&self) -> bool {
+        !matches!(self, Question::Threshold { .. })
+    }
+
+    /// The quantile that it is about.
+    pub fn at(&self) -> Option<Quantile> {
+        match *self {
+            Question::Compare { at, .. }
+            | Question::Classify { at, .. }
+            | Question::Threshold { at, .. } => at,
+        }
     }
 }

@@ -62,6 +62,7 @@ impl Plan {
                 min_samples: 0,
             },
             watch: None,
+            kayenta: None,
             traffic: None,
             change_require: Vec::new(),
             arms: None,
@@ -108,6 +109,7 @@ impl Check {
             weight: 1.0,
             min_samples: 0,
             require_units: 1,
+            groups: Vec::new(),
         }
     }
 }

@@ -101,7 +101,7 @@ fn what_was_measured_becomes_part_of_the_plan() {
         .iter()
         .map(|check| match check.question {
             Question::Compare { dispersion, .. } => dispersion,
-            Question::Threshold { .. } => unreachable!("the plan only compares"),
+            _ => unreachable!("the plan only compares"),
         })
         .collect();
     assert_eq!(taken, [Dispersion::Factor(factor), Dispersion::Sd(sd)]);

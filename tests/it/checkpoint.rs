@@ -86,6 +86,14 @@ fn see(effects: &[Effect], seen: &mut BTreeSet<String>) {
                     event.body.verdict.as_str(),
                     event.body.reason
                 ));
+                if event
+                    .body
+                    .checks
+                    .iter()
+                    .any(|check| check.classification.is_some())
+                {
+                    seen.insert("kayenta: judged".to_owned());
+                }
             }
             Effect::Refused(refusal) => {
                 seen.insert(format!("refused: {:?}", refusal.code));
@@ -116,7 +124,7 @@ fn see(effects: &[Effect], seen: &mut BTreeSet<String>) {
 }
 
 /// What scenarios have to come to, or they show little.
-const TO_BE_SEEN: [&str; 21] = [
+const TO_BE_SEEN: [&str; 22] = [
     "analysis.overridden",
     "cut",
     "duplicate",
@@ -127,6 +135,7 @@ const TO_BE_SEEN: [&str; 21] = [
     "inconclusive: abandoned",
     "inconclusive: cancelled",
     "inconclusive: horizon_reached",
+    "kayenta: judged",
     "inconclusive: superseded",
     "late",
     "pass: within_limit",

@@ -7,6 +7,7 @@ mod gate;
 mod kayenta;
 mod query;
 mod refusals;
+mod scored;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use crate::support::project_root;
 
 mod mistakes;
+mod scored;
 
 /// A plan that uses every key. Tests change a line of it.
 const FULL: &str = r#"version: davy/v1
@@ -163,7 +164,7 @@ fn a_short_plan_gets_the_documented_defaults() {
         .iter()
         .map(|check| match &check.question {
             Question::Compare { tolerance, .. } => (tolerance.relative, tolerance.absolute),
-            Question::Threshold { .. } => (None, None),
+            _ => (None, None),
         })
         .collect();
     let expected = [

@@ -27,6 +27,16 @@ const PLAN: &str = "horizon: 2m\ntick: 5s\nlateness: 2s\nmin_duration: 20s\nstop
     \x20 - {name: alarm, threshold: duration, at: p50, limit: \"< 4\", breach: {periods: 9, of: 9}}\n\
     \x20 - {name: limit, threshold: errors, limit: \"< 90%\"}\n";
 
+/// The same metrics before Kayenta's judge.
+const SCORED: &str = "horizon: 2m\ntick: 5s\nlateness: 2s\njudge: {kayenta: {interval: 25s, group_weights: {rest: 40}}}\n\
+    metrics:\n  duration: {kind: latency}\n  errors: {kind: ratio}\n  restarts: {kind: rate}\n  load: {kind: gauge}\n\
+    \x20 traced: {kind: latency, cluster: {by: trace, lifetime: tick}}\n\
+    checks:\n  - {compare: duration, at: p90, worse: higher}\n\
+    \x20 - {compare: errors, kayenta: {groups: [rest], must_have_data: true}}\n\
+    \x20 - {compare: restarts, kayenta: {groups: [rest], nan_strategy: replace}}\n\
+    \x20 - {compare: load, kayenta: {effect_size: {measure: cles, allowed_increase: 0.6}, outlier_factor: 3}}\n\
+    \x20 - {compare: traced, at: p50, gating: false}\n";
+
 /// One random sample; times are relative to the clock.
 #[derive(Debug, Clone)]
 struct Drawn {
@@ -206,8 +216,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_recording_gives_the_same_bytes(acts in acts()) {
-        let plan = plan(PLAN);
+    fn a_recording_gives_the_same_bytes(acts in acts(), text in prop::sample::select(&[PLAN, PLAN, SCORED][..])) {
+        let plan = plan(text);
         let live = run(&plan, &acts, as_sent, false);
         let again = run(&plan, &acts, as_sent, false);
         prop_assert!(told(&live.effects) == told(&again.effects), "two runs differ");
@@ -231,7 +241,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_within_a_request_does_not_matter(acts in acts()) {
+    fn the_order_within_a_request_does_not_matter(acts in acts(), text in prop::sample::select(&[PLAN, PLAN, SCORED][..])) {
         // Without ids and full ticks, of which the first come are kept.
         let mut acts = acts;
         for act in &mut acts {
@@ -243,7 +253,7 @@ proptest! {
                 });
             }
         }
-        let plan = plan(PLAN);
+        let plan = plan(text);
         let bodies = |order: Order| {
             let machine = run(&plan, &acts, order, true);
             let bodies = machine.events("x").into_iter().map(|event| event.body);

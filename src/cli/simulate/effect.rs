@@ -181,6 +181,8 @@ fn room(plan: &Plan, metric: usize, traffic: &MetricTraffic) -> Option<Room> {
                 tolerance,
                 odds: is_ratio,
             }),
+            // Its room hangs on the spread of the ticks.
+            Question::Classify { .. } => None,
             Question::Threshold { at, limit, .. } => {
                 let level = match (traffic.shape, at) {
                     (Shape::LogNormal { median, sigma, .. }, Some(at)) => {

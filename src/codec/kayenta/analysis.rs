@@ -7,9 +7,9 @@
 
 use serde_json::{Number, Value};
 
-use crate::judge::kayenta::settings::OUTLIER_FACTOR;
-use crate::judge::kayenta::settings::Thresholds;
 use crate::judge::kayenta::{Direction, Measure, NanStrategy, Outliers, Settings};
+use crate::plan::kayenta::OUTLIER_FACTOR;
+use crate::plan::kayenta::Thresholds;
 
 /// What a metric's settings come to.
 #[derive(Debug, Clone, Copy, PartialEq)]

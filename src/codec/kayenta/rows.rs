@@ -9,11 +9,9 @@ use serde_json::Value;
 use super::numbers::{self, Loose, number};
 use super::pairs::from_json;
 use crate::judge::kayenta::classify::{classify, evidence};
-use crate::judge::kayenta::settings::{
-    CONFIDENCE, OUTLIER_FACTOR, Outliers, Settings, TOLERANCE, Thresholds,
-};
 use crate::judge::kayenta::transform::transform;
 use crate::judge::kayenta::{Direction, Measure, NanStrategy};
+use crate::plan::kayenta::{CONFIDENCE, OUTLIER_FACTOR, Outliers, Settings, TOLERANCE, Thresholds};
 
 /// A row: what to judge, and how.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

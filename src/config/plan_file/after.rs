@@ -79,7 +79,7 @@ pub(super) fn watch(
     })
 }
 
-fn whole_ticks(
+pub(super) fn whole_ticks(
     reader: &mut Reader<'_>,
     field: &Field<'_>,
     duration: Millis,

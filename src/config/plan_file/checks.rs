@@ -4,6 +4,7 @@
 //! quantities in it.
 
 use super::dispersion::{self, Asked as AskedDispersion, Measured};
+use super::kayenta::{self, Judge};
 use super::metrics::Written;
 use super::{ProblemCode, SAMPLES_MAX, Times, burn_rate, name, tolerance};
 use crate::config::problem::nearest;
@@ -41,6 +42,7 @@ pub(in crate::config) const CHECK_KEYS: &[&str] = &[
     "min_samples",
     "require_units",
     "dispersion",
+    "kayenta",
 ];
 
 /// Reads the section, in the order written.
@@ -49,7 +51,7 @@ pub(super) fn read(
     table: &Table<'_>,
     metrics: &[Written],
     times: Option<&Times>,
-    measured: Measured<'_>,
+    (measured, judge): (Measured<'_>, &Judge),
 ) -> Vec<Check> {
     let help = "ask at least one question under checks:, such as - compare: request_latency";
     let Some(section) = reader.required(table, "checks", help) else {
@@ -67,7 +69,7 @@ pub(super) fn read(
     }
     let mut checks: Vec<Check> = Vec::new();
     for item in &items {
-        let Some(check) = check(reader, item, metrics, times, measured) else {
+        let Some(check) = check(reader, item, metrics, times, (measured, judge)) else {
             continue;
         };
         if checks.iter().any(|known| known.name == check.name) {
@@ -134,12 +136,16 @@ fn check(
     field: &Field<'_>,
     metrics: &[Written],
     times: Option<&Times>,
-    measured: Measured<'_>,
+    (measured, judge): (Measured<'_>, &Judge),
 ) -> Option<Check> {
     let table = reader.table(field, Some(CHECK_KEYS))?;
     let common = Common::read(reader, &table);
     let (asked, metric_field) = asked(reader, field, &table)?;
-    refuse_strange_keys(reader, &table, asked);
+    let is_own = matches!(judge, Judge::Own);
+    if is_own {
+        refuse_strange_keys(reader, &table, asked);
+        kayenta::refuse_settings(reader, &table);
+    }
     let metric = metric_index(reader, &metric_field, metrics)?;
     let written = &metrics[metric];
     if !written.kind_known {
@@ -156,7 +162,9 @@ fn check(
     let common = common?;
     refuse_idle_units(reader, &table, &written.metric, &common);
     let name = common.name.unwrap_or_else(default_name);
-    let question = match asked {
+    let own = |question| (question, Vec::new());
+    let (question, groups) = match asked {
+        _ if !is_own => kayenta::question(reader, &table, &written.metric, at, &name),
         Asked::Compare => {
             let tick = times.map(|times| times.tick);
             let of = Compared {
@@ -165,9 +173,9 @@ fn check(
                 tick,
                 name: &name,
             };
-            compare(reader, &table, &of, measured)
+            compare(reader, &table, &of, measured).map(own)
         }
-        Asked::Threshold => threshold(reader, &table, &written.metric, at, times),
+        Asked::Threshold => threshold(reader, &table, &written.metric, at, times).map(own),
     }?;
     Some(Check {
         name,
@@ -176,10 +184,12 @@ fn check(
         gating: common.gating,
         weight: common.weight,
         min_samples: common.min_samples.unwrap_or(match written.metric.kind {
+            _ if !is_own => 0,
             MetricKind::Gauge => MIN_POINTS_DEFAULT,
             _ => MIN_SAMPLES_DEFAULT,
         }),
         require_units: common.require_units,
+        groups,
     })
 }
 

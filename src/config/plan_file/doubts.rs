@@ -48,12 +48,7 @@ pub(super) fn warn(reader: &mut Reader<'_>, table: &Table<'_>, plan: &Plan) {
 fn is_blind_to_tails(plan: &Plan, check: &Check) -> bool {
     let is_rank = matches!(check.question, Question::Compare { at: None, .. })
         && plan.metrics[check.metric].kind == MetricKind::Latency;
-    let sees_tail = |other: &Check| {
-        let at = match other.question {
-            Question::Compare { at, .. } | Question::Threshold { at, .. } => at,
-        };
-        other.metric == check.metric && at.is_some()
-    };
+    let sees_tail = |other: &Check| other.metric == check.metric && other.question.at().is_some();
     check.gating && is_rank && !plan.checks.iter().any(sees_tail)
 }
 

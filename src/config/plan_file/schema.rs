@@ -4,6 +4,26 @@
 //! units, contradictions); a test holds their keys to the reader's. Next: the parent.
 #![allow(dead_code, reason = "the types exist for their schema")]
 
+/// The words of an enum, in the schema under its own name.
+macro_rules! words {
+    ($name:ident for $meant:ty { $($word:ident),+ }) => {
+        #[derive(JsonSchema)]
+        #[serde(rename_all = "snake_case")]
+        enum $name { $($word),+ }
+
+        impl $name {
+            /// Fails to compile when the meant enum loses or gains a word.
+            fn of(meant: $meant) -> $name {
+                type Meant = $meant;
+                match meant { $(Meant::$word => $name::$word),+ }
+            }
+        }
+    };
+}
+use words;
+
+mod kayenta;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -56,6 +76,8 @@ struct PlanFile {
     change: Option<Change>,
     /// Label matchers that find each arm's series. Left out where samples are addressed.
     arms: Option<Arms>,
+    /// Who judges. Default davy.
+    judge: Option<kayenta::WrittenJudge>,
     /// What a step's gate asks of that step's own samples.
     step: Option<Step>,
     /// Watching after a pass. Default not at all.
@@ -296,6 +318,8 @@ struct Check {
     require_units: Option<u64>,
     /// How dependence beyond a cluster's is allowed for. Default envelope for gauges, else iid.
     dispersion: Option<WrittenDispersion>,
+    /// What Kayenta's judge is asked (compare, with judge: kayenta).
+    kayenta: Option<kayenta::WrittenSettings>,
 }
 
 /// 5%, 0.1pp (percentage points, for ratios), 3ms or a number; or both parts.
@@ -348,23 +372,6 @@ struct BurnRate {
     factor: f64,
     /// Time the budget is meant to last. Default 30d.
     period: Option<Duration>,
-}
-
-/// The words of an enum, in the schema under its own name.
-macro_rules! words {
-    ($name:ident for $meant:ty { $($word:ident),+ }) => {
-        #[derive(JsonSchema)]
-        #[serde(rename_all = "snake_case")]
-        enum $name { $($word),+ }
-
-        impl $name {
-            /// Fails to compile when the meant enum loses or gains a word.
-            fn of(meant: $meant) -> $name {
-                type Meant = $meant;
-                match meant { $(Meant::$word => $name::$word),+ }
-            }
-        }
-    };
 }
 
 words!(WrittenOnInconclusive for OnInconclusive { Hold, Rollback, Promote });
@@ -437,6 +444,7 @@ mod tests {
     use crate::config::plan_file::after::WATCH_KEYS;
     use crate::config::plan_file::burn_rate::BURN_RATE_KEYS;
     use crate::config::plan_file::checks::CHECK_KEYS;
+    use crate::config::plan_file::kayenta::{EFFECT_KEYS, SCORING_KEYS, SETTING_KEYS};
     use crate::config::plan_file::metrics::METRIC_KEYS;
     use crate::config::plan_file::traffic::{METRIC_TRAFFIC_KEYS, TRAFFIC_KEYS};
 
@@ -459,6 +467,15 @@ mod tests {
         assert_eq!(keys("/$defs/Check/properties"), sorted(CHECK_KEYS));
         assert_eq!(keys("/$defs/Watch/properties"), sorted(WATCH_KEYS));
         assert_eq!(keys("/$defs/BurnRate/properties"), sorted(BURN_RATE_KEYS));
+        assert_eq!(
+            keys("/$defs/WrittenScoring/properties"),
+            sorted(SCORING_KEYS)
+        );
+        assert_eq!(
+            keys("/$defs/WrittenSettings/properties"),
+            sorted(SETTING_KEYS)
+        );
+        assert_eq!(keys("/$defs/WrittenEffect/properties"), sorted(EFFECT_KEYS));
         assert_eq!(keys("/$defs/Traffic/properties"), sorted(TRAFFIC_KEYS));
         let metric = "/$defs/MetricTraffic/properties";
         assert_eq!(keys(metric), sorted(METRIC_TRAFFIC_KEYS));

@@ -10,8 +10,8 @@ use super::{Analysis, Counters};
 use crate::engine::messages::*;
 use crate::engine::overriding;
 use crate::engine::steps::Step;
-use crate::judge::verdict::{Gate, GateKind, Guarantee, Status, VerdictBody};
-use crate::judge::{self, assumptions, sentence};
+use crate::judge::verdict::{Finding, Gate, GateKind, Guarantee, Status, VerdictBody};
+use crate::judge::{self, assumptions, scored, sentence};
 use crate::model::{Decision, Outcome, Reason, Timestamp};
 use crate::plan::{Metric, Plan, Pulled, Source};
 
@@ -55,7 +55,7 @@ impl Analysis {
         let mut message = if findings.is_empty() && !self.is_final() {
             format!("inconclusive so far, hold: {}", sentence::about(reason))
         } else {
-            sentence::of_verdict(outcome, reason, decision, self.is_final(), findings)
+            self.sentence((outcome, reason, self.is_final()), decision, findings)
         };
         if gate.kind == GateKind::Step && gate.open && is_judged {
             message = format!("go on: no check fails, and this step has seen enough; {message}");
@@ -64,6 +64,7 @@ impl Analysis {
             message = overriding::sentence(overridden, outcome, &message);
         }
         let closed = self.judge.looks();
+        let [alpha, beta] = self.plan.guaranteed();
         VerdictBody {
             analysis: self.id.clone(),
             plan: self.plan.name.clone(),
@@ -78,8 +79,8 @@ impl Analysis {
             gate,
             elapsed_secs: (self.plan.tick * closed as i64) as f64 / 1000.0,
             guarantee: Guarantee {
-                alpha: self.plan.alpha,
-                beta: self.plan.beta,
+                alpha,
+                beta,
                 spent: self.judge.spent(),
                 looks: closed as u64,
                 assumes: assumptions::of(&self.plan, findings),
@@ -96,6 +97,22 @@ impl Analysis {
                 ),
             ]),
             engine_revision: judge::ENGINE_REVISION,
+        }
+    }
+
+    fn sentence(
+        &self,
+        verdict: (Outcome, Reason, bool),
+        decision: Decision,
+        findings: &[Finding],
+    ) -> String {
+        let (ask, looks) = (sentence::ask(decision), self.judge.looks());
+        let (outcome, reason, is_final) = verdict;
+        match &self.plan.kayenta {
+            Some(scoring) => {
+                scored::sentence_of(&self.plan, scoring, findings, verdict, ask, looks)
+            }
+            None => sentence::of_verdict(outcome, reason, ask, is_final, findings),
         }
     }
 

@@ -3,13 +3,15 @@
 //! Owns the rules and their order, and the words that Kayenta gives with them: other programs show
 //! these. It must not know how the values came to be: they are those after the transform.
 
+use serde::{Deserialize, Serialize};
+
 use super::effect::{effect_size, mean_ratio};
 use super::interval::{Interval, Sides};
 use super::jitter;
-use super::settings::{Direction, NanStrategy, Settings};
+use crate::plan::kayenta::{Direction, NanStrategy, Settings};
 
 /// What a metric is called after it was judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum Label {
     /// Not shown to differ.
     Pass,

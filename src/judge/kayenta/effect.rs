@@ -4,8 +4,8 @@
 //! gives NaN, which asks for nothing.
 
 use super::interval::probability_above;
-use super::settings::Measure;
 use super::summary::mean;
+use crate::plan::kayenta::Measure;
 
 /// The canary's mean over the baseline's; NaN where either is exactly 0.
 pub fn mean_ratio(baseline: &[f64], canary: &[f64]) -> f64 {

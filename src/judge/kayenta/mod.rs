@@ -9,7 +9,6 @@
 //! | module | what it answers |
 //! |---|---|
 //! | [`mixing`] | which series of the two sides belong together |
-//! | [`settings`] | what a metric asks for, and the defaults |
 //! | [`summary`], [`transform`] | what is left of a side's values, and its statistics |
 //! | [`interval`], [`brent`] | the Mann-Whitney interval of the shift |
 //! | [`jitter`] | what stands for the noise that is put on two constant sides |
@@ -25,12 +24,11 @@ pub mod interval;
 pub mod jitter;
 pub mod mixing;
 pub mod score;
-pub mod settings;
 pub mod summary;
 pub mod transform;
 
+pub use crate::plan::kayenta::{Direction, Measure, NanStrategy, Outliers, Settings};
 pub use classify::{Classified, Label};
-pub use settings::{Direction, Measure, NanStrategy, Outliers, Settings};
 
 use summary::Summary;
 

@@ -3,8 +3,8 @@
 //! Owns the order of the two, which matters: values replaced by 0 can be outliers. Each side is
 //! transformed by itself.
 
-use super::settings::{NanStrategy, Outliers, Settings};
 use super::summary::percentile;
+use crate::plan::kayenta::{NanStrategy, Outliers, Settings};
 
 /// Values of one side, in their order.
 pub fn transform(values: &[f64], settings: &Settings) -> Vec<f64> {

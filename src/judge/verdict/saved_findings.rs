@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Finding, Needs, PartEvidence, PerArm, Scale};
+use super::{Classification, Finding, Needs, PartEvidence, PerArm, Scale};
 use crate::model::{Outcome, Reason};
 
 /// The fields of a [`Finding`]; one that is missing here does not compile.
@@ -29,6 +29,7 @@ struct Form {
     needs: Option<Needs>,
     units: Option<PerArm<u64>>,
     factors: BTreeMap<String, f64>,
+    classification: Option<Classification>,
     sampled_out: Option<PerArm<u64>>,
 }
 

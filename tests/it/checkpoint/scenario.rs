@@ -215,7 +215,21 @@ impl Making {
         self.started.push((id, plan, self.now));
     }
 
+    /// A plan that Kayenta's judge is asked of.
+    fn scored(&mut self) -> Arc<Plan> {
+        let interval = [2, 3, 15][self.below(3) as usize];
+        plan(&format!(
+            "horizon: 15s\ntick: 1s\nlateness: 1s\njudge: {{kayenta: {{interval: {interval}s, lookback: 6s}}}}\narms: \
+             {{baseline: 'v=\"old\"', canary: 'v=\"{{{{canary}}}}\"'}}\nmetrics: {{tail: {{kind: latency}}, \
+             errors: {{kind: ratio}}, depth: {{kind: gauge}}}}\nchecks:\n  - {{compare: tail, at: p90}}\n  - {{compare: \
+             errors, worse: higher, kayenta: {{critical: true}}}}\n  - {{compare: depth, gating: false}}\n"
+        ))
+    }
+
     fn plan(&mut self) -> Arc<Plan> {
+        if self.one_in(6) {
+            return self.scored();
+        }
         let (mut metrics, mut checks) = (String::new(), String::new());
         let mut is_watched = false;
         let first = self.below(BLOCKS.len() as u32) as usize;

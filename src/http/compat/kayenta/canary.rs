@@ -14,18 +14,17 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::Subject;
-use super::{ACCOUNT, ExecutionId, Refused, Thresholds, duration, read, times};
+use super::result::result;
+use super::{ACCOUNT, ExecutionId, Refused, Thresholds, read, times};
 use crate::engine::{AnalysisView, Input};
 use crate::http::Shared;
 use crate::http::analyses::{find, order, within};
 use crate::http::door::Caller;
 use crate::http::problem::Problem;
-use crate::judge::verdict::{Scale, Status};
-use crate::model::{Change, Decision, Millis, Outcome, Reason};
+use crate::judge::verdict::Status;
+use crate::model::{Change, Millis, Reason};
 use crate::store::{Filter, PAGE_MAX};
 
-/// The judge that davy's verdicts come from.
-pub(super) const JUDGE: &str = "davy";
 /// How long an end is found by a start of the same scopes: those of an answer that was lost. They may
 /// have the same names at every rollout.
 const STANDS_FOR: Millis = 60_000;
@@ -291,56 +290,4 @@ pub(super) fn status_of(view: &AnalysisView) -> &'static str {
         _ if is_complete(view) => "succeeded",
         _ => "running",
     }
-}
-
-/// The judge's result: davy's findings under Kayenta's labels.
-pub(super) fn result(id: &ExecutionId, view: &AnalysisView, now: crate::model::Timestamp) -> Value {
-    let body = &view.body;
-    let results = body.checks.iter().map(|finding| {
-        let none = match finding.scale {
-            Scale::Ratio | Scale::OddsRatio => 1.0,
-            _ => 0.0,
-        };
-        let is_lower = finding.estimate.is_some_and(|estimate| estimate < none);
-        let label = match finding.verdict {
-            Outcome::Fail if is_lower => "Low",
-            Outcome::Fail => "High",
-            Outcome::Pass => "Pass",
-            // Kayenta calls what it could not tell apart a pass; davy does not.
-            Outcome::Inconclusive => "Nodata",
-        };
-        let count = |count: u64| json!({ "stats": { "count": count } });
-        json!({
-            "name": finding.check,
-            "id": format!("{}/{}", view.id, finding.check),
-            "tags": {},
-            "classification": label,
-            "classificationReason": finding.message,
-            "groups": [finding.metric],
-            "controlMetadata": count(finding.samples.baseline),
-            "experimentMetadata": count(finding.samples.canary),
-            "resultMetadata": {},
-            "critical": false,
-            "muted": !finding.gating,
-        })
-    });
-    let decision = body.decision;
-    let score = id.thresholds.score_of(decision);
-    let reason = match decision {
-        Decision::Promote => String::new(),
-        _ => body.message.clone(),
-    };
-    json!({
-        "judgeResult": {
-            "judgeName": JUDGE,
-            "results": results.collect::<Vec<Value>>(),
-            "groupScores": [],
-            "score": {
-                "score": score,
-                "classification": id.thresholds.classification(decision),
-                "classificationReason": reason,
-            },
-        },
-        "canaryDuration": duration(view, now),
-    })
 }

@@ -76,7 +76,7 @@ pub async fn read(
     let mut config = summary(plan, &[]);
     config["configVersion"] = json!("1");
     config["description"] = json!(plan.description);
-    config["judge"] = json!({ "name": super::canary::JUDGE, "judgeConfigurations": {} });
+    config["judge"] = json!({ "name": super::result::JUDGE, "judgeConfigurations": {} });
     config["metrics"] = metrics.collect();
     config["templates"] = json!({});
     config["classifier"] = json!({
@@ -100,7 +100,7 @@ pub async fn credentials() -> Json<Value> {
 /// `GET /compat/kayenta/judges`
 pub async fn judges() -> Json<Value> {
     Json(json!([
-        { "name": super::canary::JUDGE, "visible": true },
+        { "name": super::result::JUDGE, "visible": true },
         { "name": JUDGE_NAME, "visible": true },
     ]))
 }

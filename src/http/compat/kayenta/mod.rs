@@ -10,6 +10,7 @@
 pub mod canary;
 pub mod configs;
 pub mod judge;
+mod result;
 pub mod standalone;
 
 use axum::Json;

@@ -1,7 +1,7 @@
 //! The rules one by one, and the stand-in for the noise against many draws of it.
 
 use super::*;
-use crate::judge::kayenta::settings::{Measure, Thresholds};
+use crate::plan::kayenta::{Measure, Thresholds};
 use crate::stats::sampler::{Stream, seed_from};
 
 fn ramp(from: f64, len: usize) -> Vec<f64> {

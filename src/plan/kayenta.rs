@@ -1,7 +1,15 @@
-//! What a metric asks of Kayenta's judge, with Kayenta's defaults.
+//! What a plan asks of Kayenta's judge, with Kayenta's defaults: of each metric, and of the score.
 //!
 //! Owns the settings as values that cannot be malformed. How they are written, and what happens to
-//! those that are written wrong, is `codec::kayenta`'s.
+//! those that are written wrong, is `codec::kayenta`'s, and in a plan file
+//! `config::plan_file::kayenta`'s. Next: `judge::kayenta`, the rules themselves; `judge::scored`,
+//! which asks them of an analysis.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Millis;
 
 /// The share of the estimate that the interval must clear; fixed in Kayenta.
 pub const TOLERANCE: f64 = 0.25;
@@ -10,8 +18,32 @@ pub const CONFIDENCE: f64 = 0.98;
 /// Quartile ranges beyond the quartiles at which an outlier begins, where nothing else is said.
 pub const OUTLIER_FACTOR: f64 = 3.0;
 
+/// Least score that passes, where a plan does not say.
+pub const PASS_DEFAULT: f64 = 95.0;
+/// Least score that is no failure, where a plan does not say.
+pub const MARGINAL_DEFAULT: f64 = 75.0;
+/// Groups of one check.
+pub const GROUPS_MAX: usize = 32;
+
+/// How the labels of an analysis become a score, and when it is asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scoring {
+    /// Least score that passes, 0 to 100.
+    pub pass: f64,
+    /// Least score that is no failure, 0 to 100 and at most `pass`.
+    pub marginal: f64,
+    /// Time from one judgement to the next, a whole number of ticks; the horizon for a single one.
+    /// The last is at the horizon, whatever is left of an interval then.
+    pub interval: Millis,
+    /// How far back a judgement looks, a whole number of ticks; `None` for back to the start.
+    pub lookback: Option<Millis>,
+    /// Weights of groups in percent, by name; those that are not here share what is left of 100.
+    pub weights: BTreeMap<String, f64>,
+}
+
 /// Which difference counts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// The canary above the baseline.
     Increase,
@@ -23,7 +55,8 @@ pub enum Direction {
 }
 
 /// What becomes of values that are missing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum NanStrategy {
     /// They are dropped.
     #[default]
@@ -33,7 +66,7 @@ pub enum NanStrategy {
 }
 
 /// How outliers are found, where they are removed.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Outliers {
     /// Quartile ranges beyond the quartiles, above 0.
     pub factor: f64,
@@ -43,7 +76,10 @@ pub struct Outliers {
 }
 
 /// How the size of an effect is measured.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Measure {
     /// The canary's mean over the baseline's.
     #[default]
@@ -53,7 +89,7 @@ pub enum Measure {
 }
 
 /// Effects from which a difference counts.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Thresholds {
     /// From here up the canary is High.
     pub increase: f64,
@@ -62,7 +98,7 @@ pub struct Thresholds {
 }
 
 /// Everything a metric asks for.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// Which difference counts.
     pub direction: Direction,
@@ -84,6 +120,33 @@ pub struct Settings {
     pub tolerance: f64,
     /// Confidence of the interval, between 0 and 1.
     pub confidence: f64,
+}
+
+// === impl Scoring ===
+
+impl Scoring {
+    /// A single judgement, at the horizon.
+    pub fn once(horizon: Millis) -> Scoring {
+        Scoring {
+            pass: PASS_DEFAULT,
+            marginal: MARGINAL_DEFAULT,
+            interval: horizon,
+            lookback: None,
+            weights: BTreeMap::new(),
+        }
+    }
+
+    /// Whether there is a judgement once so many ticks are closed, of a plan of `looks`.
+    pub fn is_due(&self, closed: usize, looks: usize, tick: Millis) -> bool {
+        let every = (self.interval / tick).max(1) as usize;
+        closed >= looks || closed.is_multiple_of(every)
+    }
+
+    /// Ticks closed at the first judgement after this many.
+    pub fn next(&self, closed: usize, looks: usize, tick: Millis) -> usize {
+        let every = (self.interval / tick).max(1) as usize;
+        ((closed / every + 1) * every).min(looks)
+    }
 }
 
 // === impl Measure ===
