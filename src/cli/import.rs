@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 
 use crate::cli::exit::Exit;
 use crate::cli::judge::contents;
-use crate::config::kayenta;
+use crate::config::kayenta::{self, Requested};
 
 /// Arguments of `davy import`.
 #[derive(Debug, Clone, Args)]
@@ -42,7 +42,7 @@ pub struct KayentaArgs {
 /// When the file cannot be read, or no plan can be made of it.
 pub fn run(args: &ImportArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let From::Kayenta(KayentaArgs { file }) = &args.from;
-    let imported = kayenta::import(&contents(file)?)
+    let imported = kayenta::import(&contents(file)?, &Requested::default())
         .map_err(|error| anyhow!("{}: {error}", file.display()))?;
     for warning in &imported.warnings {
         eprintln!("davy: warning: {warning}");

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 fn imported(config: &Value) -> (Plan, Import) {
-    let import = import(config.to_string().as_bytes()).expect("imported");
+    let import = import(config.to_string().as_bytes(), &Requested::default()).expect("imported");
     let parsed = plan_file::parse_plan("made", &import.plan);
     let parsed = parsed.unwrap_or_else(|problems| panic!("{problems}\n{}", import.plan));
     (parsed.plan, import)
@@ -165,8 +165,9 @@ fn slips_are_told_and_faults_refused() {
         "{}",
         import.plan
     );
-    let refused =
-        |config: Value| super::import(config.to_string().as_bytes()).expect_err("refused");
+    let refused = |config: Value| {
+        super::import(config.to_string().as_bytes(), &Requested::default()).expect_err("refused")
+    };
     assert!(refused(json!({})).contains("has no metrics"));
     let broken = json!({"metrics": [metric("a", &Value::Null, &json!({"critical": "yes"}))]});
     assert!(refused(broken).contains("metric \"a\": analysisConfigurations.canary.critical"));
@@ -175,7 +176,7 @@ fn slips_are_told_and_faults_refused() {
         .collect();
     assert!(refused(json!({"metrics": many})).contains("33 metrics"));
     assert!(refused(json!({"metrics": 3})).starts_with("metrics: invalid type"));
-    assert!(super::import(b"{").is_err());
+    assert!(super::import(b"{", &Requested::default()).is_err());
 }
 
 #[test]
@@ -208,7 +209,7 @@ proptest! {
             metric(&text, &query, &json!({})),
             metric("other", &prometheus("PromQL:up{a=\"${scope}\"}"), &json!({})),
         ]});
-        let made = super::import(config.to_string().as_bytes());
+        let made = super::import(config.to_string().as_bytes(), &Requested::default());
         prop_assert!(made.is_ok(), "{:?}\n{}", made, text);
     }
 }

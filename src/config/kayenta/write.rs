@@ -6,8 +6,10 @@ use std::fmt::Write as _;
 
 use super::metric::Imported;
 use super::query;
+use super::times::Requested;
 use crate::codec::kayenta::configuration::CanaryConfig;
 use crate::config::plan_file::{DESCRIPTION_BYTES_MAX, NAME_CHARS_MAX};
+use crate::config::quantity::duration_text;
 use crate::judge::kayenta::JUDGE_NAME;
 
 /// Widest line of a comment.
@@ -23,6 +25,7 @@ metrics add up to a score; here each gating check that fails fails the analysis,
 /// The plan's text; `strangers` are keys that meant nothing.
 pub(super) fn plan(
     config: &CanaryConfig,
+    requested: &Requested,
     arms: Option<&Vec<String>>,
     metrics: &[Imported],
     strangers: &[String],
@@ -33,7 +36,7 @@ pub(super) fn plan(
         comment(&mut text, 0, line);
     }
     text.push_str("version: davy/v1\n");
-    let _ = writeln!(text, "plan: {}", quoted(&plan_name(config)));
+    let _ = writeln!(text, "plan: {}", quoted(&name(config, requested)));
     if let Some(description) = config
         .description
         .as_deref()
@@ -41,12 +44,7 @@ pub(super) fn plan(
     {
         let _ = writeln!(text, "description: {}", described(description));
     }
-    comment(
-        &mut text,
-        0,
-        "The times stood in the request, not in the configuration: lifetimeDurationMins is the horizon, step the tick.",
-    );
-    text.push_str("horizon: 1h\ntick: 1m\n");
+    judging(&mut text, requested);
     if let Some(matchers) = arms {
         comment(
             &mut text,
@@ -77,6 +75,27 @@ pub(super) fn plan(
         check(&mut text, metric);
     }
     text
+}
+
+/// How long and how often is judged, and by which judge: davy's own.
+fn judging(text: &mut String, requested: &Requested) {
+    let about = match requested.has_times() {
+        true => "The times of the request, as far as a plan takes them.",
+        false => {
+            "The times stood in the request, not in the configuration: lifetimeDurationMins is the horizon, step the tick."
+        }
+    };
+    comment(text, 0, about);
+    if requested.interval.is_some() || requested.lookback.is_some() {
+        comment(
+            text,
+            0,
+            "analysisIntervalMins, lookbackMins: davy looks at every tick, through windows of every length.",
+        );
+    }
+    let times = requested.times();
+    let _ = writeln!(text, "horizon: {}", duration_text(times.horizon));
+    let _ = writeln!(text, "tick: {}", duration_text(times.tick));
 }
 
 fn about(config: &CanaryConfig) -> Vec<String> {
@@ -120,8 +139,13 @@ fn check(text: &mut String, metric: &Imported) {
     }
 }
 
-/// A name that a plan takes.
-fn plan_name(config: &CanaryConfig) -> String {
+fn name(config: &CanaryConfig, requested: &Requested) -> String {
+    let given = requested.plan.clone();
+    given.unwrap_or_else(|| plan_name(config))
+}
+
+/// A name that a plan takes, made of the configuration's.
+pub fn plan_name(config: &CanaryConfig) -> String {
     let name = config
         .name
         .as_deref()
