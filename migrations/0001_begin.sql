@@ -106,6 +106,18 @@ CREATE TABLE outcomes (
     PRIMARY KEY (change_id, namespace)
 );
 
+-- Configurations that clients of Kayenta keep here.
+CREATE TABLE configurations (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    -- Whom it is for, as a JSON array of texts.
+    applications TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    -- What was sent, as JSON.
+    document TEXT NOT NULL
+);
+
 -- Every change of state. Each row holds the hash of the one before it; see `store::audit` for what is
 -- hashed. Rows are only ever added, and deleted from the front once another says so.
 CREATE TABLE audit (

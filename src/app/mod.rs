@@ -160,6 +160,7 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
         recordings: room(analyses::RECORDING_READS_MAX),
         compiling: room(start::COMPILING_MAX),
         judging: room(judge::JUDGING_MAX),
+        configuring: room(1),
         stopping: CancellationToken::new(),
         ingest: ingest_budget(&config.server),
         openapi: serde_json::to_vec_pretty(&openapi::document())?.into(),
@@ -378,6 +379,7 @@ fn bounds(config: &Config, address: SocketAddr) -> Bounds {
             .ip()
             .is_loopback()
             .then(|| server.host_names.clone()),
+        kayenta_configs_max: size(limits.kayenta_configs_max),
         codec: codec::Limits {
             samples_per_request_max: size(limits.samples_per_request_max),
             label_count_max: size(limits.label_count_max),

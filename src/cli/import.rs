@@ -7,11 +7,11 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::anyhow;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::cli::exit::Exit;
 use crate::cli::judge::contents;
-use crate::config::kayenta;
+use crate::config::kayenta::{self, Judged, Requested};
 
 /// Arguments of `davy import`.
 #[derive(Debug, Clone, Args)]
@@ -34,6 +34,18 @@ pub struct KayentaArgs {
     /// The configuration, JSON; - for standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// Who judges: davy, or Kayenta's rules as before
+    #[arg(long, value_enum, default_value_t = Judge::Davy)]
+    pub judge: Judge,
+}
+
+/// Who judges by the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Judge {
+    /// davy's own tests, which keep what they promise.
+    Davy,
+    /// Kayenta's rules, for those who want to compare.
+    Kayenta,
 }
 
 /// Runs the command and writes the plan to `out`.
@@ -41,8 +53,15 @@ pub struct KayentaArgs {
 /// # Errors
 /// When the file cannot be read, or no plan can be made of it.
 pub fn run(args: &ImportArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let From::Kayenta(KayentaArgs { file }) = &args.from;
-    let imported = kayenta::import(&contents(file)?)
+    let From::Kayenta(KayentaArgs { file, judge }) = &args.from;
+    let requested = Requested {
+        judge: match judge {
+            Judge::Davy => Judged::ByDavy,
+            Judge::Kayenta => Judged::ByKayenta,
+        },
+        ..Requested::default()
+    };
+    let imported = kayenta::import(&contents(file)?, &requested)
         .map_err(|error| anyhow!("{}: {error}", file.display()))?;
     for warning in &imported.warnings {
         eprintln!("davy: warning: {warning}");

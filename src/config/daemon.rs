@@ -215,6 +215,9 @@ pub struct Limits {
     /// Series of running analyses that are followed, all analyses together.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub series_max: u64,
+    /// Configurations that clients of Kayenta keep here; 0 for none.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub kayenta_configs_max: u64,
     /// After how long without samples or questions an analysis is abandoned, in seconds.
     #[schemars(range(min = 1, max = 31_536_000))]
     pub abandoned_after_secs: u64,

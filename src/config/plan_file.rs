@@ -298,12 +298,17 @@ fn plan_name(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
 }
 
 /// A name of a metric or a check: it becomes part of series names, URLs and metric labels.
-pub(super) fn name(reader: &mut Reader<'_>, at: &Field<'_>, text: &str) -> Option<String> {
+/// Whether a plan can be called so.
+pub fn is_name(text: &str) -> bool {
     let first = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
     let rest = text
         .chars()
         .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '-'));
-    if !first || !rest || text.len() > NAME_CHARS_MAX {
+    first && rest && text.len() <= NAME_CHARS_MAX
+}
+
+pub(super) fn name(reader: &mut Reader<'_>, at: &Field<'_>, text: &str) -> Option<String> {
+    if !is_name(text) {
         let help = format!("letters, digits and _ . : -, at most {NAME_CHARS_MAX} characters");
         reader.bad(at, format!("`{text}` cannot be a name"), help);
         return None;

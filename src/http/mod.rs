@@ -71,6 +71,8 @@ pub struct Bounds {
     pub long_poll_max: Duration,
     /// After how long without samples or questions the engine gives an analysis up.
     pub abandoned_after: Duration,
+    /// Configurations that clients of Kayenta keep here.
+    pub kayenta_configs_max: usize,
     /// Names under which davy may be called, besides addresses and `localhost`; `None` takes all.
     pub host_names: Option<Vec<String>>,
     /// Limits of the samples themselves.
@@ -117,6 +119,8 @@ pub struct Shared {
     pub compiling: Arc<Semaphore>,
     /// Room for documents that a Kayenta has judged.
     pub judging: Arc<Semaphore>,
+    /// Room for one who changes what clients of Kayenta keep here.
+    pub configuring: Arc<Semaphore>,
     /// Names for requests that bring none.
     pub request_ids: observe::RequestIds,
     /// Cancelled when the daemon begins to stop.

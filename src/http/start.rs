@@ -76,7 +76,7 @@ pub async fn read(
 ///
 /// # Errors
 /// As [`read`].
-pub(super) async fn prepare(
+async fn prepare(
     shared: &Shared,
     caller: &Caller,
     mut request: StartRequest,
@@ -84,6 +84,30 @@ pub(super) async fn prepare(
     check_sizes(&request)?;
     check_namespace(caller, &request.change)?;
     let plan = resolve(shared, request.plan.take()).await?;
+    finish(shared, caller, plan, request)
+}
+
+/// As [`prepare`], on a plan that is at hand: that of the request is not looked at.
+///
+/// # Errors
+/// As [`read`], but for those of the plan itself.
+pub(super) fn prepare_on(
+    shared: &Shared,
+    caller: &Caller,
+    plan: Arc<Plan>,
+    request: StartRequest,
+) -> Result<Start, Problem> {
+    check_sizes(&request)?;
+    check_namespace(caller, &request.change)?;
+    finish(shared, caller, plan, request)
+}
+
+fn finish(
+    shared: &Shared,
+    caller: &Caller,
+    plan: Arc<Plan>,
+    request: StartRequest,
+) -> Result<Start, Problem> {
     check_variables(&plan, &request)?;
     check_source(shared, &plan)?;
     let digest = digest(&plan, &request);
@@ -185,29 +209,42 @@ async fn resolve(shared: &Shared, given: Value) -> Result<Arc<Plan>, Problem> {
     }
 }
 
-/// Makes a plan of what was sent: tens of milliseconds for large regexes, so off the threads that
-/// answer everybody, and few at once.
 async fn compile(
     shared: &Shared,
     parse: impl FnOnce() -> Result<Parsed, Problems> + Send + 'static,
 ) -> Result<Arc<Plan>, Problem> {
+    let parsed = aside(shared, parse).await?;
+    Ok(Arc::new(parsed?.plan))
+}
+
+/// Makes a plan of what was sent: tens of milliseconds for large regexes, so off the threads that
+/// answer everybody, and few at once.
+///
+/// # Errors
+/// `stopping`, and `internal` where it panics.
+pub(super) async fn aside<T: Send + 'static>(
+    shared: &Shared,
+    make: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
     let room = shared.compiling.clone().acquire_owned().await;
     let room = room.map_err(|_| Problem::new("stopping", "davy takes no more plans"))?;
-    let parsed = tokio::task::spawn_blocking(move || {
+    let made = tokio::task::spawn_blocking(move || {
         // Also where the caller has gone meanwhile: the work goes on, so it keeps its place.
         let _room = room;
-        parse()
+        make()
     });
-    let parsed = parsed.await.map_err(|error| {
+    made.await.map_err(|error| {
         tracing::error!(%error, "a plan made its reader panic");
         Problem::new("internal", "the plan could not be read")
-    })?;
-    Ok(Arc::new(parsed?.plan))
+    })
 }
 
 /// A plan that is pulled needs a source that can answer in time; those of the folder were checked
 /// before the daemon began.
-fn check_source(shared: &Shared, plan: &Plan) -> Result<(), Problem> {
+///
+/// # Errors
+/// `source_unfit`.
+pub(super) fn check_source(shared: &Shared, plan: &Plan) -> Result<(), Problem> {
     match rules::fit(plan, shared.source.as_ref()) {
         Some(misfit) if misfit.severity == Severity::Error => {
             let problem = Problem::new("source_unfit", misfit.message);

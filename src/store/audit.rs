@@ -37,6 +37,18 @@ pub const MEMORY_ROWS_MAX: u64 = 50_000;
 pub const ANCHOR: &str = "retention.anchor";
 /// Kind of the row that tells what became of a change.
 pub const CHANGE_OUTCOME: &str = "change.outcome";
+/// Kinds of the rows that tell of configurations which clients of Kayenta keep here.
+pub const CONFIGURATION_CREATED: &str = "configuration.created";
+/// As [`CONFIGURATION_CREATED`].
+pub const CONFIGURATION_REPLACED: &str = "configuration.replaced";
+/// As [`CONFIGURATION_CREATED`].
+pub const CONFIGURATION_DELETED: &str = "configuration.deleted";
+/// All of them.
+pub const CONFIGURATION_KINDS: [&str; 3] = [
+    CONFIGURATION_CREATED,
+    CONFIGURATION_REPLACED,
+    CONFIGURATION_DELETED,
+];
 /// Past the most rows, one in so many goes: an anchor for each row would be half of the log.
 const RETENTION_SHARE: u64 = 10;
 /// Most rows that go at once: it is done while a verdict is written.
@@ -52,7 +64,8 @@ pub const BY_ANYONE: &str = "anyone";
 pub struct Entry {
     /// When, unix milliseconds.
     pub at: i64,
-    /// What happened: the type of an event, `step.entered`, `change.outcome` or `retention.anchor`.
+    /// What happened: the type of an event, `step.entered`, `change.outcome`, `configuration.created`,
+    /// `configuration.replaced`, `configuration.deleted` or `retention.anchor`.
     pub kind: String,
     /// Who did it: `davy`, `token:ID`, or `anyone` where nobody is asked for a token.
     pub actor: String,

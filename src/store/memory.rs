@@ -15,6 +15,7 @@ use room::{Room, Unread};
 
 pub use super::Bounds;
 use super::changes::ChangeTold;
+use super::configurations::{Configuration, Head};
 use super::recordings::Recordings;
 use super::{
     Commit, Cursor, Delivery, EventsAfter, Filter, LetterFilter, LetterPage, Letters, Losses,
@@ -40,6 +41,8 @@ struct Kept {
     audit: audit::Log,
     /// By change and namespace.
     outcomes: BTreeMap<(String, Option<String>), ChangeTold>,
+    /// By id.
+    configurations: BTreeMap<String, Configuration>,
 }
 
 // === impl MemoryStore ===
@@ -55,6 +58,7 @@ impl MemoryStore {
                 recordings: Recordings::new(&bounds),
                 audit: audit::Log::new(bounds.audit_rows_max),
                 outcomes: BTreeMap::new(),
+                configurations: BTreeMap::new(),
             }),
         }
     }
@@ -146,6 +150,18 @@ impl Store for MemoryStore {
         ready(of_it.cloned().collect())
     }
 
+    fn configurations(&self) -> Pending<'_, Vec<Head>> {
+        let kept = self.lock();
+        let heads = kept.configurations.values().map(|kept| kept.head.clone());
+        let mut heads: Vec<Head> = heads.collect();
+        heads.sort_unstable();
+        ready(heads)
+    }
+
+    fn configuration<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Configuration>> {
+        ready(self.lock().configurations.get(id).cloned())
+    }
+
     fn recording<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Recording>> {
         ready(self.lock().recordings.read(id))
     }
@@ -214,6 +230,12 @@ impl Kept {
             Write::Outcome(told) => {
                 let key = (told.change.clone(), told.namespace.clone());
                 self.outcomes.insert(key, told);
+            }
+            Write::Configuration(kept) => {
+                self.configurations.insert(kept.head.id.clone(), *kept);
+            }
+            Write::DropConfiguration(id) => {
+                self.configurations.remove(&id);
             }
             Write::Deliver(delivery) => losses.refused.extend(self.queues.put(delivery)),
             Write::Forget(analysis) => {

@@ -8,6 +8,7 @@
 
 pub mod audit;
 pub mod changes;
+pub mod configurations;
 pub mod memory;
 mod outbox;
 mod packed;
@@ -31,6 +32,7 @@ use crate::engine::{AnalysisView, Event, EventKind};
 use crate::log::Ticket;
 use crate::model::{Outcome, Timestamp};
 use crate::plan::Plan;
+use configurations::{Configuration, Head};
 
 /// Largest page of a list.
 pub const PAGE_MAX: usize = 200;
@@ -103,6 +105,10 @@ pub enum Write {
     Audit(Box<audit::Entry>),
     /// What became of a change.
     Outcome(changes::ChangeTold),
+    /// A configuration: replaces the one of the same id.
+    Configuration(Box<Configuration>),
+    /// Delete the configuration of this id.
+    DropConfiguration(String),
     /// Forget an analysis with its events and its recording. Deliveries are kept.
     Forget(String),
 }
@@ -253,6 +259,10 @@ pub trait Store: Send + Sync {
     fn audit_last(&self) -> Pending<'_, Option<audit::Row>>;
     /// What people said of a change, in each of its namespaces.
     fn outcomes<'s>(&'s self, change: &'s str) -> Pending<'s, Vec<changes::ChangeTold>>;
+    /// All configurations, by name and id.
+    fn configurations(&self) -> Pending<'_, Vec<Head>>;
+    /// One configuration.
+    fn configuration<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Configuration>>;
     /// The recording of an analysis.
     fn recording<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Recording>>;
 }

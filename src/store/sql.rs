@@ -8,9 +8,10 @@
 //! of all others are read from the database, those read lately from memory. Recordings never enter
 //! it. Commits are asked for one after the other, as the machine does. Next: `schema`, its tables;
 //! `write` and `read`; `outbox`, the notifications that wait, and `letters`, those given up; `live`,
-//! what is in memory; `audit`, rows that are only ever added.
+//! what is in memory; `audit`, rows that are only ever added; `configurations`.
 
 mod audit;
+mod configurations;
 mod connect;
 mod letters;
 mod live;
@@ -34,6 +35,7 @@ use live::Live;
 
 use super::audit::Row;
 use super::changes::ChangeTold;
+use super::configurations::{Configuration, Head};
 use super::recordings::Recordings;
 use super::shelf::Shelf;
 use super::{
@@ -166,6 +168,8 @@ impl SqlStore {
                 }
                 Write::Forget(analysis) => write::forget(&mut changes, analysis).await?,
                 Write::Outcome(told) => write::outcome(&mut changes, told).await?,
+                Write::Configuration(kept) => configurations::put(&mut changes, kept).await?,
+                Write::DropConfiguration(id) => configurations::delete(&mut changes, id).await?,
                 Write::Audit(entry) => {
                     let deleted = audit::append(&mut changes, entry, self.audit_rows_max);
                     losses.audit_rows_deleted += deleted.await?;
@@ -184,7 +188,8 @@ impl SqlStore {
         let position = batch.position;
         changes.commit().await?;
         self.position.fetch_max(position, Ordering::SeqCst);
-        let is_forgotten = |write: &Write| matches!(write, Write::Forget(_));
+        let is_forgotten =
+            |write: &Write| matches!(write, Write::Forget(_) | Write::DropConfiguration(_));
         let has_forgotten = batch.others.iter().any(is_forgotten);
         {
             let mut live = self.live();
@@ -349,6 +354,14 @@ impl Store for SqlStore {
 
     fn outcomes<'s>(&'s self, change: &'s str) -> Pending<'s, Vec<ChangeTold>> {
         Box::pin(read::outcomes(&self.reader, change))
+    }
+
+    fn configurations(&self) -> Pending<'_, Vec<Head>> {
+        Box::pin(configurations::heads(&self.reader))
+    }
+
+    fn configuration<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Configuration>> {
+        Box::pin(configurations::one(&self.reader, id))
     }
 
     fn recording<'s>(&'s self, id: &'s str) -> Pending<'s, Option<Recording>> {

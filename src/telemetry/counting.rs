@@ -13,7 +13,7 @@ use crate::engine::measuring::Measured;
 use crate::engine::{Event, EventKind};
 use crate::judge::verdict::VerdictBody;
 use crate::model::{Decision, Outcome, Reason};
-use crate::store::audit::CHANGE_OUTCOME;
+use crate::store::audit::{CHANGE_OUTCOME, CONFIGURATION_KINDS};
 use crate::store::{DeadLetter, Delivery};
 
 /// What one commit tells of analyses, to be counted once it is written.
@@ -228,7 +228,8 @@ impl Metrics {
             EventKind::Overridden,
         ];
         let kinds = kinds.into_iter().map(EventKind::as_str);
-        for kind in kinds.chain([STEP_ENTERED, CHANGE_OUTCOME]) {
+        let others = [STEP_ENTERED, CHANGE_OUTCOME];
+        for kind in kinds.chain(others).chain(CONFIGURATION_KINDS) {
             self.audit.rows.with_label_values(&[kind]);
         }
     }
@@ -260,7 +261,7 @@ pub const FORMATS: [&str; 8] = [
 pub const PULLED: &str = "pulled";
 
 /// Limits that can turn something away, as they are counted.
-pub const LIMITS: [&str; 34] = [
+pub const LIMITS: [&str; 35] = [
     "analyses",
     "audit_rows",
     "change_analyses",
@@ -273,6 +274,7 @@ pub const LIMITS: [&str; 34] = [
     "ingest_bytes",
     "judged_bytes",
     "judging",
+    "kayenta_configs",
     "label_bytes",
     "label_count",
     "open_ticks",

@@ -59,6 +59,7 @@ fn api(request_timeout: Duration) -> (Arc<Shared>, Receiver<Knock>) {
             long_poll_max: LONG,
             abandoned_after: LONG,
             host_names: None,
+            kayenta_configs_max: 1,
             codec: codec::Limits::default(),
         },
         ingest: IngestBudget::new(BUDGET_BYTES),
@@ -68,6 +69,7 @@ fn api(request_timeout: Duration) -> (Arc<Shared>, Receiver<Knock>) {
         recordings: Arc::new(tokio::sync::Semaphore::new(1)),
         compiling: Arc::new(tokio::sync::Semaphore::new(1)),
         judging: Arc::new(tokio::sync::Semaphore::new(1)),
+        configuring: Arc::new(tokio::sync::Semaphore::new(1)),
         stopping: Default::default(),
         openapi: Bytes::new(),
     };

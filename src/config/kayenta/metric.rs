@@ -2,7 +2,7 @@
 //!
 //! Owns what each setting becomes, and the sentence where it becomes something else or nothing.
 
-use super::query::Queried;
+use super::query::{Queried, leaves_groups};
 use crate::codec::kayenta::analysis::Analysis;
 use crate::codec::kayenta::configuration::{CanaryConfig, MetricConfig};
 use crate::config::plan_file::NAME_CHARS_MAX;
@@ -30,6 +30,12 @@ pub(super) struct Imported {
     pub about_query: Vec<String>,
     /// `higher`, `lower` or `either`.
     pub worse: &'static str,
+    /// What Kayenta's judge is asked of it.
+    pub settings: Settings,
+    /// Groups it counts in.
+    pub groups: Vec<String>,
+    /// Whether it is left out of the score.
+    pub is_muted: bool,
     /// In percent; `None` leaves the default.
     pub tolerance: Option<f64>,
     /// Share of alpha and of the score.
@@ -85,6 +91,9 @@ pub(super) fn import(
             Direction::Decrease => "lower",
             Direction::Either => "either",
         },
+        settings: settings.clone(),
+        groups: metric.groups().to_vec(),
+        is_muted: analysis.muted,
         tolerance: None,
         weight: 1.0,
         gating: true,
@@ -113,7 +122,16 @@ pub(super) fn import(
 fn fetch(imported: &mut Imported, metric: &MetricConfig, query: Queried) {
     let raw = metric.query.as_ref();
     match query {
-        Ok(split) => imported.query = Some(split.text),
+        Ok(split) => {
+            if leaves_groups(&split.text) {
+                imported.about_query.push(
+                    "by (..): where it leaves several series of an arm, Kayenta judged each as a metric of its own; \
+                     davy averages them"
+                        .to_owned(),
+                );
+            }
+            imported.query = Some(split.text);
+        }
         Err(why) => {
             let told = raw.map_or_else(String::new, |query| format!(": {query}"));
             imported.about_query.push(format!(

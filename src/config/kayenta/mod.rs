@@ -4,19 +4,25 @@
 //! else: the two judges ask other questions, so a plan that only looked the same would mislead. The
 //! written form of plans is [`super::plan_file`]'s, which every plan made here is read by before it is
 //! given out. A file a step: [`query`] (PromQL), [`strangers`] (keys that Kayenta passes over),
-//! [`metric`] (one metric and its check), [`write`] (the text).
+//! [`metric`] (one metric and its check), [`times`] (what stood in the request), [`write`] and
+//! [`scored`] (the text).
 
 mod metric;
 mod query;
+mod scored;
 mod strangers;
+mod times;
 mod write;
+
+pub use times::{Judged, Requested};
+pub use write::plan_name;
 
 use serde_json::Value;
 
 use super::plan_file;
 use crate::codec::kayenta::analysis::Analysis;
 use crate::codec::kayenta::configuration::{CanaryConfig, MetricConfig};
-use crate::plan::METRICS_MAX;
+use crate::plan::{METRICS_MAX, Plan};
 use metric::Imported;
 
 /// A plan made of a configuration.
@@ -24,16 +30,18 @@ use metric::Imported;
 pub struct Import {
     /// The plan, YAML with comments.
     pub plan: String,
+    /// The same, read.
+    pub parsed: Plan,
     /// What its writer should hear besides: keys that meant nothing, and what the plan's reader
     /// warns of.
     pub warnings: Vec<String>,
 }
 
-/// Makes a plan of a configuration.
+/// Makes a plan of a configuration, and of what stood in a request on it.
 ///
 /// # Errors
 /// What is no configuration, what Kayenta's judge would break on, and what no plan can hold.
-pub fn import(text: &[u8]) -> Result<Import, String> {
+pub fn import(text: &[u8], requested: &Requested) -> Result<Import, String> {
     let config = CanaryConfig::read(text)?;
     let raw: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let metrics = config.metrics();
@@ -58,14 +66,20 @@ pub fn import(text: &[u8]) -> Result<Import, String> {
         let query = query.and_then(|query| query.under(arms.as_ref()));
         imported.push(metric::import(name, metric, analysis, query, &config));
     }
-    metric::one_must_gate(&mut imported);
+    if !requested.keeps_judge(&config) {
+        metric::one_must_gate(&mut imported);
+    }
     let mut warnings = strangers::of(&raw);
-    let plan = write::plan(&config, arms.as_ref(), &imported, &warnings);
+    let plan = write::plan(&config, requested, arms.as_ref(), &imported, &warnings);
     let parsed = plan_file::parse_plan("the plan made of it", &plan)
         .map_err(|problems| format!("no valid plan could be made of it: {problems}"))?;
     let told = parsed.warnings.into_iter();
     warnings.extend(told.map(|problem| format!("the plan: {}: {}", problem.path, problem.message)));
-    Ok(Import { plan, warnings })
+    Ok(Import {
+        plan,
+        parsed: parsed.plan,
+        warnings,
+    })
 }
 
 fn analysis_of(metric: &MetricConfig) -> Result<Analysis, String> {

@@ -107,6 +107,23 @@ pub(super) fn of(metric: &MetricConfig, config: &CanaryConfig) -> Queried {
     split(&format!("avg({name}{{{}}})", matchers.join(", ")))
 }
 
+/// Whether a grouping of the query may leave several series: `by` or `without` labels, other than the
+/// bounds of a histogram's buckets, which its quantile takes together.
+pub(super) fn leaves_groups(query: &str) -> bool {
+    let outside: String = outside_quotes(query).map(|(_, char)| char).collect();
+    let is_part = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | ':');
+    ["by", "without"].into_iter().any(|word| {
+        outside.match_indices(word).any(|(at, _)| {
+            let rest = outside[at + word.len()..].trim_start();
+            let labels = rest.strip_prefix('(').and_then(|rest| rest.split_once(')'));
+            let is_word = !outside[..at].ends_with(is_part);
+            let is_bound = |label: &str| matches!(label.trim(), "" | "le");
+            let leaves = |labels: &str| word == "without" || !labels.split(',').all(is_bound);
+            is_word && labels.is_some_and(|(labels, _)| leaves(labels))
+        })
+    })
+}
+
 /// Takes the matchers with variables out of every selector.
 fn split(query: &str) -> Queried {
     let mut text = String::with_capacity(query.len());
@@ -293,6 +310,26 @@ mod tests {
         assert!(refused(r#"a{${label}="${scope}"}"#).contains("cannot be a matcher"));
         assert!(refused(r#"a{b="${the-scope}", c="${scope}"}"#).contains("cannot be a matcher"));
         assert!(refused(r#"a{b="${scope}""#).contains("not closed"));
+    }
+
+    #[test]
+    fn groupings_that_may_leave_several_series_are_seen() {
+        for (query, expected) in [
+            ("sum by (pod) (rate(a{b=\"c\"}[1m]))", true),
+            ("sum(rate(a[1m])) by(pod, zone)", true),
+            ("avg without (pod) (a)", true),
+            (
+                "histogram_quantile(0.9, sum by (le) (rate(a_bucket[1m])))",
+                false,
+            ),
+            ("sum by () (a)", false),
+            ("sum(a{b=\"by (pod)\"})", false),
+            ("standby (a)", false),
+            ("by_pod(a)", false),
+            ("a / b", false),
+        ] {
+            assert_eq!(leaves_groups(query), expected, "{query}");
+        }
     }
 
     #[test]

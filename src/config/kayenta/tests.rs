@@ -1,12 +1,13 @@
 //! Configurations of our own, imported and read as plans.
 
 use super::*;
+use crate::judge::kayenta::score::RunThresholds;
 use crate::plan::{Plan, Question, Source, Worse};
 use proptest::prelude::*;
 use serde_json::json;
 
 fn imported(config: &Value) -> (Plan, Import) {
-    let import = import(config.to_string().as_bytes()).expect("imported");
+    let import = import(config.to_string().as_bytes(), &Requested::default()).expect("imported");
     let parsed = plan_file::parse_plan("made", &import.plan);
     let parsed = parsed.unwrap_or_else(|problems| panic!("{problems}\n{}", import.plan));
     (parsed.plan, import)
@@ -165,8 +166,9 @@ fn slips_are_told_and_faults_refused() {
         "{}",
         import.plan
     );
-    let refused =
-        |config: Value| super::import(config.to_string().as_bytes()).expect_err("refused");
+    let refused = |config: Value| {
+        super::import(config.to_string().as_bytes(), &Requested::default()).expect_err("refused")
+    };
     assert!(refused(json!({})).contains("has no metrics"));
     let broken = json!({"metrics": [metric("a", &Value::Null, &json!({"critical": "yes"}))]});
     assert!(refused(broken).contains("metric \"a\": analysisConfigurations.canary.critical"));
@@ -175,7 +177,7 @@ fn slips_are_told_and_faults_refused() {
         .collect();
     assert!(refused(json!({"metrics": many})).contains("33 metrics"));
     assert!(refused(json!({"metrics": 3})).starts_with("metrics: invalid type"));
-    assert!(super::import(b"{").is_err());
+    assert!(super::import(b"{", &Requested::default()).is_err());
 }
 
 #[test]
@@ -208,7 +210,7 @@ proptest! {
             metric(&text, &query, &json!({})),
             metric("other", &prometheus("PromQL:up{a=\"${scope}\"}"), &json!({})),
         ]});
-        let made = super::import(config.to_string().as_bytes());
+        let made = super::import(config.to_string().as_bytes(), &Requested::default());
         prop_assert!(made.is_ok(), "{:?}\n{}", made, text);
     }
 }
@@ -261,4 +263,69 @@ fn a_query_with_a_comment_is_left_and_blanks_within_strings_are_kept() {
         import.plan
     );
     assert!(import.plan.contains("has a comment"), "{}", import.plan);
+}
+
+#[test]
+fn a_plan_that_keeps_the_judge_asks_it_the_same() {
+    let query = prometheus("PromQL:sum(rate(errors{hash='${scope}'}[1m]))");
+    let canaries = [
+        json!({}),
+        json!({"direction": "increase", "critical": true, "nanStrategy": "replace",
+            "effectSize": {"allowedIncrease": 1.1, "criticalIncrease": 1.5}}),
+        json!({"direction": "decrease", "mustHaveData": true, "muted": true,
+            "outliers": {"strategy": "remove", "outlierFactor": 2.5},
+            "effectSize": {"measure": "cles", "allowedDecrease": 0.4}}),
+    ];
+    let metrics: Vec<Value> = canaries
+        .iter()
+        .enumerate()
+        .map(|(nth, canary)| metric(&format!("m{nth}"), &query, canary))
+        .collect();
+    let config = json!({
+        "name": "shop", "applications": ["shop"], "judge": {"name": "NetflixACAJudge-v1.0"},
+        "metrics": metrics, "classifier": {"groupWeights": {"g": 60, "it's": 12.5}},
+    });
+    let requested = Requested {
+        horizon: Some(3_600_000),
+        tick: Some(60_000),
+        interval: Some(610_000),
+        lookback: Some(1_200_000),
+        judge: Judged::AsWritten,
+        thresholds: Some(RunThresholds {
+            pass: 88.5,
+            marginal: 40.0,
+        }),
+        ..Requested::default()
+    };
+    let made = import(config.to_string().as_bytes(), &requested).expect("imported");
+    let scoring = made.parsed.kayenta.as_ref().expect("Kayenta's");
+    assert_eq!((scoring.pass, scoring.marginal), (88.5, 40.0));
+    assert_eq!(
+        (scoring.interval, scoring.lookback),
+        (660_000, Some(1_200_000))
+    );
+    assert_eq!(scoring.weights.get("it's"), Some(&12.5));
+    for (check, canary) in made.parsed.checks.iter().zip(&canaries) {
+        let wanted = Analysis::read(canary).expect("settings");
+        let Question::Classify { at: None, settings } = &check.question else {
+            panic!("{:?}", check.question);
+        };
+        let mut settings = *settings;
+        if !settings.critical {
+            // Nobody asks where a metric that is not critical would be.
+            settings.critical_at = wanted.settings.critical_at;
+        }
+        assert_eq!(settings, wanted.settings);
+        assert_eq!(
+            (check.gating, &*check.groups),
+            (!wanted.muted, &["g".to_owned()][..])
+        );
+    }
+    // Another judge, and no word of one, is davy.
+    for judge in [json!({"name": "davy"}), json!(null)] {
+        let mut other = config.clone();
+        other["judge"] = judge;
+        let made = import(other.to_string().as_bytes(), &requested).expect("imported");
+        assert_eq!(made.parsed.kayenta, None);
+    }
 }

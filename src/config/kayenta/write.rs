@@ -6,8 +6,11 @@ use std::fmt::Write as _;
 
 use super::metric::Imported;
 use super::query;
+use super::scored;
+use super::times::Requested;
 use crate::codec::kayenta::configuration::CanaryConfig;
 use crate::config::plan_file::{DESCRIPTION_BYTES_MAX, NAME_CHARS_MAX};
+use crate::config::quantity::duration_text;
 use crate::judge::kayenta::JUDGE_NAME;
 
 /// Widest line of a comment.
@@ -23,17 +26,22 @@ metrics add up to a score; here each gating check that fails fails the analysis,
 /// The plan's text; `strangers` are keys that meant nothing.
 pub(super) fn plan(
     config: &CanaryConfig,
+    requested: &Requested,
     arms: Option<&Vec<String>>,
     metrics: &[Imported],
     strangers: &[String],
 ) -> String {
     let mut text = String::new();
-    comment(&mut text, 0, HEADER);
-    for line in about(config).iter().chain(strangers) {
+    let header = match requested.keeps_judge(config) {
+        true => scored::HEADER,
+        false => HEADER,
+    };
+    comment(&mut text, 0, header);
+    for line in about(config, requested).iter().chain(strangers) {
         comment(&mut text, 0, line);
     }
     text.push_str("version: davy/v1\n");
-    let _ = writeln!(text, "plan: {}", quoted(&plan_name(config)));
+    let _ = writeln!(text, "plan: {}", quoted(&name(config, requested)));
     if let Some(description) = config
         .description
         .as_deref()
@@ -41,12 +49,7 @@ pub(super) fn plan(
     {
         let _ = writeln!(text, "description: {}", described(description));
     }
-    comment(
-        &mut text,
-        0,
-        "The times stood in the request, not in the configuration: lifetimeDurationMins is the horizon, step the tick.",
-    );
-    text.push_str("horizon: 1h\ntick: 1m\n");
+    judging(&mut text, config, requested);
     if let Some(matchers) = arms {
         comment(
             &mut text,
@@ -74,12 +77,41 @@ pub(super) fn plan(
     }
     text.push_str("checks:\n");
     for metric in metrics {
-        check(&mut text, metric);
+        let _ = writeln!(text, "  - compare: {}", quoted(&metric.name));
+        match requested.keeps_judge(config) {
+            true => scored::check(&mut text, metric),
+            false => check(&mut text, metric),
+        }
     }
     text
 }
 
-fn about(config: &CanaryConfig) -> Vec<String> {
+/// How long and how often is judged, and by which judge.
+fn judging(text: &mut String, config: &CanaryConfig, requested: &Requested) {
+    let about = match requested.has_times() {
+        true => "The times of the request, as far as a plan takes them.",
+        false => {
+            "The times stood in the request, not in the configuration: lifetimeDurationMins is the horizon, step the tick."
+        }
+    };
+    comment(text, 0, about);
+    let has_windows = requested.interval.is_some() || requested.lookback.is_some();
+    if has_windows && !requested.keeps_judge(config) {
+        comment(
+            text,
+            0,
+            "analysisIntervalMins, lookbackMins: davy looks at every tick, through windows of every length.",
+        );
+    }
+    let times = requested.times();
+    let _ = writeln!(text, "horizon: {}", duration_text(times.horizon));
+    let _ = writeln!(text, "tick: {}", duration_text(times.tick));
+    if requested.keeps_judge(config) {
+        text.push_str(&scored::judge(config, requested, &times));
+    }
+}
+
+fn about(config: &CanaryConfig, requested: &Requested) -> Vec<String> {
     let mut lines = Vec::new();
     let applications = config.applications.as_deref().unwrap_or_default();
     if !applications.is_empty() {
@@ -96,16 +128,18 @@ fn about(config: &CanaryConfig) -> Vec<String> {
     }
     let classifier = config.classifier.as_ref();
     if let Some(at) = classifier.and_then(|classifier| classifier.score_thresholds.as_ref()) {
+        let here = match requested.keeps_judge(config) {
+            true => "So they do here: pass and marginal below.",
+            false => "Here there is no score to reach; see the first lines.",
+        };
         lines.push(format!(
-            "scoreThresholds {at}: nothing there used them, those of the request counted. Here there is no score \
-             to reach; see the first lines."
+            "scoreThresholds {at}: nothing there used them, those of the request counted. {here}"
         ));
     }
     lines
 }
 
 fn check(text: &mut String, metric: &Imported) {
-    let _ = writeln!(text, "  - compare: {}", quoted(&metric.name));
     for line in &metric.about_check {
         comment(text, 4, line);
     }
@@ -120,8 +154,13 @@ fn check(text: &mut String, metric: &Imported) {
     }
 }
 
-/// A name that a plan takes.
-fn plan_name(config: &CanaryConfig) -> String {
+fn name(config: &CanaryConfig, requested: &Requested) -> String {
+    let given = requested.plan.clone();
+    given.unwrap_or_else(|| plan_name(config))
+}
+
+/// A name that a plan takes, made of the configuration's.
+pub fn plan_name(config: &CanaryConfig) -> String {
     let name = config
         .name
         .as_deref()
@@ -149,7 +188,7 @@ fn described(text: &str) -> String {
 }
 
 /// A text in single quotes, in which only they mean something.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 

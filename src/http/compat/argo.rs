@@ -14,7 +14,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
-use super::{AtStep, STANDS_FOR, Subject, current_step};
+use super::{AtStep, PlanSource, STANDS_FOR, Subject, current_step};
 use crate::engine::AnalysisView;
 use crate::http::Shared;
 use crate::http::analyses::within;
@@ -178,6 +178,7 @@ fn subject_of(asked: EvaluateRequest) -> Result<Subject, Problem> {
     };
     Ok(Subject {
         plan: asked.plan,
+        source: PlanSource::Loaded,
         arms,
         change,
         stands_for: STANDS_FOR,

@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::{AtStep, STANDS_FOR, Subject, current_step, keep_alive};
+use super::{AtStep, PlanSource, STANDS_FOR, Subject, current_step, keep_alive};
 use crate::engine::{AnalysisView, Input};
 use crate::http::Shared;
 use crate::http::analyses::{order, within};
@@ -152,7 +152,7 @@ async fn told(
             // It comes with the checksum of the revision before, or none: nothing can be started yet.
             let revision = subject.change.revision.get_or_insert_default();
             revision.push('?');
-            subject.check(shared, caller).await?;
+            subject.check(shared, caller)?;
             let plan = &subject.plan;
             Ok(Told::Yes(format!("ok: the plan {plan} can judge this")))
         }
@@ -246,6 +246,7 @@ fn subject_of(hook: Hook, asked: HookRequest) -> Result<Subject, Problem> {
     };
     Ok(Subject {
         plan: given("plan").unwrap_or(&asked.name).clone(),
+        source: PlanSource::Loaded,
         arms,
         change,
         stands_for: STANDS_FOR,

@@ -21,10 +21,11 @@ use super::door::Caller;
 use super::link::Answer;
 use super::problem::Problem;
 use super::samples::unexpected;
-use super::start::{StartRequest, plan_not_found, prepare};
-use crate::engine::{AnalysisView, Input, RefusalCode, check_start};
+use super::start::{StartRequest, plan_not_found, prepare_on};
+use crate::engine::{AnalysisView, Input, RefusalCode, Start, check_start};
 use crate::judge::verdict::Status;
 use crate::model::{Change, Decision, Millis, Reason, Timestamp};
+use crate::plan::Plan;
 use crate::store::Filter;
 
 /// Analyses of one service on one plan that are looked through: the newest.
@@ -43,12 +44,25 @@ pub const SUPERSEDED_REST: Millis = 60_000;
 pub struct Subject {
     /// Name of the plan.
     pub plan: String,
+    /// Where it is.
+    pub source: PlanSource,
     /// Variables of the plan's arm matchers.
     pub arms: BTreeMap<String, String>,
     /// What is deployed: its namespace, service and revision say whose analysis is meant.
     pub change: Change,
     /// How long an end stands once nobody asks.
     pub stands_for: Millis,
+}
+
+/// Where the plan of a question is.
+#[derive(Debug, Clone)]
+pub enum PlanSource {
+    /// Among those that the daemon has loaded.
+    Loaded,
+    /// Here, and kept under its name: were it another one meanwhile, it would be the same question.
+    Kept(Arc<Plan>),
+    /// Here, and nowhere else: only analyses on this very plan answer the question.
+    Sent(Arc<Plan>),
 }
 
 /// Names that a plan's matchers may ask for and that follow from what is deployed.
@@ -141,8 +155,9 @@ impl Subject {
         let here = page.analyses.into_iter().filter(|view| self.is_here(view));
         let (same, other): (Vec<_>, Vec<_>) =
             here.partition(|view| view.change.revision == self.change.revision);
-        let is_it =
-            |view: &Arc<AnalysisView>| view.change.id == self.change.id && self.has_arms_of(view);
+        let is_it = |view: &Arc<AnalysisView>| {
+            view.change.id == self.change.id && self.has_arms_of(view) && self.has_plan_of(view)
+        };
         Ok((same.into_iter().filter(is_it).collect(), other))
     }
 
@@ -161,6 +176,13 @@ impl Subject {
         let is_known =
             |name: &String| self.arms.contains_key(name) || USUAL.contains(&name.as_str());
         self.arms.iter().all(given) && view.arms.keys().all(is_known)
+    }
+
+    fn has_plan_of(&self, view: &AnalysisView) -> bool {
+        match &self.source {
+            PlanSource::Loaded | PlanSource::Kept(_) => true,
+            PlanSource::Sent(plan) => view.plan_hash == plan.hash(),
+        }
     }
 
     /// Whether an analysis answers the question: one that has ended does not answer what comes after it.
@@ -199,35 +221,40 @@ impl Subject {
     ///
     /// # Errors
     /// Why it could not.
-    pub async fn check(&self, shared: &Shared, caller: &Caller) -> Result<(), Problem> {
-        let start = prepare(shared, caller, self.request(shared)?).await?;
+    pub fn check(&self, shared: &Shared, caller: &Caller) -> Result<(), Problem> {
+        let start = self.start(shared, caller)?;
         Ok(check_start(&start.plan, &start.arms, &start.change)?)
     }
 
-    fn request(&self, shared: &Shared) -> Result<StartRequest, Problem> {
-        let plans = shared.plans.current();
-        // A name alone: controllers are not to send plans.
-        let plan = plans
-            .get(&self.plan)
-            .ok_or_else(|| plan_not_found(shared, &self.plan))?;
+    fn start(&self, shared: &Shared, caller: &Caller) -> Result<Start, Problem> {
+        let plan = match &self.source {
+            PlanSource::Kept(plan) | PlanSource::Sent(plan) => plan.clone(),
+            PlanSource::Loaded => shared
+                .plans
+                .current()
+                .get(&self.plan)
+                .cloned()
+                .ok_or_else(|| plan_not_found(shared, &self.plan))?,
+        };
+        let request = self.request(&plan);
+        prepare_on(shared, caller, plan, request)
+    }
+
+    fn request(&self, plan: &Plan) -> StartRequest {
         let change = &self.change;
         let mut arms = self.arms.clone();
         // A plan for many services asks for these; one that does not must not get them.
         let values = [&change.namespace, &change.service, &change.revision];
         for (name, value) in USUAL.into_iter().zip(values) {
-            let asks = plan.arms.as_ref().is_some_and(|templates| {
-                let (baseline, canary) = (&templates.baseline, &templates.canary);
-                baseline.variables().contains(name) || canary.variables().contains(name)
-            });
-            if let (true, Some(value)) = (asks, value) {
+            if let (true, Some(value)) = (asks_for(plan, name), value) {
                 arms.entry(name.to_owned()).or_insert_with(|| value.clone());
             }
         }
-        Ok(StartRequest {
-            plan: Value::String(self.plan.clone()),
+        StartRequest {
+            plan: Value::Null,
             arms,
             change: change.clone(),
-        })
+        }
     }
 
     /// Starts an analysis; of several that ask at the same time one does, and all get it.
@@ -237,7 +264,7 @@ impl Subject {
         caller: &Caller,
         newest: Option<&Arc<AnalysisView>>,
     ) -> Result<Arc<AnalysisView>, Problem> {
-        let mut start = prepare(shared, caller, self.request(shared)?).await?;
+        let mut start = self.start(shared, caller)?;
         let change = &self.change;
         // The next one after the newest, whoever of several asks for it.
         let newest = newest.map(|view| &view.id);
@@ -249,7 +276,11 @@ impl Subject {
             &change.region,
             &change.revision,
         ];
-        let whole = serde_json::json!([parts, self.plan, start.arms, newest]).to_string();
+        let own = match &self.source {
+            PlanSource::Sent(plan) => Some(plan.hash()),
+            PlanSource::Loaded | PlanSource::Kept(_) => None,
+        };
+        let whole = serde_json::json!([parts, self.plan, own, start.arms, newest]).to_string();
         let digest = super::start::sha256(&whole);
         start.idempotency_key = Some(format!("controller:{digest}"));
         // Whatever became of the plan meanwhile, it is the same question.
@@ -260,6 +291,14 @@ impl Subject {
             other => Err(unexpected(&other)),
         }
     }
+}
+
+/// Whether a plan's matchers hold a variable.
+fn asks_for(plan: &Plan, name: &str) -> bool {
+    plan.arms.as_ref().is_some_and(|templates| {
+        let (baseline, canary) = (&templates.baseline, &templates.canary);
+        baseline.variables().contains(name) || canary.variables().contains(name)
+    })
 }
 
 /// The name under which it is noted that a controller asks about an analysis.

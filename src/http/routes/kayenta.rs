@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 
 use super::{JSON, JSON_BODY, Route, Shared, list, object, schema, text};
-use crate::http::compat::kayenta::canary::{self, CanaryRequest};
+use crate::http::compat::kayenta::canary::{self, AdHoc, CanaryRequest};
 use crate::http::compat::kayenta::standalone::{self, StandaloneRequest};
-use crate::http::compat::kayenta::{configs, judge};
+use crate::http::compat::kayenta::{configs, judge, kept};
 use crate::http::door::Asks;
 use crate::tokens::Scope;
 
@@ -23,6 +23,13 @@ pub(super) fn routes() -> Vec<Route> {
             "Kayenta: start a canary on a configuration, or find the one of the same scopes",
             schema::<CanaryRequest>,
             post(canary::start),
+        ),
+        starting(
+            "/compat/kayenta/canary",
+            "startCanaryAdHoc",
+            "Kayenta: start a canary on a configuration that comes with it, or find the one of the same",
+            schema::<AdHoc<CanaryRequest>>,
+            post(canary::start_ad_hoc),
         ),
         read(
             "/compat/kayenta/canary/{id}",
@@ -47,6 +54,13 @@ pub(super) fn routes() -> Vec<Route> {
             schema::<StandaloneRequest>,
             post(standalone::start),
         ),
+        starting(
+            "/compat/kayenta/standalone_canary_analysis",
+            "startStandaloneAdHoc",
+            "Kayenta: start a stand-alone analysis on a configuration that comes with it",
+            schema::<AdHoc<StandaloneRequest>>,
+            post(standalone::start_ad_hoc),
+        ),
         read(
             "/compat/kayenta/standalone_canary_analysis/{id}",
             "readStandalone",
@@ -58,6 +72,7 @@ pub(super) fn routes() -> Vec<Route> {
     ]
     .into_iter()
     .chain(lookups())
+    .chain(keeping())
     .collect()
 }
 
@@ -68,14 +83,14 @@ fn lookups() -> Vec<Route> {
         listing(
             "/compat/kayenta/canaryConfig",
             "listConfigs",
-            "Kayenta: configurations, which are davy's plans",
+            "Kayenta: configurations: davy's plans, and those that clients keep here",
             &[("application", "whose configurations; every plan is of each")],
             get(configs::list),
         ),
         read(
             "/compat/kayenta/canaryConfig/{id}",
             "readConfig",
-            "Kayenta: a plan as far as Kayenta has words for it",
+            "Kayenta: a plan as far as Kayenta has words for it, or a configuration as it was sent",
             get(configs::read),
         ),
         listing(
@@ -106,6 +121,58 @@ fn lookups() -> Vec<Route> {
             &[("filter", "taken, and means nothing")],
             get(configs::metadata),
         ),
+    ]
+}
+
+/// Configurations that clients keep here.
+fn keeping() -> Vec<Route> {
+    let all = "/compat/kayenta/canaryConfig";
+    let one = "/compat/kayenta/canaryConfig/{id}";
+    let problems: &[&str] = &[
+        "empty_body",
+        "invalid_request",
+        "source_unfit",
+        "plan_not_found",
+        "store_failed",
+    ];
+    vec![
+        Route {
+            query: &[],
+            problems,
+            ..starting(
+                all,
+                "createConfig",
+                "Kayenta: keep a configuration, under its own id or one that is made",
+                object,
+                post(kept::create),
+            )
+        },
+        Route {
+            method: "put",
+            query: &[],
+            problems,
+            ..starting(
+                one,
+                "replaceConfig",
+                "Kayenta: replace a configuration that is kept here",
+                object,
+                put(kept::replace),
+            )
+        },
+        Route {
+            method: "delete",
+            query: &[],
+            request: None,
+            answers: &[(204, "", text), (400, JSON, object), (404, JSON, object)],
+            problems: &["invalid_request", "plan_not_found", "store_failed"],
+            ..starting(
+                one,
+                "deleteConfig",
+                "Kayenta: forget a configuration that is kept here; analyses on it go on",
+                object,
+                delete(kept::delete),
+            )
+        },
     ]
 }
 

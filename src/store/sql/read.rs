@@ -37,7 +37,7 @@ const EVENTS: &str = "SELECT sequence, kind, is_last,
     CASE WHEN sequence > $2 THEN body ELSE '' END AS body
     FROM events WHERE analysis = $1 ORDER BY sequence";
 
-fn damaged(what: &str, error: impl std::fmt::Display) -> StoreError {
+pub(super) fn damaged(what: &str, error: impl std::fmt::Display) -> StoreError {
     StoreError {
         message: format!("{what} cannot be read as davy writes it: {error}"),
     }

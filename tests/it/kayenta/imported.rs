@@ -64,11 +64,17 @@ fn configurations() -> Vec<Value> {
 
 #[test]
 fn what_is_imported_passes_the_check() {
-    for configuration in configurations() {
+    let judges = ["davy", "kayenta"];
+    let cases = configurations()
+        .into_iter()
+        .flat_map(|one| judges.map(|judge| (one.clone(), judge)));
+    for (configuration, judge) in cases {
         let files = Files::new(&[("canary.json", &configuration.to_string())]);
-        let output = files.davy(&["import", "kayenta", "canary.json"]);
+        let output = files.davy(&["import", "kayenta", "canary.json", "--judge", judge]);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success() && told.is_empty(), "{told}");
+        let made = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(made.contains("\njudge:\n  kayenta:\n"), judge == "kayenta");
         std::fs::write(files.path("plan.yaml"), &output.stdout).expect("written");
         let checked = files.davy(&["check", "plan.yaml"]);
         let report = String::from_utf8_lossy(&checked.stdout);

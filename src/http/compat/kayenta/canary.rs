@@ -13,7 +13,8 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::super::Subject;
+use super::super::{PlanSource, Subject};
+use super::configured::{self, Asked, Lifetime, On};
 use super::result::result;
 use super::{ACCOUNT, ExecutionId, Refused, Thresholds, read, times};
 use crate::engine::{AnalysisView, Input};
@@ -28,6 +29,10 @@ use crate::store::{Filter, PAGE_MAX};
 /// How long an end is found by a start of the same scopes: those of an answer that was lost. They may
 /// have the same names at every rollout.
 const STANDS_FOR: Millis = 60_000;
+/// Variable of a scope that is the change's owner.
+const OWNER: &str = "owner";
+/// Whose execution it is where nobody says.
+const NOBODY: &str = "ad-hoc";
 /// Executions of a list unless the caller says otherwise.
 const LISTED: usize = 20;
 
@@ -63,7 +68,7 @@ pub struct ScopePair {
     pub experiment_scope: Scope,
 }
 
-/// One side. Its times and its step are left alone.
+/// One side. Where it is compared on a plan of davy's, its times and its step are left alone.
 #[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Scope {
@@ -75,6 +80,28 @@ pub struct Scope {
     /// Further variables of the plan's arms.
     #[serde(default)]
     pub extended_scope_params: BTreeMap<String, String>,
+    /// From when on, RFC 3339: with `end` how long.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub start: Value,
+    /// Until when, RFC 3339.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub end: Value,
+    /// Between two points, in seconds.
+    #[serde(default)]
+    #[schemars(with = "Option<f64>")]
+    pub step: Value,
+}
+
+/// A start on a configuration that comes with it.
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AdHoc<R> {
+    /// The configuration.
+    pub canary_config: Map<String, Value>,
+    /// What is compared on it.
+    pub execution_request: R,
 }
 
 /// `POST /compat/kayenta/canary/{id}`
@@ -87,30 +114,55 @@ pub async fn start(
     body: Body,
 ) -> Result<Json<Value>, Refused> {
     let asked: CanaryRequest = read(&shared, &headers, body).await?;
-    let scopes = chosen(asked.scopes)?;
-    let id = begin(
-        &shared,
-        &caller,
-        config,
-        addressed,
-        scopes,
-        asked.thresholds,
-    )
-    .await?;
+    let id = begin(&shared, &caller, On::Named(config), addressed, asked.into()).await?;
     Ok(Json(json!({ "canaryExecutionId": id })))
+}
+
+/// `POST /compat/kayenta/canary`: on a configuration that comes with it.
+pub async fn start_ad_hoc(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    Query(addressed): Query<Addressed>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Refused> {
+    let asked: AdHoc<CanaryRequest> = read(&shared, &headers, body).await?;
+    let on = On::Sent(asked.canary_config);
+    let asked = asked.execution_request.into();
+    let id = begin(&shared, &caller, on, addressed, asked).await?;
+    Ok(Json(json!({ "canaryExecutionId": id })))
+}
+
+impl From<CanaryRequest> for Asked {
+    fn from(request: CanaryRequest) -> Asked {
+        Asked {
+            scopes: request.scopes,
+            thresholds: request.thresholds,
+            lifetime: Lifetime::default(),
+        }
+    }
 }
 
 /// Starts an analysis, or finds the one that these scopes have; the id of its execution.
 pub(super) async fn begin(
     shared: &Shared,
     caller: &Caller,
-    config: String,
+    on: On,
     addressed: Addressed,
-    scopes: ScopePair,
-    thresholds: Thresholds,
+    asked: Asked,
 ) -> Result<String, Refused> {
-    let thresholds = thresholds.checked()?;
-    let subject = subject(config, addressed, scopes)?;
+    let thresholds = asked.thresholds.checked()?;
+    let subject = match configured::found(shared, on).await? {
+        Ok(configuration) => {
+            let now = shared.clock.now();
+            configuration.subject(shared, addressed, asked, now).await?
+        }
+        Err(plan) => {
+            within("application", Some(&addressed.application))?;
+            let source = PlanSource::Loaded;
+            subject(plan, source, addressed, chosen(asked.scopes)?, |_| true)?
+        }
+    };
     let view = subject.attend(shared, caller, None).await?;
     let id = ExecutionId {
         analysis: view.id.clone(),
@@ -119,33 +171,44 @@ pub(super) async fn begin(
     Ok(id.text())
 }
 
-fn chosen(mut scopes: BTreeMap<String, ScopePair>) -> Result<ScopePair, Refused> {
+/// The only pair, or the one that is called default.
+pub(super) fn chosen(mut scopes: BTreeMap<String, ScopePair>) -> Result<ScopePair, Problem> {
     if scopes.len() == 1 {
         return Ok(scopes.pop_first().expect("one").1);
     }
     scopes.remove("default").ok_or_else(|| {
         let detail = "`scopes` holds none, or several and none that is called default";
-        Refused(Problem::new("invalid_request", detail).help(
+        Problem::new("invalid_request", detail).help(
             "a plan compares two versions: give one pair of scopes, or call one of them default",
-        ))
+        )
     })
 }
 
-fn subject(plan: String, addressed: Addressed, scopes: ScopePair) -> Result<Subject, Problem> {
-    let application = addressed.application;
+/// What these scopes ask about. Of their further variables those are taken that `asks_for` names.
+pub(super) fn subject(
+    plan: String,
+    source: PlanSource,
+    addressed: Addressed,
+    scopes: ScopePair,
+    asks_for: impl Fn(&str) -> bool,
+) -> Result<Subject, Problem> {
     let ScopePair {
         control_scope: baseline,
         experiment_scope: canary,
     } = scopes;
+    let service = Some(addressed.application).filter(|name| !name.is_empty());
     for (name, text) in [
-        ("application", &application),
-        ("controlScope.scope", &baseline.scope),
-        ("experimentScope.scope", &canary.scope),
+        ("application", service.as_ref()),
+        ("controlScope.scope", Some(&baseline.scope)),
+        ("experimentScope.scope", Some(&canary.scope)),
     ] {
-        within(name, Some(text))?;
+        within(name, text.map(String::as_str))?;
     }
+    let is_taken = |name: &String| name == OWNER || asks_for(name);
     let mut arms = canary.extended_scope_params;
-    for (name, value) in baseline.extended_scope_params {
+    arms.retain(|name, _| is_taken(name));
+    let others = baseline.extended_scope_params.into_iter();
+    for (name, value) in others.filter(|(name, _)| is_taken(name)) {
         if arms.get(&name).is_some_and(|other| *other != value) {
             let detail = format!("`extendedScopeParams.{name}` is not the same on both sides");
             return Err(Problem::new("invalid_request", detail)
@@ -154,8 +217,9 @@ fn subject(plan: String, addressed: Addressed, scopes: ScopePair) -> Result<Subj
         arms.insert(name, value);
     }
     // Spinnaker has no word for it.
-    let owner = arms.remove("owner");
-    let parts = [&application, &canary.location, &canary.scope].map(String::as_str);
+    let owner = arms.remove(OWNER);
+    let application = service.as_deref().unwrap_or_default();
+    let parts = [application, &canary.location, &canary.scope];
     let mut id = format!("kayenta:{}", parts.join(":"));
     let pipeline = addressed.parent_pipeline_execution_id;
     if let Some(pipeline) = pipeline.filter(|pipeline| !pipeline.is_empty()) {
@@ -167,13 +231,14 @@ fn subject(plan: String, addressed: Addressed, scopes: ScopePair) -> Result<Subj
         revision: Some(canary.scope.clone()),
         owner,
         namespace: Some(canary.location).filter(|location| !location.is_empty()),
-        service: Some(application),
+        service,
         ..Change::default()
     };
     arms.insert("baseline".to_owned(), baseline.scope);
     arms.insert("canary".to_owned(), canary.scope);
     Ok(Subject {
         plan,
+        source,
         arms,
         change,
         stands_for: STANDS_FOR,
@@ -259,7 +324,8 @@ pub(super) fn described(shared: &Shared, id: &ExecutionId, view: &AnalysisView) 
     };
     let mut all = Map::new();
     let mut put = |name: &str, value: Value| all.insert(name.to_owned(), value);
-    put("application", json!(view.change.service));
+    let application = view.change.service.as_deref();
+    put("application", json!(application.unwrap_or(NOBODY)));
     put("pipelineId", json!(id.text()));
     put("canaryConfigId", json!(view.plan));
     put("complete", json!(is_complete));

@@ -3,13 +3,17 @@
 //!
 //! Owns how Kayenta's words become davy's: a canary configuration is a plan, an execution an analysis,
 //! a scope what a version is known by, `control` the baseline. The score is made of davy's decision,
-//! so that no threshold of a caller can change what an answer promises. Times of a request are not
-//! heeded: davy judges from the first question on. docs/kayenta.md says what is not here. Next:
-//! [`canary`], the executions; [`standalone`]; [`configs`], what is read only; [`judge`].
+//! so that no threshold of a caller can change what an answer promises. davy judges from the first
+//! question on; how long is the plan's to say, or the request's where its plan is made of a configuration
+//! in Kayenta's form. docs/kayenta.md says what is not here. Next: [`canary`], the executions;
+//! [`standalone`]; `configured`, starts on such configurations, which [`kept`] takes and [`configs`]
+//! reads; [`judge`].
 
 pub mod canary;
 pub mod configs;
+mod configured;
 pub mod judge;
+pub mod kept;
 mod result;
 pub mod standalone;
 
@@ -177,11 +181,16 @@ async fn read<T: DeserializeOwned>(
 
 /// A time as Kayenta writes it, twice.
 fn times(name: &str, at: i64) -> [(String, Value); 2] {
-    let iso = jiff::Timestamp::from_millisecond(at).map(|at| at.to_string());
     [
         (format!("{name}TimeMillis"), json!(at)),
-        (format!("{name}TimeIso"), json!(iso.unwrap_or_default())),
+        (format!("{name}TimeIso"), json!(iso(at))),
     ]
+}
+
+/// A time as RFC 3339.
+fn iso(at: i64) -> String {
+    let at = jiff::Timestamp::from_millisecond(at);
+    at.map(|at| at.to_string()).unwrap_or_default()
 }
 
 /// How long an analysis has lasted, as an ISO 8601 duration.

@@ -1,8 +1,10 @@
 //! Stand-alone analyses: Kayenta judges several times by itself; davy looks at every tick anyway.
 //!
 //! Owns the request's scopes, which are spelled otherwise than those of an execution, and the form
-//! of the status. Lifetimes and intervals of a request are left alone: the plan's horizon holds.
+//! of the status. On a plan of davy's, lifetimes and intervals of a request are left alone: the plan's
+//! horizon holds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -12,7 +14,8 @@ use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::canary::{self, Addressed, Scope, ScopePair};
+use super::canary::{self, AdHoc, Addressed, Scope, ScopePair};
+use super::configured::{Asked, Lifetime, On};
 use super::{ACCOUNT, Refused, Thresholds, read, times};
 use crate::http::Shared;
 use crate::http::door::Caller;
@@ -21,17 +24,32 @@ use crate::model::Decision;
 
 /// A start.
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct StandaloneRequest {
     /// What is compared: one pair.
     pub scopes: Vec<StandaloneScope>,
     /// Where the caller's score passes.
     pub thresholds: Thresholds,
+    /// How long, in minutes, where the scope has no end.
+    #[serde(default)]
+    #[schemars(with = "Option<f64>")]
+    pub lifetime_duration_mins: Value,
+    /// Minutes between two judgements.
+    #[serde(default)]
+    #[schemars(with = "Option<f64>")]
+    pub analysis_interval_mins: Value,
+    /// Minutes that each judgement looks back.
+    #[serde(default)]
+    #[schemars(with = "Option<f64>")]
+    pub lookback_mins: Value,
 }
 
 /// The two sides.
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StandaloneScope {
+    /// The name by which metrics of a configuration ask for it: default unless given.
+    pub scope_name: Option<String>,
     /// The baseline: the plan's variable `baseline`.
     pub control_scope: String,
     /// Where it runs.
@@ -44,7 +62,23 @@ pub struct StandaloneScope {
     pub experiment_location: String,
     /// Further variables of the plan's arms.
     #[serde(default)]
-    pub extended_scope_params: std::collections::BTreeMap<String, String>,
+    pub extended_scope_params: BTreeMap<String, String>,
+    /// From when on, RFC 3339: with the end how long.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub start_time_iso: Value,
+    /// Until when, RFC 3339.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub end_time_iso: Value,
+    /// Between two points, in seconds.
+    #[serde(default)]
+    #[schemars(with = "Option<f64>")]
+    pub step: Value,
+    /// How long before the canary's the baseline's time is, in minutes: only 0 can be judged.
+    #[serde(default)]
+    #[schemars(with = "Option<f64>")]
+    pub control_offset_in_minutes: Value,
 }
 
 /// `POST /compat/kayenta/standalone_canary_analysis/{id}`
@@ -56,36 +90,68 @@ pub async fn start(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, Refused> {
-    let mut asked: StandaloneRequest = read(&shared, &headers, body).await?;
-    let scope = match (asked.scopes.pop(), asked.scopes.is_empty()) {
-        (Some(scope), true) => scope,
-        _ => {
-            let detail = "`scopes` must hold one pair: a plan compares two versions";
-            return Err(Problem::new("invalid_request", detail).into());
-        }
-    };
-    let scopes = ScopePair {
-        control_scope: Scope {
-            scope: scope.control_scope,
-            location: scope.control_location,
-            extended_scope_params: Default::default(),
-        },
-        experiment_scope: Scope {
-            scope: scope.experiment_scope,
-            location: scope.experiment_location,
-            extended_scope_params: scope.extended_scope_params,
-        },
-    };
-    let id = canary::begin(
-        &shared,
-        &caller,
-        config,
-        addressed,
-        scopes,
-        asked.thresholds,
-    )
-    .await?;
+    let asked: StandaloneRequest = read(&shared, &headers, body).await?;
+    let asked = asked.in_common()?;
+    let id = canary::begin(&shared, &caller, On::Named(config), addressed, asked).await?;
     Ok(Json(json!({ "canaryAnalysisExecutionId": id })))
+}
+
+/// `POST /compat/kayenta/standalone_canary_analysis`: on a configuration that comes with it.
+pub async fn start_ad_hoc(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    Query(addressed): Query<Addressed>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Refused> {
+    let asked: AdHoc<StandaloneRequest> = read(&shared, &headers, body).await?;
+    let on = On::Sent(asked.canary_config);
+    let asked = asked.execution_request.in_common()?;
+    let id = canary::begin(&shared, &caller, on, addressed, asked).await?;
+    Ok(Json(json!({ "canaryAnalysisExecutionId": id })))
+}
+
+impl StandaloneRequest {
+    /// As an execution would have asked it.
+    fn in_common(mut self) -> Result<Asked, Problem> {
+        let scope = match (self.scopes.pop(), self.scopes.is_empty()) {
+            (Some(scope), true) => scope,
+            _ => {
+                let detail = "`scopes` must hold one pair: a plan compares two versions";
+                return Err(Problem::new("invalid_request", detail));
+            }
+        };
+        let name = scope.scope_name.unwrap_or_else(|| "default".to_owned());
+        let pair = ScopePair {
+            control_scope: Scope {
+                scope: scope.control_scope,
+                location: scope.control_location,
+                extended_scope_params: BTreeMap::new(),
+                start: scope.start_time_iso.clone(),
+                end: scope.end_time_iso.clone(),
+                step: scope.step.clone(),
+            },
+            experiment_scope: Scope {
+                scope: scope.experiment_scope,
+                location: scope.experiment_location,
+                extended_scope_params: scope.extended_scope_params,
+                start: scope.start_time_iso,
+                end: scope.end_time_iso,
+                step: scope.step,
+            },
+        };
+        Ok(Asked {
+            scopes: BTreeMap::from([(name, pair)]),
+            thresholds: self.thresholds,
+            lifetime: Lifetime {
+                is_required: true,
+                minutes: self.lifetime_duration_mins,
+                interval_mins: self.analysis_interval_mins,
+                lookback_mins: self.lookback_mins,
+                control_offset_mins: scope.control_offset_in_minutes,
+            },
+        })
+    }
 }
 
 /// `GET /compat/kayenta/standalone_canary_analysis/{id}`
