@@ -3,6 +3,7 @@
 //! Owns the size of an effect and where the boundary between tolerable and degraded lies for each
 //! metric of a plan. It must not know how numbers are drawn. Next: `draw` and `recorded`.
 
+use crate::plan::kayenta::{Direction, Measure};
 use crate::plan::traffic::{MetricTraffic, Shape, Traffic};
 use crate::plan::{LimitSide, MetricKind, Plan, Question, Tolerance, Worse};
 use crate::stats::special;
@@ -181,8 +182,20 @@ fn room(plan: &Plan, metric: usize, traffic: &MetricTraffic) -> Option<Room> {
                 tolerance,
                 odds: is_ratio,
             }),
-            // Its room hangs on the spread of the ticks.
-            Question::Classify { .. } => None,
+            // The effect that is allowed, where there is one: how much more passes hangs on the spread.
+            Question::Classify { settings, .. } => {
+                let lower = settings.direction == Direction::Decrease;
+                let allowed = match settings.measure {
+                    Measure::MeanRatio if lower => 1.0 - settings.allowed.decrease,
+                    Measure::MeanRatio => settings.allowed.increase - 1.0,
+                    Measure::Cles => 0.0,
+                };
+                Some(Room {
+                    lower,
+                    tolerance: relative(allowed.max(0.0)),
+                    odds: false,
+                })
+            }
             Question::Threshold { at, limit, .. } => {
                 let level = match (traffic.shape, at) {
                     (Shape::LogNormal { median, sigma, .. }, Some(at)) => {

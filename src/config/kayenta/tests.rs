@@ -306,7 +306,7 @@ fn a_plan_that_keeps_the_judge_asks_it_the_same() {
     );
     assert_eq!(scoring.weights.get("it's"), Some(&12.5));
     for (check, canary) in made.parsed.checks.iter().zip(&canaries) {
-        let wanted = Analysis::read(canary).expect("settings");
+        let wanted = Analysis::read(&json!({"canary": canary})).expect("settings");
         let Question::Classify { at: None, settings } = &check.question else {
             panic!("{:?}", check.question);
         };
