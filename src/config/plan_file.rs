@@ -283,13 +283,18 @@ fn version(reader: &mut Reader<'_>, table: &Table<'_>) {
     }
 }
 
-fn plan_name(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
-    let text = reader.text(field)?;
+/// Whether a plan can be called so.
+pub fn can_name_plan(text: &str) -> bool {
     let first = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
     let rest = text
         .bytes()
         .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'));
-    if !first || !rest || text.len() > NAME_CHARS_MAX {
+    first && rest && text.len() <= NAME_CHARS_MAX
+}
+
+fn plan_name(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
+    let text = reader.text(field)?;
+    if !can_name_plan(text) {
         let help = format!("a-z, 0-9 and . _ -, a letter or digit first, at most {NAME_CHARS_MAX}");
         reader.bad(field, format!("`{text}` cannot name a plan"), help);
         return None;
@@ -298,17 +303,12 @@ fn plan_name(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
 }
 
 /// A name of a metric or a check: it becomes part of series names, URLs and metric labels.
-/// Whether a plan can be called so.
-pub fn is_name(text: &str) -> bool {
+pub(super) fn name(reader: &mut Reader<'_>, at: &Field<'_>, text: &str) -> Option<String> {
     let first = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
     let rest = text
         .chars()
         .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '-'));
-    first && rest && text.len() <= NAME_CHARS_MAX
-}
-
-pub(super) fn name(reader: &mut Reader<'_>, at: &Field<'_>, text: &str) -> Option<String> {
-    if !is_name(text) {
+    if !first || !rest || text.len() > NAME_CHARS_MAX {
         let help = format!("letters, digits and _ . : -, at most {NAME_CHARS_MAX} characters");
         reader.bad(at, format!("`{text}` cannot be a name"), help);
         return None;

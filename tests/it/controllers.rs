@@ -5,6 +5,8 @@ mod argo;
 mod flagger;
 mod gate;
 mod kayenta;
+mod kayenta_configs;
+mod kayenta_kept;
 mod query;
 mod refusals;
 mod scored;

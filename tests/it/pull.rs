@@ -6,7 +6,7 @@
 mod again;
 mod asking;
 mod daemon;
-mod fake;
+pub mod fake;
 mod past;
 mod peers;
 mod plans;

@@ -5,6 +5,7 @@
 use davy::engine::{Event, EventKind};
 use davy::judge::verdict::Status;
 use davy::model::{Outcome, Timestamp};
+use davy::store::configurations::{Configuration, Head};
 use davy::store::{Bounds, EVENTS_KEPT_FINAL_MAX, EVENTS_KEPT_MAX, Filter, Write};
 
 use super::{Kind, begun, bounds, commit, cut, on_every_store, view_of};
@@ -22,6 +23,7 @@ on_every_store! {
     filters_see_the_newest_state_whatever_it_came_with,
     what_samples_change_is_seen_at_once,
     what_is_forgotten_or_was_never_there_is_unknown,
+    configurations_are_kept_replaced_and_deleted,
 }
 
 async fn the_first_event_and_line_are_kept_whatever_the_order(kind: Kind) {
@@ -364,4 +366,37 @@ async fn what_is_forgotten_or_was_never_there_is_unknown(kind: Kind) {
     assert!(!is_unknown().await);
     commit(&*store, vec![Write::Forget("an_1".into())]).await;
     assert!(is_unknown().await);
+}
+
+async fn configurations_are_kept_replaced_and_deleted(kind: Kind) {
+    let store = kind.open(bounds(0, 10)).await;
+    let kept = |name: &str, id: &str, at: i64| Configuration {
+        head: Head {
+            name: name.to_owned(),
+            id: id.to_owned(),
+            applications: vec!["shop".to_owned(), "cart \"é\"".to_owned()],
+            created_at: Timestamp(1),
+            updated_at: Timestamp(at),
+        },
+        document: format!("{{\"at\": {at}}}"),
+    };
+    let put = async |kept: Configuration| {
+        commit(&*store, vec![Write::Configuration(Box::new(kept))]).await;
+    };
+    put(kept("b", "1", 1)).await;
+    put(kept("a", "2", 2)).await;
+    put(kept("B", "3", 3)).await;
+    put(kept("b", "0", 4)).await;
+    let heads = async || store.configurations().await.expect("works");
+    let ids = async || -> Vec<String> { heads().await.into_iter().map(|head| head.id).collect() };
+    assert_eq!(ids().await, ["3", "2", "0", "1"], "by name and id");
+    put(kept("c", "1", 5)).await;
+    assert_eq!(ids().await, ["3", "2", "0", "1"]);
+    assert_eq!(heads().await[3], kept("c", "1", 5).head);
+    let one = async |id: &str| store.configuration(id).await.expect("works");
+    assert_eq!(one("1").await, Some(kept("c", "1", 5)));
+    commit(&*store, vec![Write::DropConfiguration("1".to_owned())]).await;
+    commit(&*store, vec![Write::DropConfiguration("x".to_owned())]).await;
+    assert_eq!(one("1").await, None);
+    assert_eq!(ids().await, ["3", "2", "0"]);
 }

@@ -24,7 +24,7 @@ use crate::model::{Millis, Timestamp};
 use crate::plan::Plan;
 
 /// Begins the names of plans that are made for one start only.
-pub(super) const AD_HOC: &str = "adhoc:";
+pub(super) const AD_HOC: &str = "adhoc-";
 /// What a location is called in a configuration's queries.
 const LOCATION: &str = "location";
 const SECOND: Millis = 1_000;
@@ -129,7 +129,10 @@ impl Configured {
         let config = CanaryConfig::read(self.document.as_bytes()).map_err(unfit)?;
         let scopes = scopes_of(&config, asked.scopes)?;
         let requested = requested(&scopes, &asked.lifetime, now)?;
-        let name = self.id.clone().unwrap_or_else(|| ad_hoc_name(&config));
+        let name = match &self.id {
+            Some(id) => id.clone(),
+            None => ad_hoc_name(shared, &config)?,
+        };
         let requested = Requested {
             plan: Some(name.clone()),
             thresholds: Some(RunThresholds {
@@ -151,10 +154,15 @@ impl Configured {
     }
 }
 
-fn ad_hoc_name(config: &CanaryConfig) -> String {
+/// The name of the plan of a configuration that is not kept, which no other plan has.
+fn ad_hoc_name(shared: &Shared, config: &CanaryConfig) -> Result<String, Problem> {
     let mut name = format!("{AD_HOC}{}", kayenta::plan_name(config));
     name.truncate(NAME_CHARS_MAX);
-    name
+    if shared.plans.current().contains_key(&name) {
+        let detail = format!("the configuration's plan would be {name:?}, and there is one");
+        return Err(Problem::new("invalid_request", detail).help("give another `name`"));
+    }
+    Ok(name)
 }
 
 /// The pair that the metrics ask for: davy compares one.

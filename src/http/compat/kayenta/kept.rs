@@ -19,7 +19,7 @@ use super::configured::{self, AD_HOC};
 use super::{Refused, read};
 use crate::codec::kayenta::configuration::CanaryConfig;
 use crate::config::kayenta::{Judged, Requested};
-use crate::config::plan_file::{NAME_CHARS_MAX, is_name};
+use crate::config::plan_file::{NAME_CHARS_MAX, can_name_plan};
 use crate::http::Shared;
 use crate::http::analyses::within;
 use crate::http::door::Caller;
@@ -133,12 +133,14 @@ async fn turn(shared: &Shared) -> Result<SemaphorePermit<'_>, Problem> {
 /// The id that a document brings along.
 fn own_id(document: &Map<String, Value>) -> Result<Option<String>, Problem> {
     let help = format!(
-        "an id has letters, digits and _ . : -, begins with a letter, a digit or _, and has {NAME_CHARS_MAX} characters at \
-         most; without one davy makes one"
+        "an id has a-z, 0-9 and . _ -, begins with a letter or a digit, not with {AD_HOC}, and has {NAME_CHARS_MAX} \
+         characters at most; without one davy makes one"
     );
     match document.get("id") {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(id)) if is_name(id) && !id.starts_with(AD_HOC) => Ok(Some(id.clone())),
+        Some(Value::String(id)) if can_name_plan(id) && !id.starts_with(AD_HOC) => {
+            Ok(Some(id.clone()))
+        }
         _ => Err(Problem::new("invalid_request", "`id` cannot be an id").help(help)),
     }
 }
