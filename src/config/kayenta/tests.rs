@@ -263,3 +263,35 @@ fn a_query_with_a_comment_is_left_and_blanks_within_strings_are_kept() {
     );
     assert!(import.plan.contains("has a comment"), "{}", import.plan);
 }
+
+#[test]
+fn what_a_request_says_is_the_plans() {
+    let grouped = "PromQL:sum by (pod) (rate(errors{hash='${scope}'}[1m]))";
+    let config =
+        json!({"name": "Shop", "metrics": [metric("5xx", &prometheus(grouped), &json!({}))]});
+    let requested = Requested {
+        plan: Some("0199-golden".to_owned()),
+        horizon: Some(1_790_000),
+        tick: Some(30_000),
+        interval: Some(600_000),
+        lookback: None,
+    };
+    let import = super::import(config.to_string().as_bytes(), &requested).expect("imported");
+    let plan = &import.parsed;
+    assert_eq!(
+        (&*plan.name, plan.horizon, plan.tick),
+        ("0199-golden", 1_800_000, 30_000)
+    );
+    for told in [
+        "horizon: 30m\ntick: 30s\n",
+        "The times of the request",
+        "analysisIntervalMins, lookbackMins: davy looks at every tick",
+        "by (..): where it leaves several series",
+    ] {
+        assert!(
+            import.plan.contains(told),
+            "{told} is not in\n{}",
+            import.plan
+        );
+    }
+}
