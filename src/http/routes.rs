@@ -31,7 +31,7 @@ type MakeSchema = fn(&mut SchemaGenerator) -> Schema;
 pub struct Route {
     /// In axum's and OpenAPI's common form, such as `/v1/analyses/{id}`.
     pub path: &'static str,
-    /// `get` or `post`.
+    /// `get`, `post`, `put` or `delete`.
     pub method: &'static str,
     /// Unique name of the operation.
     pub operation: &'static str,

@@ -1,10 +1,10 @@
 //! Ports: what davy keeps, and how it is asked for.
 //!
 //! Owns the shape of what is kept (readable analyses, their events, their recordings, the webhook
-//! outbox) and the traits behind which it is kept. It must not know where: [`memory`] keeps it in
-//! this process, [`sql`] in a database. Everything one input caused is written by one
-//! [`Store::commit`], so that a verdict and its notifications exist together or not at all. Next:
-//! `outbox`, the notifications; [`memory`], [`sql`], [`watch`].
+//! outbox, what people and clients told) and the traits behind which it is kept. It must not know
+//! where: [`memory`] keeps it in this process, [`sql`] in a database. Everything one input caused is
+//! written by one [`Store::commit`], so that a verdict and its notifications exist together or not at
+//! all. Next: `outbox`, the notifications; [`memory`], [`sql`], [`watch`].
 
 pub mod audit;
 pub mod changes;

@@ -91,7 +91,7 @@ pub(super) fn import(
             Direction::Decrease => "lower",
             Direction::Either => "either",
         },
-        settings: settings.clone(),
+        settings: *settings,
         groups: metric.groups().to_vec(),
         is_muted: analysis.muted,
         tolerance: None,

@@ -329,3 +329,35 @@ fn a_plan_that_keeps_the_judge_asks_it_the_same() {
         assert_eq!(made.parsed.kayenta, None);
     }
 }
+
+#[test]
+fn what_a_request_says_is_the_plans() {
+    let grouped = "PromQL:sum by (pod) (rate(errors{hash='${scope}'}[1m]))";
+    let config =
+        json!({"name": "Shop", "metrics": [metric("5xx", &prometheus(grouped), &json!({}))]});
+    let requested = Requested {
+        plan: Some("0199-golden".to_owned()),
+        horizon: Some(1_790_000),
+        tick: Some(30_000),
+        interval: Some(600_000),
+        ..Requested::default()
+    };
+    let import = super::import(config.to_string().as_bytes(), &requested).expect("imported");
+    let plan = &import.parsed;
+    assert_eq!(
+        (&*plan.name, plan.horizon, plan.tick),
+        ("0199-golden", 1_800_000, 30_000)
+    );
+    for told in [
+        "horizon: 30m\ntick: 30s\n",
+        "The times of the request",
+        "analysisIntervalMins, lookbackMins: davy looks at every tick",
+        "by (..): where it leaves several series",
+    ] {
+        assert!(
+            import.plan.contains(told),
+            "{told} is not in\n{}",
+            import.plan
+        );
+    }
+}

@@ -312,3 +312,105 @@ fn number(name: &str, given: &Value) -> Result<Option<f64>, Problem> {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pair(baseline: &str, canary: &str) -> ScopePair {
+        let scope = |location: &str| json!({"scope": location, "location": location});
+        let pair = json!({"controlScope": scope(baseline), "experimentScope": scope(canary)});
+        serde_json::from_value(pair).expect("a pair")
+    }
+
+    fn config(scope_names: &[Value]) -> CanaryConfig {
+        let metric = |name: &Value| json!({"name": "m", "scopeName": name});
+        let metrics: Vec<Value> = scope_names.iter().map(metric).collect();
+        serde_json::from_value(json!({ "metrics": metrics })).expect("a configuration")
+    }
+
+    #[test]
+    fn the_pair_is_compared_that_the_metrics_ask_for() {
+        let scopes = || {
+            let names = ["db", "default", "web"].map(str::to_owned);
+            BTreeMap::from(names.map(|name| (name.clone(), pair(&name, &name))))
+        };
+        let chosen = |names: &[Value]| {
+            let chosen = scopes_of(&config(names), scopes());
+            chosen.map(|pair| pair.control_scope.scope)
+        };
+        for (names, expected) in [
+            (vec![json!("web"), json!("web"), Value::Null], "web"),
+            (vec![json!("db")], "db"),
+            (vec![Value::Null], "default"),
+        ] {
+            assert_eq!(chosen(&names).ok().as_deref(), Some(expected), "{names:?}");
+        }
+        for names in [vec![json!("web"), json!("db")], vec![json!("cache")]] {
+            assert!(chosen(&names).is_err(), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn a_location_is_one_for_both_sides_where_queries_hold_it() {
+        let plan = |matcher: &str| {
+            let query = format!("PromQL:a{{{matcher}, b='${{scope}}'}}");
+            let query = json!({"type": "prometheus", "customInlineTemplate": query});
+            let config = json!({"metrics": [{"name": "m", "query": query}]});
+            let import = kayenta::import(config.to_string().as_bytes(), &Requested::default());
+            import.expect("a plan").parsed
+        };
+        let (asking, silent) = (plan("c='${location}'"), plan("c='d'"));
+        let same = location(&asking, &pair("x", "x"));
+        let expected = (LOCATION.to_owned(), "x".to_owned());
+        assert_eq!(same.ok().flatten(), Some(expected));
+        assert!(location(&asking, &pair("x", "y")).is_err());
+        let of_none = location(&silent, &pair("x", "y"));
+        assert!(of_none.is_ok_and(|value| value.is_none()));
+    }
+
+    #[test]
+    fn times_are_read_as_kayenta_reads_them() {
+        let now = Timestamp(1_767_225_600_000);
+        let at = |start: Value, end: Value, lifetime: Lifetime| {
+            let mut scopes = pair("x", "x");
+            let scope = &mut scopes.experiment_scope;
+            (scope.start, scope.end) = (start, end);
+            let requested = requested(&scopes, &lifetime, now).ok()?;
+            Some((requested.horizon, requested.interval, requested.lookback))
+        };
+        let lifetime = |minutes: i64, interval: i64, lookback: i64| Lifetime {
+            is_required: true,
+            minutes: json!(minutes),
+            interval_mins: json!(interval),
+            lookback_mins: json!(lookback),
+            control_offset_mins: Value::Null,
+        };
+        let mins = |minutes: Millis| Some(minutes * MINUTE);
+        let none = || Value::Null;
+        assert_eq!(
+            at(none(), none(), lifetime(60, 20, 0)),
+            Some((mins(60), mins(20), None))
+        );
+        assert_eq!(
+            at(none(), none(), lifetime(60, 90, 10)),
+            Some((mins(60), None, mins(10)))
+        );
+        // An end wins over a lifetime, and is counted from now on where there is no start.
+        let end = json!("2026-01-01T00:30:00Z");
+        assert_eq!(
+            at(none(), end.clone(), lifetime(60, 0, 0)),
+            Some((mins(30), None, None))
+        );
+        let start = json!("2026-01-01T02:20:00+02:00");
+        let both = at(start, end, Lifetime::default());
+        assert_eq!(both, Some((mins(10), None, None)));
+        assert_eq!(at(none(), json!(""), lifetime(0, 0, 0)), None);
+        assert_eq!(
+            at(none(), none(), Lifetime::default()),
+            Some((None, None, None))
+        );
+        assert_eq!(at(none(), none(), lifetime(600_000, 0, 0)), None);
+    }
+}
