@@ -236,6 +236,9 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node, measured: Measured<'_>) -> Opti
         traffic,
     };
     if !reader.has_error() {
+        if let Some(scoring) = &plan.kayenta {
+            kayenta::doubt_weights(reader, &table, scoring, &plan.checks);
+        }
         doubts::warn(reader, &table, &plan);
     }
     Some(plan)

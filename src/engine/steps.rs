@@ -74,10 +74,13 @@ impl Step {
         }
     }
 
-    /// Of a plan that is judged at intervals, the time until a judgement has seen a tick of this step.
+    /// Of a plan that is judged at intervals, the time until a judgement that sees as much of this step
+    /// as the step has to last.
     fn until_judged(&self, plan: &Plan) -> Option<Millis> {
         let scoring = plan.kayenta.as_ref()?;
-        let next = scoring.next(self.first_tick, plan.looks(), plan.tick);
+        let own = (plan.step.min_duration + plan.tick - 1) / plan.tick;
+        let seen = self.first_tick + own.max(1) as usize - 1;
+        let next = scoring.next(seen, plan.looks(), plan.tick);
         let closed = self.first_tick + self.ticks;
         (closed < next).then(|| plan.tick * (next - closed) as i64)
     }

@@ -7,6 +7,7 @@ use crate::judge::Judge;
 use crate::judge::check::{Evidence, Setting};
 use crate::judge::received::Received;
 use crate::judge::verdict::Needs;
+use crate::plan::Question;
 
 /// Largest prediction, in horizons; beyond it the honest answer is that nobody knows.
 const NEEDS_HORIZONS_MAX: f64 = 100.0;
@@ -27,7 +28,12 @@ impl Judge {
             true => received.samples[0].min(received.samples[1]),
             false => received.samples[1],
         };
-        let wanted = setting.check.min_samples.saturating_sub(smaller);
+        // Kayenta's judge takes what there is at its time.
+        let minimum = match setting.check.question {
+            Question::Classify { .. } => 0,
+            _ => setting.check.min_samples,
+        };
+        let wanted = minimum.saturating_sub(smaller);
         let for_minimum = if wanted == 0 {
             0.0
         } else if smaller == 0 {

@@ -2,9 +2,9 @@
 //!
 //! Owns which values it is given, when it is asked, and what its score amounts to as a verdict. Its
 //! rules are `judge::kayenta`'s. It promises nothing: no error rate is kept, whatever is written of
-//! alpha elsewhere. Two things differ from a Kayenta, which `docs/kayenta.md` says too: a pass is
-//! told at the last judgement only, and a score that nothing but missing data brought down is
-//! inconclusive.
+//! alpha elsewhere. Labels and scores are Kayenta's; three things of the verdict are not, which
+//! `docs/kayenta.md` says too: a pass is told at the last judgement only, not where a gating check has
+//! no data, and a score that nothing but missing data brought down is inconclusive.
 
 use std::borrow::Cow;
 
@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::judge::check::{Evidence, LookAt, Setting};
 use crate::judge::kayenta::score::{
-    GroupScore, RunLabel, RunScore, RunThresholds, Scored, Weights, score,
+    GroupScore, RunLabel, RunScore, RunThresholds, Scored, Weights, Zeroed, score,
 };
 use crate::judge::kayenta::{self, Label, Settings};
-use crate::judge::verdict::{Classification, Finding, Scale};
+use crate::judge::verdict::{Classification, Finding, PerArm, Scale};
 use crate::judge::{sentence, statistic};
 use crate::model::{Outcome, Reason};
 use crate::plan::kayenta::Scoring;
@@ -97,7 +97,8 @@ impl ClassifyCheck {
         let [baseline, canary] = &self.values;
         let window = window.min(canary.len());
         let [baseline, canary] = [baseline, canary].map(|all| &all[all.len() - window..]);
-        let found = kayenta::judge_pair(baseline, canary, &self.settings).classified;
+        let judged = kayenta::judge_pair(baseline, canary, &self.settings);
+        let found = judged.classified;
         let is_missing = |values: &[f64]| values.iter().all(|value| value.is_nan());
         let missing = match (found.label, is_missing(baseline), is_missing(canary)) {
             (Label::Nodata | Label::NodataFailMetric, true, true) => Some(Reason::NoTraffic),
@@ -116,6 +117,10 @@ impl ClassifyCheck {
                 effect_size: found.evidence.and_then(|found| finite(found.effect_size)),
                 deviation: found.deviation.and_then(finite),
                 measure: self.settings.measure,
+                values: PerArm {
+                    baseline: judged.baseline,
+                    canary: judged.canary,
+                },
             },
             missing,
             estimate: interval.and_then(|found| finite(found.estimate)),
@@ -159,6 +164,11 @@ pub fn groups_of(findings: &[Finding]) -> Vec<GroupScore> {
     run_of(findings, &Weights::new()).map_or_else(Vec::new, |run| run.groups)
 }
 
+/// Kayenta's reason of a score that one of its rules made 0.
+pub fn reason_of(findings: &[Finding]) -> Option<String> {
+    run_of(findings, &Weights::new())?.reason
+}
+
 fn run_of(findings: &[Finding], weights: &Weights) -> Option<RunScore> {
     let found = findings
         .iter()
@@ -181,7 +191,7 @@ fn run_of(findings: &[Finding], weights: &Weights) -> Option<RunScore> {
 }
 
 /// What the findings of a look amount to: a score below marginal fails at any judgement, one that
-/// passes does at the last.
+/// passes does at the last, where nothing is missing.
 pub fn of_findings(
     plan: &Plan,
     scoring: &Scoring,
@@ -194,23 +204,43 @@ pub fn of_findings(
         return waits;
     };
     let is_last = look >= plan.looks();
-    let first_with = |verdict: Outcome| {
-        let mut gating = findings.iter().filter(|finding| finding.gating);
-        gating.find(|finding| finding.verdict == verdict)
-    };
     match (thresholds(scoring).label(run.score), is_last) {
-        (RunLabel::Fail, _) => match first_with(Outcome::Fail) {
-            Some(failed) => (Outcome::Fail, failed.reason),
-            // Nothing was shown of the canary: whatever is missing may be the telemetry.
-            None => {
-                let missing = first_with(Outcome::Inconclusive);
-                let reason = missing.map_or(Reason::NoTelemetry, |finding| finding.reason);
-                (Outcome::Inconclusive, reason)
-            }
+        (RunLabel::Fail, _) => match culprit(findings, &run) {
+            Some(found) if found.verdict == Outcome::Fail => (Outcome::Fail, found.reason),
+            // Nothing was shown of the canary: what is missing may be the telemetry.
+            Some(missing) => (Outcome::Inconclusive, missing.reason),
+            None => (Outcome::Inconclusive, Reason::Marginal),
         },
-        (RunLabel::Pass, true) => (Outcome::Pass, Reason::WithinTolerance),
+        (RunLabel::Pass, true) => match missing(findings) {
+            Some(missing) => (Outcome::Inconclusive, missing.reason),
+            None => (Outcome::Pass, Reason::WithinTolerance),
+        },
         (RunLabel::Marginal, true) => (Outcome::Inconclusive, Reason::Marginal),
         (RunLabel::Pass | RunLabel::Marginal, false) => waits,
+    }
+}
+
+/// The first gating check that could not be judged.
+fn missing(findings: &[Finding]) -> Option<&Finding> {
+    let mut gating = findings.iter().filter(|finding| finding.gating);
+    gating.find(|finding| finding.verdict == Outcome::Inconclusive)
+}
+
+/// The check that brought the score down: one that failed, or one that could not be judged where no
+/// other did. `None` where the weights alone did.
+fn culprit<'f>(findings: &'f [Finding], run: &RunScore) -> Option<&'f Finding> {
+    let counts = |finding: &&Finding| {
+        let found = finding.classification.as_ref();
+        finding.gating && found.is_some_and(|found| !found.groups.is_empty())
+    };
+    match run.zeroed {
+        Some(Zeroed::Critical(number)) => findings.get(number),
+        Some(Zeroed::NoData) => missing(findings),
+        Some(Zeroed::Weights) | None => {
+            let mut counted = findings.iter().filter(counts);
+            let failed = counted.find(|finding| finding.verdict == Outcome::Fail);
+            failed.or_else(|| missing(findings))
+        }
     }
 }
 
@@ -231,38 +261,45 @@ pub fn sentence_of(
     looks: usize,
 ) -> String {
     let (outcome, reason, is_final) = verdict;
-    let score = run_score(scoring, findings).map(|run| run.score);
     let Scoring { pass, marginal, .. } = scoring;
     let ticks = scoring.next(looks, plan.looks(), plan.tick) - looks;
     let left = sentence::span((plan.tick * ticks as i64) as f64 / 1000.0);
-    match (outcome, score) {
-        (Outcome::Fail, Some(score)) => {
-            let mut gating = findings.iter().filter(|finding| finding.gating);
-            let failed = gating.find(|finding| finding.verdict == Outcome::Fail);
-            let why = failed.map_or("", |finding| finding.message.as_str());
+    let Some(run) = run_score(scoring, findings) else {
+        return match reason {
+            Reason::NeedsTime if !is_final => {
+                format!("inconclusive so far, {ask}: Kayenta's judge is first asked in {left}")
+            }
+            _ => sentence::of_verdict(outcome, reason, ask, is_final, findings),
+        };
+    };
+    let (score, found) = (run.score, culprit(findings, &run));
+    let why = |found: Option<&Finding>| found.map_or(String::new(), |found| found.message.clone());
+    match outcome {
+        Outcome::Fail => {
+            let why = why(found);
             format!("fail, {ask}: Kayenta's score is {score}, below {marginal}: {why}")
         }
-        (Outcome::Pass, Some(score)) => {
-            format!("pass, {ask}: Kayenta's score is {score}, and {pass} passes")
-        }
-        (Outcome::Inconclusive, Some(score)) if is_final && reason == Reason::Marginal => {
-            format!(
-                "inconclusive, {ask}: Kayenta's score is {score}: {marginal} is no failure, but only {pass} passes"
-            )
-        }
-        (Outcome::Inconclusive, Some(score)) if !is_final => {
-            let at = match ticks {
+        Outcome::Pass => format!("pass, {ask}: Kayenta's score is {score}, and {pass} passes"),
+        Outcome::Inconclusive if !is_final => {
+            let next = match ticks {
                 0 => String::new(),
                 _ => format!("; the next is in {left}"),
             };
             format!(
-                "inconclusive so far, {ask}: Kayenta's score was {score} at the last judgement{at}"
+                "inconclusive so far, {ask}: Kayenta's score was {score} at the last judgement{next}"
             )
         }
-        (Outcome::Inconclusive, None) if !is_final && reason == Reason::NeedsTime => {
-            format!("inconclusive so far, {ask}: Kayenta's judge is first asked in {left}")
+        Outcome::Inconclusive if reason == Reason::Marginal && score < *marginal => format!(
+            "inconclusive, {ask}: Kayenta's score is {score}, below {marginal}, and no check failed: the weights of the groups leave no more"
+        ),
+        Outcome::Inconclusive if reason == Reason::Marginal => format!(
+            "inconclusive, {ask}: Kayenta's score is {score}: {marginal} is no failure, but only {pass} passes"
+        ),
+        Outcome::Inconclusive if reason.is_about_data() => {
+            let why = why(missing(findings));
+            format!("inconclusive, {ask}: Kayenta's score is {score}, but {why}")
         }
-        (_, _) => sentence::of_verdict(outcome, reason, ask, is_final, findings),
+        Outcome::Inconclusive => sentence::of_verdict(outcome, reason, ask, is_final, findings),
     }
 }
 

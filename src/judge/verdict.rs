@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::kayenta::classify::Why;
+use crate::judge::kayenta::summary::Summary;
 use crate::judge::kayenta::{Label, Measure};
 use crate::judge::watch::WatchView;
 use crate::model::{Change, Decision, Outcome, Reason};
@@ -132,6 +133,8 @@ pub struct Classification {
     pub effect_size: Option<f64>,
     /// The canary's mean over the baseline's; `null` where there is none.
     pub deviation: Option<f64>,
+    /// The values that were judged, a tick each: outliers and missing ones are not among them.
+    pub values: PerArm<Summary>,
 }
 
 /// What the answer promises.

@@ -9,6 +9,7 @@ use super::times::{Requested, Times};
 use super::write::quoted;
 use crate::codec::kayenta::configuration::CanaryConfig;
 use crate::config::quantity::duration_text;
+use crate::judge::kayenta::score::RunThresholds;
 use crate::plan::kayenta::{Measure, NanStrategy};
 
 /// What is true of every such plan.
@@ -19,7 +20,7 @@ need other settings: import it without --judge.";
 /// The section `judge`.
 pub(super) fn judge(config: &CanaryConfig, requested: &Requested, times: &Times) -> String {
     let mut text = String::from("judge:\n  kayenta:\n");
-    if let Some(at) = requested.thresholds {
+    if let Some(at) = requested.thresholds.or_else(|| written(config)) {
         let _ = writeln!(text, "    pass: {}\n    marginal: {}", at.pass, at.marginal);
     }
     // A judgement comes with a tick's close.
@@ -42,6 +43,16 @@ pub(super) fn judge(config: &CanaryConfig, requested: &Requested, times: &Times)
         let _ = writeln!(text, "      {}: {weight}", quoted(group));
     }
     text
+}
+
+/// The thresholds that stand in the configuration: nothing there used them, but where there is no
+/// request they say what was meant.
+fn written(config: &CanaryConfig) -> Option<RunThresholds> {
+    let written = config.classifier.as_ref()?.score_thresholds.as_ref()?;
+    Some(RunThresholds {
+        pass: written["pass"].as_f64()?,
+        marginal: written["marginal"].as_f64()?,
+    })
 }
 
 /// What follows `compare` in a check.

@@ -129,7 +129,8 @@ fn about(config: &CanaryConfig, requested: &Requested) -> Vec<String> {
     let classifier = config.classifier.as_ref();
     if let Some(at) = classifier.and_then(|classifier| classifier.score_thresholds.as_ref()) {
         let here = match requested.keeps_judge(config) {
-            true => "So they do here: pass and marginal below.",
+            true if requested.thresholds.is_some() => "So they do here: pass and marginal below.",
+            true => "Here they do, where they are two numbers: pass and marginal below.",
             false => "Here there is no score to reach; see the first lines.",
         };
         lines.push(format!(

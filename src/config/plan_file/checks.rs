@@ -184,7 +184,6 @@ fn check(
         gating: common.gating,
         weight: common.weight,
         min_samples: common.min_samples.unwrap_or(match written.metric.kind {
-            _ if !is_own => 0,
             MetricKind::Gauge => MIN_POINTS_DEFAULT,
             _ => MIN_SAMPLES_DEFAULT,
         }),

@@ -3,7 +3,7 @@
 //! Owns the written form of the score and of a check's settings, which have Kayenta's names in
 //! snake case, and which other keys mean nothing then. Next: `plan::kayenta`, what they become.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{NAME_CHARS_MAX, ProblemCode, Times, after};
 use crate::config::reader::{Field, Reader, Table};
@@ -12,7 +12,7 @@ use crate::plan::kayenta::{
     Direction, GROUPS_MAX, MARGINAL_DEFAULT, Measure, NanStrategy, Outliers, PASS_DEFAULT, Scoring,
     Settings, Thresholds,
 };
-use crate::plan::{Metric, MetricKind, Quantile, Question};
+use crate::plan::{CHECKS_MAX, Check, Metric, MetricKind, Quantile, Question};
 
 /// Keys of `judge: {kayenta: ..}`.
 pub(in crate::config) const SCORING_KEYS: &[&str] =
@@ -56,6 +56,13 @@ const STRANGE_TO_CHECK: &[&str] = &[
     "require_units",
     "dispersion",
 ];
+/// Ticks below which a judgement is doubted: of so many values a side, equal arms differ in a few per
+/// cent of all judgements, of two in a quarter.
+const FEW_TICKS: Millis = 10;
+/// Rounding of a sum of percents.
+const SUM_ERROR_MAX: f64 = 0.01;
+/// Weights of groups: as many as the checks of a plan can name.
+const WEIGHTS_MAX: usize = CHECKS_MAX * GROUPS_MAX;
 /// Largest effect, factor and weight.
 const LARGEST: f64 = 1e6;
 
@@ -128,11 +135,21 @@ fn scoring(reader: &mut Reader<'_>, field: &Field<'_>, times: Option<&Times>) ->
         let message = "there would be no judgement before the horizon";
         reader.refuse(&field, ProblemCode::Conflict, message, "shorten it");
     }
+    let lookback = window(reader, &table, "lookback", times);
+    for (key, window) in [("interval", interval), ("lookback", lookback)] {
+        if let Some(window) = window.filter(|window| *window < FEW_TICKS * times.tick) {
+            let ticks = window / times.tick;
+            let at = (table.place_of(key), &*table.path_of(key));
+            let message = format!("a judgement of {ticks} values a side is often wrong");
+            let help = format!("{FEW_TICKS} ticks or more: a failure ends the analysis");
+            reader.warn(at, message, help);
+        }
+    }
     Some(Scoring {
         pass,
         marginal,
         interval: interval.unwrap_or(times.horizon),
-        lookback: window(reader, &table, "lookback", times),
+        lookback,
         weights: weights(reader, &table),
     })
 }
@@ -149,11 +166,62 @@ fn weights(reader: &mut Reader<'_>, table: &Table<'_>) -> BTreeMap<String, f64> 
         .and_then(|field| reader.table(&field, None));
     let mut weights = BTreeMap::new();
     for (key, field) in table.iter().flat_map(Table::fields) {
+        if weights.len() == WEIGHTS_MAX {
+            let message = format!("more than {WEIGHTS_MAX} weights");
+            reader.refuse(
+                &field,
+                ProblemCode::TooLarge,
+                message,
+                "remove those of no check",
+            );
+            break;
+        }
         if let Some(weight) = reader.number(&field, 0.0..=LARGEST) {
             weights.insert(key.text.clone(), weight);
         }
     }
     weights
+}
+
+/// Warns of weights that no check can earn, and of checks that earn none: Kayenta takes both without
+/// a word, and no canary passes then, or each does.
+pub(super) fn doubt_weights(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    scoring: &Scoring,
+    checks: &[Check],
+) {
+    let at = (table.place_of("judge"), "judge.kayenta.group_weights");
+    let gating = || checks.iter().filter(|check| check.gating);
+    let groups: BTreeSet<&String> = gating().flat_map(|check| &check.groups).collect();
+    let idle = scoring.weights.keys().find(|name| !groups.contains(name));
+    if let Some(name) = idle {
+        let message = format!("no gating check is in the group `{name}`, so its weight is lost");
+        let help = "name it under groups: of a check, or remove it";
+        reader.warn(at, message, help);
+    }
+    let sum: f64 = scoring.weights.values().sum();
+    let has_open = groups
+        .iter()
+        .any(|name| !scoring.weights.contains_key(*name));
+    if sum > 100.0 + SUM_ERROR_MAX || (sum < 100.0 - SUM_ERROR_MAX && !has_open) {
+        let message = format!("the weights of the groups add up to {sum} and not to 100");
+        let help = "a canary without a fault would have that score";
+        reader.warn(at, message, help);
+    }
+    let lost = |check: &&Check| {
+        let critical =
+            matches!(&check.question, Question::Classify { settings, .. } if settings.critical);
+        check.groups.is_empty() && !critical
+    };
+    if let Some(check) = gating().find(lost) {
+        let message = format!(
+            "`{}` is in no group, so its label changes no score",
+            check.name
+        );
+        let help = "name a group, or make it critical: true or gating: false";
+        reader.warn((table.place_of("checks"), "checks"), message, help);
+    }
 }
 
 /// The key of a check that only Kayenta's judge knows, in a plan that is davy's.

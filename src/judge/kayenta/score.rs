@@ -46,8 +46,21 @@ pub struct RunScore {
     pub score: f64,
     /// Why it is 0, where a rule made it so.
     pub reason: Option<String>,
+    /// Which rule that was.
+    pub zeroed: Option<Zeroed>,
     /// The groups, in the order in which results name them.
     pub groups: Vec<GroupScore>,
+}
+
+/// A rule that makes a score 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zeroed {
+    /// The result of this number is critical.
+    Critical(usize),
+    /// Too many have no data.
+    NoData,
+    /// The weights are no numbers.
+    Weights,
 }
 
 /// What a score amounts to.
@@ -102,29 +115,33 @@ impl RunThresholds {
 pub fn score(results: &[Scored<'_>], weights: &Weights) -> RunScore {
     let counted: Vec<&Scored<'_>> = results.iter().filter(|result| !result.muted).collect();
     let groups = group_scores(&counted);
-    let failed = |reason: String| RunScore {
+    let failed = |zeroed: Zeroed, reason: &str| RunScore {
         score: 0.0,
         reason: Some(format!("Canary Failed: {reason}")),
+        zeroed: Some(zeroed),
         groups: groups.clone(),
     };
-    let is_failure = |result: &&&Scored<'_>| result.critical && result.label != Label::Pass;
-    if let Some(first) = counted.iter().find(is_failure) {
-        return failed(first.reason.to_owned());
+    let is_failure =
+        |result: &Scored<'_>| !result.muted && result.critical && result.label != Label::Pass;
+    if let Some(first) = results.iter().position(is_failure) {
+        return failed(Zeroed::Critical(first), results[first].reason);
     }
     let is_nodata = |result: &&&Scored<'_>| result.label == Label::Nodata;
     let nodata = counted.iter().filter(is_nodata).count() as f64;
     // Of no results at all the share is NaN, and fails nothing.
     if 100.0 * nodata / counted.len() as f64 >= NODATA_PERCENT_MAX {
-        return failed("50% or more metrics returned NODATA".to_owned());
+        return failed(Zeroed::NoData, "50% or more metrics returned NODATA");
     }
     let score = weighted(&groups, weights);
     if !score.is_finite() {
-        return failed("the weights of the groups do not add up to a number".to_owned());
+        let reason = "the weights of the groups do not add up to a number";
+        return failed(Zeroed::Weights, reason);
     }
     RunScore {
         // No zero below zero.
         score: half_up(score) + 0.0,
         reason: None,
+        zeroed: None,
         groups,
     }
 }

@@ -5,8 +5,10 @@
 //! the two-pass form (Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance",
 //! equation 1.7).
 
+use serde::{Deserialize, Serialize};
+
 /// What the result tells of a side; all 0 where it is empty.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Summary {
     /// How many values.
     pub count: usize,

@@ -223,3 +223,49 @@ fn what_is_missing_fails_only_where_it_must_be_there() {
         (Outcome::Inconclusive, Reason::NoTelemetry)
     );
 }
+
+#[test]
+fn the_sentence_names_what_brought_the_score_down() {
+    let worse = |index: usize| {
+        let [a, b] = same(index);
+        [a, b].map(|[base, canary]| [base, canary.map(|value| 2.0 * value)])
+    };
+    let said = |checks: &str, weights: &str, values: &dyn Fn(usize) -> Values| {
+        let plan = plan_of(
+            &format!("{{kayenta: {{group_weights: {weights}}}}}"),
+            checks,
+        );
+        let last = judged(&plan, values).pop().expect("a look");
+        let scoring = plan.kayenta.as_ref().expect("Kayenta's");
+        let verdict = (last.outcome, last.reason, true);
+        let text = sentence_of(&plan, scoring, &last.findings, verdict, "hold", 20);
+        (last.outcome, last.reason, text)
+    };
+    let critical = "  - compare: a\n  - {compare: b, kayenta: {critical: true}}\n";
+    let (outcome, _, text) = said(critical, "{}", &worse);
+    assert_eq!(outcome, Outcome::Fail);
+    assert!(
+        text.contains("is 0, below 75: High (critical): b"),
+        "{text}"
+    );
+    // A weight that no check earns is nobody's fault.
+    let both = "  - compare: a\n  - compare: b\n";
+    let (outcome, reason, text) = said(both, "{a: 30, b: 30, gone: 40}", &same);
+    assert_eq!((outcome, reason), (Outcome::Inconclusive, Reason::Marginal));
+    assert!(
+        text.contains("is 60, below 75, and no check failed"),
+        "{text}"
+    );
+    // A pass without a metric's data is none.
+    let silent = |index: usize| {
+        let [a, [base, _]] = same(index);
+        [a, [base, None]]
+    };
+    let three = "  - compare: a\n  - {compare: a, name: again}\n  - compare: b\n";
+    let (outcome, reason, text) = said(three, "{}", &silent);
+    assert_eq!(
+        (outcome, reason),
+        (Outcome::Inconclusive, Reason::CanaryMissing)
+    );
+    assert!(text.contains("is 100, but Nodata: b"), "{text}");
+}

@@ -105,9 +105,34 @@ async fn the_score_is_kayentas_and_promises_nothing() {
     assert_eq!(judged["score"]["classification"], "Fail");
     assert_eq!(judged["groupScores"][0]["name"], "speed");
     assert_eq!(judged["results"][2]["muted"], true);
+    let counted = &judged["results"][0]["controlMetadata"]["stats"];
+    assert_eq!(counted["count"], 10, "a value a tick: {judged}");
+    assert!(counted["mean"].as_f64().expect("a mean") > 90.0, "{judged}");
     let ratio = &judged["results"][0]["resultMetadata"]["ratio"];
     assert!(
         (ratio.as_f64().expect("a ratio") - 1.5).abs() < 0.1,
         "{judged}"
     );
+    // The caller's thresholds hold for that score, also where the marginal one itself ends it.
+    let standalone = async |pass: u32, marginal: u32| {
+        let path = format!("standalone_canary_analysis/{id}~{pass}~{marginal}");
+        let url = format!("{}/compat/kayenta/{path}", davy.url);
+        raw(client().get(url)).await.1
+    };
+    for (pass, marginal, passes, status) in [(95, 75, false, "TERMINAL"), (0, 0, false, "TERMINAL")]
+    {
+        let told = standalone(pass, marginal).await;
+        let whole = &told["canaryAnalysisExecutionResult"];
+        assert_eq!(whole["didPassThresholds"], passes, "{told}");
+        assert_eq!(told["executionStatus"], status, "{told}");
+        assert_eq!(whole["hasWarnings"], true, "ten values are few: {told}");
+    }
+    // In a list nobody's thresholds are known: the plan's own hold.
+    let url = format!("{}/compat/kayenta/canary/executions", davy.url);
+    let listed = raw(client().get(url)).await.1;
+    let labels = listed.as_array().expect("a list").iter();
+    let labels: Vec<&Value> = labels
+        .map(|one| &one["result"]["judgeResult"]["score"]["classification"])
+        .collect();
+    assert_eq!(labels, ["Fail", "Pass"], "{listed}");
 }

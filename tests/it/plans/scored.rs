@@ -188,3 +188,38 @@ fn what_it_has_no_word_for_is_refused_with_its_place() {
         "{told:#?}"
     );
 }
+
+#[test]
+fn what_no_canary_could_pass_is_doubted() {
+    assert_eq!(told(PLAN), Vec::<String>::new());
+    for (from, to, expected) in [
+        (
+            "interval: 10m",
+            "interval: 2m",
+            "5 judge.kayenta.interval: a judgement of 2 values a side is often wrong",
+        ),
+        (
+            "{fast: 70}",
+            "{fast: 70, fsat: 10}",
+            "5 judge.kayenta.group_weights: no gating check is in the group `fsat`, so its weight is lost",
+        ),
+        (
+            "{fast: 70}",
+            "{fast: 70, all: 20, errors: 5}",
+            "5 judge.kayenta.group_weights: the weights of the groups add up to 95 and not to 100",
+        ),
+        (
+            "{fast: 70}",
+            "{fast: 170}",
+            "5 judge.kayenta.group_weights: the weights of the groups add up to 170 and not to 100",
+        ),
+        (
+            "{compare: errors}",
+            "{compare: errors, kayenta: {groups: []}}",
+            "7 checks: `errors` is in no group, so its label changes no score",
+        ),
+    ] {
+        let text = PLAN.replacen(from, to, 1);
+        assert_eq!(told(&text), [expected], "{to}");
+    }
+}

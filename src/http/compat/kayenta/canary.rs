@@ -166,7 +166,7 @@ pub(super) async fn begin(
     let view = subject.attend(shared, caller, None).await?;
     let id = ExecutionId {
         analysis: view.id.clone(),
-        thresholds,
+        thresholds: Some(thresholds),
     };
     Ok(id.text())
 }
@@ -307,7 +307,7 @@ pub async fn executions(
     let shown = page.analyses.iter().map(|view| {
         let id = ExecutionId {
             analysis: view.id.clone(),
-            thresholds: Thresholds::USUAL,
+            thresholds: None,
         };
         described(&shared, &id, view)
     });

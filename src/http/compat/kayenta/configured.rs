@@ -216,12 +216,15 @@ fn requested(
     let (baseline, canary) = (&scopes.control_scope, &scopes.experiment_scope);
     let tick = positive("step", &canary.step, SECOND)?;
     check_same_time(baseline, canary, lifetime)?;
+    let lifespan = positive("lifetimeDurationMins", &lifetime.minutes, MINUTE)?;
     let horizon = match instant("end", &canary.end)? {
-        Some(end) => {
-            let start = instant("start", &canary.start)?.unwrap_or(now);
-            Some(end.since(start))
-        }
-        None => positive("lifetimeDurationMins", &lifetime.minutes, MINUTE)?,
+        // Without a start, the lifetime is what is the same when it is asked anew.
+        Some(end) => match (instant("start", &canary.start)?, lifespan) {
+            (Some(start), _) => Some(end.since(start)),
+            (None, Some(lifetime)) => Some(lifetime),
+            (None, None) => Some(end.since(now)),
+        },
+        None => lifespan,
     };
     match horizon {
         None if lifetime.is_required => {
@@ -287,6 +290,11 @@ fn positive(name: &str, given: &Value, unit: Millis) -> Result<Option<Millis>, P
     let number = number(name, given)?;
     let millis = number.map(|number| (number * unit as f64).round() as Millis);
     match millis {
+        Some(millis) if millis > DURATION_MILLIS_MAX => {
+            let days = DURATION_MILLIS_MAX / (24 * 60 * MINUTE);
+            let detail = format!("`{name}` is longer than {days} days");
+            Err(Problem::new("invalid_request", detail).help("give a shorter one"))
+        }
         Some(millis) if millis < 0 => {
             let detail = format!("`{name}` is below 0");
             Err(Problem::new("invalid_request", detail).help("leave it out where it means nothing"))

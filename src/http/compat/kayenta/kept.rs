@@ -34,6 +34,8 @@ use crate::store::{Commit, Write};
 use crate::telemetry::counting::Tally;
 use crate::telemetry::losses;
 
+/// Applications of one configuration: lists name them all.
+const APPLICATIONS_MAX: usize = 64;
 /// A document that may be kept.
 struct Fit {
     name: String,
@@ -258,6 +260,12 @@ fn applications_of(config: &CanaryConfig) -> Result<Vec<String>, Problem> {
     if applications.is_empty() {
         return Err(Problem::new("invalid_request", "`applications` names none")
             .help("say whom it is for: \"applications\": [\"checkout\"]"));
+    }
+    if applications.len() > APPLICATIONS_MAX {
+        let count = applications.len();
+        let detail =
+            format!("{count} applications; a configuration has {APPLICATIONS_MAX} at most");
+        return Err(Problem::new("invalid_request", detail).help("make one for each group of them"));
     }
     for (index, application) in applications.iter().enumerate() {
         within(&format!("applications[{index}]"), Some(application))?;

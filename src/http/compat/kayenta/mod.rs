@@ -78,11 +78,12 @@ pub struct Thresholds {
     pub marginal: f64,
 }
 
-/// What is asked of an execution later: its analysis, and where its caller's score passes.
+/// What is asked of an execution later: its analysis, and where its caller's score passes. Who finds it
+/// in a list knows nothing of a caller's.
 #[derive(Debug, Clone, PartialEq)]
 struct ExecutionId {
     analysis: String,
-    thresholds: Thresholds,
+    thresholds: Option<Thresholds>,
 }
 
 // === impl Thresholds ===
@@ -144,13 +145,13 @@ impl ExecutionId {
                 let thresholds = number(pass).zip(number(marginal));
                 thresholds.map(|(pass, marginal)| ExecutionId {
                     analysis: analysis.to_owned(),
-                    thresholds: Thresholds { pass, marginal },
+                    thresholds: Some(Thresholds { pass, marginal }),
                 })
             }
             // As it stands in davy's own API.
             [analysis] if !analysis.is_empty() => Some(ExecutionId {
                 analysis: analysis.to_owned(),
-                thresholds: Thresholds::USUAL,
+                thresholds: None,
             }),
             _ => None,
         }
@@ -158,8 +159,10 @@ impl ExecutionId {
     }
 
     fn text(&self) -> String {
-        let Thresholds { pass, marginal } = self.thresholds;
-        format!("{}~{pass}~{marginal}", self.analysis)
+        match self.thresholds {
+            Some(Thresholds { pass, marginal }) => format!("{}~{pass}~{marginal}", self.analysis),
+            None => self.analysis.clone(),
+        }
     }
 }
 
@@ -259,10 +262,10 @@ mod tests {
     fn an_execution_is_found_by_what_its_id_says() {
         let id = ExecutionId {
             analysis: "an_01".to_owned(),
-            thresholds: Thresholds {
+            thresholds: Some(Thresholds {
                 pass: 90.5,
                 marginal: 50.0,
-            },
+            }),
         };
         assert_eq!(ExecutionId::read(&id.text()).ok(), Some(id));
         for bad in ["", "an_01~9", "an_01~a~b", "an_01~1~2~3"] {

@@ -5,49 +5,91 @@
 
 use serde_json::{Value, json};
 
-use super::{ExecutionId, duration};
+use super::{ExecutionId, Thresholds, duration};
 use crate::engine::AnalysisView;
-use crate::judge::kayenta::score::{GroupScore, RunThresholds};
+use crate::judge::kayenta::score::{GroupScore, RunLabel, RunThresholds};
+use crate::judge::kayenta::summary::Summary;
 use crate::judge::kayenta::{JUDGE_NAME, Label};
 use crate::judge::scored;
-use crate::judge::verdict::{Finding, Scale};
+use crate::judge::verdict::{Classification, Finding, Scale};
 use crate::model::{Decision, Outcome, Reason, Timestamp};
 
 /// The judge that davy's verdicts come from.
 pub(super) const JUDGE: &str = "davy";
 
+/// Least number of values below which Kayenta warns.
+const COUNT_MIN: usize = 50;
+
+/// What a caller is told of the whole.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Told {
+    pub score: f64,
+    pub classification: &'static str,
+    /// Whether it passes for a stand-alone analysis.
+    pub passes: bool,
+    /// Whether it ends one: there the marginal score itself does.
+    pub ends: bool,
+}
+
+/// The score and what it amounts to by the caller's thresholds: Kayenta's own where its judge was
+/// asked, else one that is made of davy's decision.
+pub(super) fn told(id: &ExecutionId, view: &AnalysisView) -> Told {
+    let thresholds = id.thresholds.unwrap_or(Thresholds::USUAL);
+    let decision = view.body.decision;
+    let Some(score) = own_score(view) else {
+        let classification = thresholds.classification(decision);
+        return Told {
+            score: thresholds.score_of(decision),
+            classification,
+            passes: decision == Decision::Promote,
+            ends: classification == "Fail",
+        };
+    };
+    let Some(Thresholds { pass, marginal }) = id.thresholds else {
+        // By the plan's own.
+        let label = match view.verdict {
+            Outcome::Pass => RunLabel::Pass,
+            Outcome::Fail => RunLabel::Fail,
+            Outcome::Inconclusive => RunLabel::Marginal,
+        };
+        return Told {
+            score,
+            classification: label.as_str(),
+            passes: label == RunLabel::Pass,
+            ends: label == RunLabel::Fail,
+        };
+    };
+    Told {
+        score,
+        classification: RunThresholds { pass, marginal }.label(score).as_str(),
+        passes: score >= pass && score > marginal,
+        ends: score <= marginal,
+    }
+}
+
 /// The judge's result.
 pub(super) fn result(id: &ExecutionId, view: &AnalysisView, now: Timestamp) -> Value {
     let body = &view.body;
-    let of_kayenta = own_score(view);
+    let is_own = own_score(view).is_some();
     let results = body.checks.iter().map(|finding| of_finding(view, finding));
-    let decision = body.decision;
-    let (score, classification) = match of_kayenta {
-        Some(score) => {
-            let thresholds = RunThresholds {
-                pass: id.thresholds.pass,
-                marginal: id.thresholds.marginal,
-            };
-            (score, thresholds.label(score).as_str())
-        }
-        None => (
-            id.thresholds.score_of(decision),
-            id.thresholds.classification(decision),
-        ),
+    let told = told(id, view);
+    let reason = match (is_own, body.decision) {
+        (true, _) => scored::reason_of(&body.checks).unwrap_or_default(),
+        (false, Decision::Promote) => String::new(),
+        (false, _) => body.message.clone(),
     };
-    let reason = match decision {
-        Decision::Promote => String::new(),
-        _ => body.message.clone(),
+    let groups = match is_own {
+        true => group_scores(&body.checks),
+        false => Vec::new(),
     };
-    let groups = of_kayenta.map_or_else(Vec::new, |_| group_scores(&body.checks));
     json!({
         "judgeResult": {
-            "judgeName": if of_kayenta.is_some() { JUDGE_NAME } else { JUDGE },
+            "judgeName": if is_own { JUDGE_NAME } else { JUDGE },
             "results": results.collect::<Vec<Value>>(),
             "groupScores": groups,
             "score": {
-                "score": score,
-                "classification": classification,
+                "score": told.score,
+                "classification": told.classification,
                 "classificationReason": reason,
             },
         },
@@ -55,20 +97,45 @@ pub(super) fn result(id: &ExecutionId, view: &AnalysisView, now: Timestamp) -> V
     })
 }
 
-/// Kayenta's own score, where its judge was asked to the end and nobody decided otherwise.
+/// Kayenta's warning about an execution, where it has one.
+pub(super) fn warning(view: &AnalysisView) -> Option<&'static str> {
+    own_score(view)?;
+    let found = view.body.checks.iter();
+    let found = found.filter_map(|finding| finding.classification.as_ref());
+    let is_few = |found: &Classification| found.values.baseline.count < COUNT_MIN;
+    let mut few = found.filter(|found| is_few(found));
+    few.next().map(|_| {
+        "One of the metrics returned fewer than 50 data points, which can reduce confidence in the final canary score."
+    })
+}
+
+/// Kayenta's own score, where the analysis ended by what its judge said and nobody decided otherwise.
 fn own_score(view: &AnalysisView) -> Option<f64> {
-    let is_given_up = matches!(
+    let is_judged = matches!(
         view.reason,
-        Reason::Cancelled | Reason::Superseded | Reason::Abandoned
+        Reason::Degraded
+            | Reason::WithinTolerance
+            | Reason::Marginal
+            | Reason::NoTraffic
+            | Reason::BaselineMissing
+            | Reason::CanaryMissing
+            | Reason::BadData
     );
     let mut checks = view.body.checks.iter();
-    let is_judged = checks.any(|finding| finding.classification.is_some());
-    (is_judged && !is_given_up && view.overridden.is_none()).then_some(view.body.score)
+    let has_labels = checks.any(|finding| finding.classification.is_some());
+    (is_judged && has_labels && view.overridden.is_none()).then_some(view.body.score)
 }
 
 fn of_finding(view: &AnalysisView, finding: &Finding) -> Value {
-    let count = |count: u64| json!({ "stats": { "count": count } });
     let found = finding.classification.as_ref();
+    // Of davy's checks only the samples are known.
+    let stats = |values: Option<&Summary>, samples: u64| match values {
+        Some(values) => json!({ "stats": values }),
+        None => json!({ "stats": { "count": samples } }),
+    };
+    let values = found.map(|found| &found.values);
+    let baseline = values.map(|values| &values.baseline);
+    let canary = values.map(|values| &values.canary);
     let label = found.map_or_else(|| label_of(finding), |found| found.label);
     let groups = match found {
         Some(found) => found.groups.clone(),
@@ -81,8 +148,8 @@ fn of_finding(view: &AnalysisView, finding: &Finding) -> Value {
         "classification": label.as_str(),
         "classificationReason": finding.message,
         "groups": groups,
-        "controlMetadata": count(finding.samples.baseline),
-        "experimentMetadata": count(finding.samples.canary),
+        "controlMetadata": stats(baseline, finding.samples.baseline),
+        "experimentMetadata": stats(canary, finding.samples.canary),
         "resultMetadata": match found.and_then(|found| found.deviation) {
             Some(ratio) => json!({ "ratio": ratio }),
             None => json!({}),

@@ -16,11 +16,11 @@ use serde_json::{Map, Value, json};
 
 use super::canary::{self, AdHoc, Addressed, Scope, ScopePair};
 use super::configured::{Asked, Lifetime, On};
+use super::result::{told, warning};
 use super::{ACCOUNT, Refused, Thresholds, read, times};
 use crate::http::Shared;
 use crate::http::door::Caller;
 use crate::http::problem::Problem;
-use crate::model::Decision;
 
 /// A start.
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
@@ -163,12 +163,13 @@ pub async fn status(
     let (id, view) = canary::found(&shared, &caller, &id).await?;
     let execution = canary::described(&shared, &id, &view);
     let is_complete = execution["complete"] == true;
-    let passed = view.body.decision == Decision::Promote;
+    let told = told(&id, &view);
+    let warning = warning(&view);
     let status = match canary::status_of(&view) {
         "running" => "running",
         "canceled" => "canceled",
         // What does not get above the marginal score ends the whole.
-        _ if id.thresholds.classification(view.body.decision) == "Fail" => "terminal",
+        _ if told.ends => "terminal",
         _ => "succeeded",
     };
     let mut all = Map::new();
@@ -189,7 +190,7 @@ pub async fn status(
             "executionId": execution["pipelineId"],
             "executionStatus": "SUCCEEDED",
             "result": result,
-            "warnings": [],
+            "warnings": warning.iter().collect::<Vec<_>>(),
         });
         for name in ["start", "end"] {
             for kind in ["TimeIso", "TimeMillis"] {
@@ -200,8 +201,8 @@ pub async fn status(
         put(
             "canaryAnalysisExecutionResult",
             json!({
-                "didPassThresholds": passed,
-                "hasWarnings": false,
+                "didPassThresholds": told.passes,
+                "hasWarnings": warning.is_some(),
                 "canaryScoreMessage": view.body.message,
                 "canaryScores": [score],
                 "canaryExecutionResults": [one],
