@@ -214,10 +214,7 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node, measured: Measured<'_>) -> Opti
         extend,
         tick: times.tick,
         lateness: times.lateness,
-        min_duration: match judge {
-            Judge::Own => times.min_duration,
-            Judge::Kayenta(_) => 0,
-        },
+        min_duration: judge.min_duration(&times),
         stop_on_pass: stop_on_pass.unwrap_or(true),
         alpha,
         beta,
@@ -236,9 +233,6 @@ fn plan_of(reader: &mut Reader<'_>, root: &Node, measured: Measured<'_>) -> Opti
         traffic,
     };
     if !reader.has_error() {
-        if let Some(scoring) = &plan.kayenta {
-            kayenta::doubt_weights(reader, &table, scoring, &plan.checks);
-        }
         doubts::warn(reader, &table, &plan);
     }
     Some(plan)

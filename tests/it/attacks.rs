@@ -86,7 +86,8 @@ async fn heads_that_dribble_are_ended_while_others_are_served() {
 async fn a_connection_that_asked_once_and_says_nothing_more_gives_its_place_back() {
     const MOST: usize = 8;
     let daemon = TestDaemon::start_with(|config| {
-        config.server.header_read_timeout_secs = 1;
+        // Long enough for all to be there before the first goes, on whatever machine.
+        config.server.header_read_timeout_secs = 6;
         config.server.connections_max = MOST as u64;
     })
     .await;
@@ -107,7 +108,7 @@ async fn a_connection_that_asked_once_and_says_nothing_more_gives_its_place_back
     let mut more = connect(&daemon).await;
     assert_eq!(until_closed(&mut more).await, "");
     assert!(
-        begun.elapsed() < Duration::from_millis(900),
+        begun.elapsed() < Duration::from_secs(4),
         "it took {:?}",
         begun.elapsed()
     );

@@ -3,6 +3,7 @@
 //! Owns these warnings and their advice. Whether traffic suffices is `plan::forecast`'s. It must
 //! not refuse anything: a plan with doubts is a plan.
 
+use super::kayenta;
 use crate::config::reader::{Reader, Table};
 use crate::plan::forecast::{self, DEGRADATION, Forecast, POWER};
 use crate::plan::{Check, MetricKind, Plan, Question};
@@ -12,6 +13,9 @@ const GATING_TESTS_MAX: usize = 5;
 
 /// Warns of what the plan cannot be expected to do.
 pub(super) fn warn(reader: &mut Reader<'_>, table: &Table<'_>, plan: &Plan) {
+    if let Some(scoring) = &plan.kayenta {
+        kayenta::doubt_weights(reader, table, scoring, &plan.checks);
+    }
     let Some(section) = table.get("checks") else {
         return;
     };

@@ -74,6 +74,16 @@ pub(super) enum Judge {
     Kayenta(Option<Scoring>),
 }
 
+impl Judge {
+    /// Bake time before a pass: Kayenta's judge passes at the horizon only.
+    pub fn min_duration(&self, times: &Times) -> Millis {
+        match self {
+            Judge::Own => times.min_duration,
+            Judge::Kayenta(_) => 0,
+        }
+    }
+}
+
 /// Reads `judge`; davy's own without it.
 pub(super) fn judge(reader: &mut Reader<'_>, table: &Table<'_>, times: Option<&Times>) -> Judge {
     let Some(field) = table.get("judge") else {

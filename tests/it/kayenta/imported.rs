@@ -72,7 +72,14 @@ fn what_is_imported_passes_the_check() {
         let files = Files::new(&[("canary.json", &configuration.to_string())]);
         let output = files.davy(&["import", "kayenta", "canary.json", "--judge", judge]);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success() && told.is_empty(), "{told}");
+        // What Kayenta never said of its weights.
+        let is_of_score =
+            |line: &str| line.contains("group_weights") || line.contains("in no group");
+        let is_known = judge == "kayenta" && told.lines().all(is_of_score);
+        assert!(
+            output.status.success() && (told.is_empty() || is_known),
+            "{told}"
+        );
         let made = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(made.contains("\njudge:\n  kayenta:\n"), judge == "kayenta");
         std::fs::write(files.path("plan.yaml"), &output.stdout).expect("written");
@@ -80,7 +87,7 @@ fn what_is_imported_passes_the_check() {
         let report = String::from_utf8_lossy(&checked.stdout);
         let plan = String::from_utf8_lossy(&output.stdout);
         assert!(checked.status.success(), "{report}\n{plan}");
-        assert!(report.starts_with("plan.yaml: ok"), "{report}\n{plan}");
+        assert!(report.contains("plan.yaml: ok"), "{report}\n{plan}");
     }
 }
 

@@ -216,15 +216,12 @@ fn requested(
     let (baseline, canary) = (&scopes.control_scope, &scopes.experiment_scope);
     let tick = positive("step", &canary.step, SECOND)?;
     check_same_time(baseline, canary, lifetime)?;
-    let lifespan = positive("lifetimeDurationMins", &lifetime.minutes, MINUTE)?;
     let horizon = match instant("end", &canary.end)? {
-        // Without a start, the lifetime is what is the same when it is asked anew.
-        Some(end) => match (instant("start", &canary.start)?, lifespan) {
-            (Some(start), _) => Some(end.since(start)),
-            (None, Some(lifetime)) => Some(lifetime),
-            (None, None) => Some(end.since(now)),
-        },
-        None => lifespan,
+        Some(end) => {
+            let start = instant("start", &canary.start)?.unwrap_or(now);
+            Some(end.since(start))
+        }
+        None => positive("lifetimeDurationMins", &lifetime.minutes, MINUTE)?,
     };
     match horizon {
         None if lifetime.is_required => {
