@@ -11,6 +11,7 @@
 
 mod buckets;
 mod cell;
+mod counted;
 mod open;
 mod sampling;
 
@@ -245,7 +246,7 @@ impl Window {
         let cells = index.and_then(|index| self.open.get(&index));
         cells.map_or((0, 0), |cells| {
             let cell = &cells[metric][arm.index()];
-            (cell.values.len(), cell.samples.max(cell.bad))
+            (cell.held(), cell.samples.max(cell.bad))
         })
     }
 

@@ -24,8 +24,11 @@ pub const HEADS_POOL_MAX: usize = 4;
 const HEAD_BYTES_MAX: usize = 4_096;
 /// Bytes that a head takes beside its own and its key's: its entry, and its place in the table.
 const ENTRY_BYTES: usize = 2 * size_of::<Head>();
-/// Requests for which a memo is left alone that was of no use: its series are too many.
+/// Requests for which a memo is left alone that was of no use, at first: its series are too many.
+/// Each time it is of no use again, it is left alone for twice as many.
 const REST_REQUESTS: u32 = 64;
+/// And at the most.
+const REST_REQUESTS_MAX: u32 = 4_096;
 
 /// Whose bytes: the same bytes mean different things in different forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,11 +64,15 @@ pub struct Heads {
     found: u64,
     missed: u64,
     resting: u32,
+    /// For how many requests it is left alone next.
+    rest: u32,
 }
 
 /// One head that is known.
 #[derive(Debug, Clone, Copy)]
 struct Head {
+    /// Of the form and the bytes: a table that grows asks for it again.
+    hash: u64,
     form: Form,
     from: u32,
     key_from: u32,
@@ -119,6 +126,7 @@ impl Heads {
             found: 0,
             missed: 0,
             resting: 0,
+            rest: REST_REQUESTS,
         }
     }
 
@@ -136,15 +144,16 @@ impl Heads {
         if self.resting > 0 {
             self.resting -= 1;
         } else if self.is_full {
-            let resting = if self.found < self.missed {
-                REST_REQUESTS
+            let (resting, rest) = if self.found < self.missed {
+                (self.rest, (2 * self.rest).min(REST_REQUESTS_MAX))
             } else {
-                0
+                (0, REST_REQUESTS)
             };
             *self = Heads {
                 hasher: self.hasher.clone(),
                 bytes_max: self.bytes_max,
                 resting,
+                rest,
                 ..Heads::new(0)
             };
         }
@@ -235,7 +244,9 @@ impl Heads {
         };
         self.bytes.extend_from_slice(head);
         self.bytes.extend_from_slice(key);
+        let hash = self.hash(form, head);
         let known = Head {
+            hash,
             form,
             from: from as u32,
             key_from: key_from as u32,
@@ -243,14 +254,9 @@ impl Heads {
             name_from: (key_from + name_at) as u32,
             shape,
         };
-        let hash = self.hash(form, head);
-        let (hasher, heads, bytes) = (&self.hasher, &self.heads, &self.bytes);
-        let number = heads.len() as u32;
-        self.table.insert_unique(hash, number, |number| {
-            let known = &heads[*number as usize];
-            let head = &bytes[known.from as usize..known.key_from as usize];
-            hasher.hash_one((known.form as u8, head))
-        });
+        let (heads, number) = (&self.heads, self.heads.len() as u32);
+        self.table
+            .insert_unique(hash, number, |number| heads[*number as usize].hash);
         self.heads.push(known);
         self.next = self.heads.len();
     }
@@ -399,6 +405,21 @@ mod tests {
             assert_eq!(heads.resting, REST_REQUESTS - round as u32);
             assert_eq!((heads.bytes.len(), heads.context(b"a")), (0, None));
         }
+        // Again of no use, and so for longer.
+        (1..REST_REQUESTS).for_each(|_| heads.begin());
+        assert_eq!(heads.resting, 0);
+        for number in 0..1_000 {
+            assert!(heads.find(Form::Text, &head(number)).is_none());
+            let key = key(&number.to_string());
+            heads.keep(
+                Form::Text,
+                &head(number + 1_000),
+                SeriesKey::of_sorted(&key),
+                SHAPE,
+            );
+        }
+        heads.begin();
+        assert_eq!(heads.resting, 2 * REST_REQUESTS);
     }
 
     #[test]

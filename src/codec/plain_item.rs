@@ -101,56 +101,73 @@ impl<'b> Reader<'b> {
     }
 
     fn time(&mut self) -> Option<Timestamp> {
-        let digits = self.digits()?;
-        let millis = digits.parse().ok()?;
+        self.skip_blanks();
+        let from = self.at;
+        self.whole()?;
+        let millis = self.text[from..self.at].parse().ok()?;
         let is_in_range = (TS_MILLIS_MIN..=TS_MILLIS_MAX).contains(&millis);
         is_in_range.then_some(Timestamp(millis))
     }
 
-    /// Digits that begin as a number of JSON must.
     #[inline]
-    fn digits(&mut self) -> Option<&'b str> {
+    fn skip_blanks(&mut self) {
         while self.text.as_bytes().get(self.at) == Some(&b' ') {
             self.at += 1;
         }
-        let rest = &self.text[self.at..];
-        let is_other = |byte: u8| !byte.is_ascii_digit();
-        let end = rest.bytes().position(is_other)?;
-        let digits = &rest[..end];
-        self.at += end;
-        let can_be = !digits.is_empty() && (digits.len() == 1 || !digits.starts_with('0'));
-        can_be.then_some(digits)
+    }
+
+    /// Passes digits; what they add to a number that these continue. It means something as long as
+    /// all of them are at most [`EXACT_DIGITS_MAX`].
+    #[inline]
+    fn digits(&mut self, before: u64) -> u64 {
+        let mut number = before;
+        for byte in &self.text.as_bytes()[self.at..] {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
+            number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
+            self.at += 1;
+        }
+        number
+    }
+
+    /// Digits that begin as a number of JSON must.
+    #[inline]
+    fn whole(&mut self) -> Option<u64> {
+        let from = self.at;
+        let number = self.digits(0);
+        let count = self.at - from;
+        let begins_with_zero = self.text.as_bytes().get(from) == Some(&b'0');
+        (count == 1 || (count > 1 && !begins_with_zero)).then_some(number)
     }
 
     /// A decimal number, rounded to the nearest double.
     #[inline]
     fn number(&mut self) -> Option<f64> {
-        while self.text.as_bytes().get(self.at) == Some(&b' ') {
-            self.at += 1;
-        }
+        self.skip_blanks();
         let from = self.at;
         let is_negative = self.text.as_bytes().get(from) == Some(&b'-');
         self.at += usize::from(is_negative);
-        let whole = self.digits()?;
-        let mut places = "";
+        let first = self.at;
+        let mut digits = self.whole()?;
+        let (mut count, mut places) = (self.at - first, 0);
         if self.text.as_bytes().get(self.at) == Some(&b'.') {
             self.at += 1;
-            let rest = &self.text[self.at..];
-            let end = rest.bytes().position(|byte| !byte.is_ascii_digit())?;
-            places = &rest[..end];
-            self.at += end;
-            if places.is_empty() {
+            let point = self.at;
+            digits = self.digits(digits);
+            places = self.at - point;
+            if places == 0 {
                 return None;
             }
+            count += places;
         }
         if matches!(self.text.as_bytes().get(self.at), Some(b'e' | b'E')) {
             return None;
         }
-        if whole.len() + places.len() <= EXACT_DIGITS_MAX {
-            let digits = whole.bytes().chain(places.bytes());
-            let digits = digits.fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+        if count <= EXACT_DIGITS_MAX {
             // Both are exact, so one division rounds once.
-            let number = digits as f64 / POWERS_OF_TEN[places.len()];
+            let number = digits as f64 / POWERS_OF_TEN[places];
             return Some(if is_negative { -number } else { number });
         }
         let number: f64 = self.text[from..self.at].parse().ok()?;
@@ -159,7 +176,10 @@ impl<'b> Reader<'b> {
 
     fn numbers(&mut self, limits: &Limits) -> Option<Vec<f64>> {
         self.expect(b'[')?;
-        let mut numbers = Vec::new();
+        let rest = &self.text.as_bytes()[self.at..];
+        let end = memchr::memchr(b']', rest)?;
+        let commas = rest[..end].iter().filter(|byte| **byte == b',').count();
+        let mut numbers = Vec::with_capacity((commas + 1).min(limits.values_per_sample_max));
         loop {
             if numbers.len() == limits.values_per_sample_max {
                 return None;

@@ -3,6 +3,8 @@
 //! Owns what becomes of each sample of a batch, and the counts in the answer. A sample may serve
 //! several analyses; it is accepted when it reached at least one. Next: `window`, which keeps it.
 
+use std::borrow::Cow;
+
 use smallvec::SmallVec;
 
 use super::State;
@@ -214,7 +216,7 @@ fn placed(
         return fate_without_place(analysis, places, no_place);
     }
     // Mostly there is one place. Of several, none is given anything unless all can be.
-    let mut readings = SmallVec::<[Reading; 1]>::new();
+    let mut readings = SmallVec::<[Cow<'_, Reading>; 1]>::new();
     for place in places {
         match reading_for(analysis, place, &sample.reading) {
             Ok(reading) => readings.push(reading),

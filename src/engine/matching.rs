@@ -129,15 +129,20 @@ impl ArmSelectors {
 
     /// How a series meets this analysis.
     pub fn meet(&self, plan: &Plan, name: &str, labels: &Labels) -> Match {
+        // The arms first: of a thousand analyses most are of other services, and a plan has more
+        // metrics than arms.
+        let of_arms = [0, 1].map(|arm| self.arms[arm].matches(name, labels));
+        if of_arms == [false, false] {
+            return Match::None;
+        }
         let places = places(plan, name, labels);
         if places.is_empty() {
             return Match::None;
         }
-        let arm = match [0, 1].map(|arm| self.arms[arm].matches(name, labels)) {
+        let arm = match of_arms {
             [true, true] => return Match::Ambiguous,
             [true, false] => Arm::Baseline,
-            [false, true] => Arm::Canary,
-            [false, false] => return Match::None,
+            [false, _] => Arm::Canary,
         };
         Match::Places(
             places

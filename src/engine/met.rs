@@ -41,7 +41,7 @@ pub(super) struct Met {
     pub is_total: bool,
     /// Where its name stands in the journal.
     pub spelled: Spelled,
-    /// What tells it apart from others that are shown.
+    /// Its hash: what tells it apart from others that are shown.
     id: u64,
     batch: u64,
 }
@@ -104,11 +104,9 @@ impl MetSeries {
         }
         let number = self.met.len();
         self.met.push(Met::new(hash, name, labels, find()));
-        let (hasher, met) = (&self.hasher, &self.met);
-        self.table.insert_unique(hash, number as u32, |number| {
-            let met = &met[*number as usize];
-            hasher.hash_one((&*met.name, &met.labels))
-        });
+        let met = &self.met;
+        self.table
+            .insert_unique(hash, number as u32, |number| met[*number as usize].id);
         number
     }
 }

@@ -3,6 +3,7 @@
 //! Owns what is done for every reading that is kept, from whatever form it came, and the words for
 //! those that have no place. Next: `window`, which keeps them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
@@ -62,13 +63,13 @@ pub(super) fn put(
     analysis: &mut Analysis,
     (metric, arm): (usize, Arm),
     ts: Timestamp,
-    reading: Reading,
+    reading: Cow<'_, Reading>,
     unit: Option<String>,
     missing: u32,
     lines: &mut Lines,
 ) -> Result<(), NoPlace> {
     // Units of others are nobody's business, and their numbers take longer than all the rest.
-    let number = match (&unit, &reading) {
+    let number = match (&unit, &*reading) {
         _ if analysis.plan.metrics[metric].cluster.is_none() => 0,
         (Some(unit), _) => digest(unit.as_bytes()) as u64,
         // Its buckets come one by one, and belong together all the same.

@@ -2,6 +2,8 @@
 //!
 //! Owns which forms fit which kind of metric. Where the reading goes is `placing`'s business.
 
+use std::borrow::Cow;
+
 use super::analysis::Analysis;
 use super::matching::{Place, Role};
 use super::placing::Refused;
@@ -12,11 +14,11 @@ use crate::plan::MetricKind;
 const INCREMENT_MAX: f64 = COUNT_MAX as f64;
 
 /// The reading a sample gives at a place: itself, or its share of a counter pair.
-pub(super) fn reading_for(
+pub(super) fn reading_for<'r>(
     analysis: &Analysis,
     place: &Place,
-    reading: &Reading,
-) -> Result<Reading, Refused> {
+    reading: &'r Reading,
+) -> Result<Cow<'r, Reading>, Refused> {
     let metric = &analysis.plan.metrics[place.metric];
     let wrong = || ("wrong_form", wrong_form(metric.kind, &metric.name));
     let fits = match (metric.kind, reading) {
@@ -40,7 +42,7 @@ pub(super) fn reading_for(
     }
     if place.role == Role::Reading {
         return if is_countable(reading) {
-            Ok(reading.clone())
+            Ok(Cow::Borrowed(reading))
         } else {
             Err((
                 "count_too_large",
@@ -50,7 +52,7 @@ pub(super) fn reading_for(
             ))
         };
     }
-    increment(metric.kind, &metric.name, place.role, reading)
+    increment(metric.kind, &metric.name, place.role, reading).map(Cow::Owned)
 }
 
 /// The increment of one of a pair of counters.

@@ -13,6 +13,7 @@ mod sums;
 mod totals;
 mod track;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use amounts::{Seen, amount_at, refused_part, see};
@@ -224,7 +225,8 @@ fn refuse_series(
             let ts = taking
                 .now
                 .min(series.points.last().map_or(taking.now, |last| last.ts));
-            let _ = placing::put(analysis, at, ts, nothing(), unit, u32::MAX, lines);
+            let nothing = Cow::Owned(nothing());
+            let _ = placing::put(analysis, at, ts, nothing, unit, u32::MAX, lines);
         }
     }
 }
@@ -389,6 +391,7 @@ fn pour_one(
     for (ts, reading, missing) in readings {
         let unit = group.unit.as_deref().map(str::to_owned);
         let site = (group.metric, group.arm);
+        let reading = Cow::Owned(reading);
         placing::put(analysis, site, ts, reading, unit, missing, lines)
             .map_err(|no_place| placing::refusal(analysis, group.metric, no_place))?;
     }

@@ -8,7 +8,7 @@
 mod order;
 mod sorted;
 
-pub use order::{from_order_key, order_key};
+pub use order::{from_order_key, order_key, sort_keys};
 pub use sorted::{NotANumber, Sorted};
 
 /// Twice the Mann-Whitney U of the canary over `map(baseline)`: two for every pair with

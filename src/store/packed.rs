@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use zstd::bulk::Compressor;
+use zstd::zstd_safe::CParameter;
 
 use super::{Pieces, StoreError};
 
@@ -18,6 +19,10 @@ const BLOCK_BYTES: usize = 16 << 10;
 const BLOCK_BYTES_MAX: usize = 1 << 30;
 /// The fastest level: digits compress to their entropy at any.
 const LEVEL: i32 = 1;
+/// Bytes of the shortest repetition that is looked for. Shorter ones are chance among digits: to
+/// tell of one takes as long, and as much room, as the digits. With numbers of full precision it
+/// takes two thirds of the time and 1 % more room, with rounded ones 4 % more to 4 % less.
+const REPEATED_BYTES_MIN: u32 = 7;
 
 thread_local! {
     /// What compressing needs: to make it takes longer than to compress a block.
@@ -28,12 +33,18 @@ fn compress(bytes: &[u8]) -> io::Result<Vec<u8>> {
     COMPRESSOR.with_borrow_mut(|kept| {
         let mut compressor = match kept.take() {
             Some(compressor) => compressor,
-            None => Compressor::new(LEVEL)?,
+            None => compressor()?,
         };
         let packed = compressor.compress(bytes);
         *kept = Some(compressor);
         packed
     })
+}
+
+fn compressor() -> io::Result<Compressor<'static>> {
+    let mut compressor = Compressor::new(LEVEL)?;
+    compressor.set_parameter(CParameter::MinMatch(REPEATED_BYTES_MIN))?;
+    Ok(compressor)
 }
 
 /// A compressed text.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::BoundsSeen;
 use super::NoPlace;
 use super::buckets::Buckets;
+use super::counted::Counted;
 use crate::model::{Reading, Timestamp};
 use crate::plan::MetricKind;
 use crate::stats::buckets::{apart, middle};
@@ -17,14 +18,19 @@ use crate::stats::buckets::{apart, middle};
 /// Samples or events in one cell: sixteen times as many, over all looks, still fit an i64.
 pub const CELL_COUNT_MAX: u64 = 1 << 46;
 
+/// Values up to which a cell's room doubles as they come.
+const DOUBLED_VALUES_MAX: usize = 1 << 12;
+
 /// Mantissa bits that survive when an overfull tick is coarsened: a relative step of 2^-11.
 const COARSE_MANTISSA_BITS: u32 = 11;
 
 /// What one arm of one metric received within one tick.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Cell {
-    /// Values of a distribution (kind latency), in order of arrival.
+    /// Values of a distribution (kind latency), in no order. In an open tick others may be counted.
     pub values: Vec<f64>,
+    /// Values that came often in an open tick; none once it is closed.
+    pub counted: Counted,
     /// Weight of each value; empty while all are 1.
     pub weights: Vec<u64>,
     /// Unit of each value; empty for metrics without a cluster.
@@ -62,6 +68,11 @@ pub struct Cell {
 // === impl Cell ===
 
 impl Cell {
+    /// Values it holds, whether counted or not.
+    pub(super) fn held(&self) -> usize {
+        self.values.len() + self.counted.total()
+    }
+
     /// Whether the reading fits, in form and in size.
     pub(super) fn has_place(
         &self,
@@ -75,12 +86,12 @@ impl Cell {
             // It holds nothing but what is missing.
             (_, Reading::Values { values, .. }) if values.is_empty() => true,
             (MetricKind::Latency, Reading::Values { values, .. }) => {
-                unit.is_none() || self.values.len() + values.len() <= values_max
+                unit.is_none() || self.held() + values.len() <= values_max
             }
             (
                 MetricKind::Latency,
                 Reading::Buckets { counts, .. } | Reading::UpTo { counts, .. },
-            ) => self.values.len() + self.buckets.len() + counts.len() <= values_max,
+            ) => self.held() + self.buckets.len() + counts.len() <= values_max,
             (MetricKind::Ratio, Reading::Ratio { .. }) => !self.is_full_for(unit, values_max),
             (MetricKind::Ratio, Reading::UpTo { counts, .. }) => {
                 let held = self.by_unit.len() + self.buckets.len() + counts.len();
@@ -116,7 +127,7 @@ impl Cell {
     ) {
         match (kind, reading) {
             (MetricKind::Latency, Reading::Values { values, weights }) => {
-                if self.values.len() + values.len() > values_max {
+                if self.held() + values.len() > values_max {
                     self.coarsen_below(values_max / 2);
                 }
                 self.add_values(values, weights, unit);
@@ -162,6 +173,7 @@ impl Cell {
 
     /// Puts what is summed in floating point into an order that does not depend on arrival.
     pub(super) fn settle(&mut self, kind: MetricKind, negative: bool, seen: &mut BoundsSeen) {
+        self.counted.give_back(&mut self.values);
         self.settle_histograms(kind, seen);
         self.settle_buckets(negative);
         self.points
@@ -247,8 +259,10 @@ impl Cell {
 
     fn add_values(&mut self, values: &[f64], weights: &[u64], unit: Option<u64>) {
         if !weights.is_empty() && self.weights.is_empty() {
+            self.counted.give_back(&mut self.values);
             self.weights = vec![1; self.values.len()];
         }
+        make_room(&mut self.values, values.len());
         self.values.extend_from_slice(values);
         if weights.is_empty() {
             self.samples = self.samples.saturating_add(values.len() as u64);
@@ -264,6 +278,9 @@ impl Cell {
         }
         if let Some(unit) = unit {
             self.units.resize(self.values.len(), unit);
+        }
+        if self.units.is_empty() && self.weights.is_empty() {
+            self.counted.take(&mut self.values);
         }
     }
 
@@ -291,6 +308,7 @@ impl Cell {
     }
 
     pub(super) fn coarsen(&mut self, mantissa_bits: u32) {
+        self.counted.give_back(&mut self.values);
         let weights = std::mem::take(&mut self.weights);
         let mut merged: BTreeMap<u64, u64> = BTreeMap::new();
         for (i, &value) in self.values.iter().enumerate() {
@@ -301,6 +319,14 @@ impl Cell {
         self.values = merged.keys().map(|&bits| f64::from_bits(bits)).collect();
         self.weights = merged.into_values().collect();
         self.coarse_bits = Some(mantissa_bits);
+    }
+}
+
+/// Makes room for more values. What is large grows by a quarter instead of twofold: ticks are held
+/// open by the dozen, and what they have room for and do not hold is memory all the same.
+fn make_room(values: &mut Vec<f64>, more: usize) {
+    if values.len() + more > values.capacity() && values.len() >= DOUBLED_VALUES_MAX {
+        values.reserve_exact(more.max(values.len() / 4));
     }
 }
 
@@ -325,4 +351,66 @@ pub fn truncated(value: f64, mantissa_bits: u32) -> f64 {
     }
     let dropped = 52 - mantissa_bits;
     f64::from_bits(value.to_bits() >> dropped << dropped)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::stats::rank::Sorted;
+
+    /// As a cell takes values, without counting any.
+    fn add_one_by_one(cell: &mut Cell, values: &[f64], values_max: usize) {
+        if cell.values.len() + values.len() > values_max {
+            cell.coarsen_below(values_max / 2);
+        }
+        cell.values.extend_from_slice(values);
+        cell.samples += values.len() as u64;
+        if !cell.weights.is_empty() {
+            cell.weights.resize(cell.values.len(), 1);
+        }
+    }
+
+    fn sorted(cell: &Cell) -> Sorted {
+        let weights = (!cell.weights.is_empty()).then(|| cell.weights.clone());
+        Sorted::new(cell.values.clone(), weights).expect("no NaN")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn a_crowded_cell_holds_what_it_would_hold_without_counting(
+            distinct in 1_usize..20_000,
+            values_max in 4_000_usize..40_000,
+            picks in proptest::collection::vec(any::<u32>(), 0..60_000),
+            weighted_at in proptest::option::of(0_usize..600),
+        ) {
+            let value = |pick: &u32| (*pick as usize % distinct) as f64 * 0.3 - 20.0;
+            let all: Vec<f64> = picks.iter().map(value).collect();
+            let (mut crowded, mut plain) = (Cell::default(), Cell::default());
+            let (kind, ts) = (MetricKind::Latency, Timestamp(0));
+            for (nth, some) in all.chunks(100).enumerate() {
+                let is_weighted = weighted_at == Some(nth);
+                let weights = if is_weighted { vec![2; some.len()] } else { Vec::new() };
+                let reading = Reading::Values { values: some.to_vec(), weights };
+                crowded.add(kind, ts, &reading, None, values_max);
+                if is_weighted {
+                    plain.add(kind, ts, &reading, None, values_max);
+                } else {
+                    add_one_by_one(&mut plain, some, values_max);
+                }
+                prop_assert_eq!(crowded.held(), plain.held());
+                prop_assert_eq!(crowded.coarse_bits, plain.coarse_bits);
+            }
+            for cell in [&mut crowded, &mut plain] {
+                cell.settle(kind, true, &mut BoundsSeen::default());
+            }
+            prop_assert_eq!(crowded.counted.total(), 0);
+            prop_assert_eq!(crowded.samples, plain.samples);
+            prop_assert_eq!(crowded.weights.is_empty(), plain.weights.is_empty());
+            prop_assert_eq!(sorted(&crowded), sorted(&plain));
+        }
+    }
 }

@@ -4,6 +4,9 @@
 //! few metrics and of one time, and a value with its time, metric and arm takes ten times the room
 //! of the value. What is written together is the same to a replay as what came one by one.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
 use super::{ToRecord, is_zero};
 use crate::model::{Arm, Reading, Timestamp};
 use crate::plan::{MetricKind, Plan};
@@ -14,11 +17,15 @@ const TOGETHER_VALUES_MAX: usize = 10_000;
 /// Events that are written together: a part of what a cell may hold.
 const TOGETHER_EVENTS_MAX: u64 = 1 << 32;
 
+/// Bytes that a line has beside its samples, at the most.
+const LINE_BYTES_BESIDE: usize = 64;
+
 /// What was kept of a sample.
 #[derive(Debug)]
-pub(in crate::engine) struct Kept {
+pub(in crate::engine) struct Kept<'r> {
     pub ts: Timestamp,
-    pub reading: Reading,
+    /// Borrowed where the sample is its reading: what is written together with others is not copied first.
+    pub reading: Cow<'r, Reading>,
     pub unit: Option<String>,
     pub missing: u32,
 }
@@ -27,9 +34,9 @@ pub(in crate::engine) struct Kept {
 #[derive(Debug)]
 pub(in crate::engine) struct Batch {
     /// Those that are written, as JSON with a comma behind each.
-    text: String,
+    text: Vec<u8>,
     /// What may grow yet, by metric and arm, with the values its cell held when it was kept last.
-    growing: Vec<Option<(Kept, usize)>>,
+    growing: Vec<Option<(Kept<'static>, usize)>>,
     /// Units are numbered over all metrics, by the readings that come.
     has_units: bool,
 }
@@ -40,7 +47,7 @@ impl Batch {
     /// Nothing yet of an analysis on this plan.
     pub fn new(plan: &Plan) -> Batch {
         Batch {
-            text: String::new(),
+            text: Vec::new(),
             growing: Vec::new(),
             has_units: plan.metrics.iter().any(|metric| metric.cluster.is_some()),
         }
@@ -51,7 +58,7 @@ impl Batch {
         &mut self,
         plan: &Plan,
         (metric, arm): (usize, Arm),
-        kept: Kept,
+        kept: Kept<'_>,
         held: (usize, u64),
     ) {
         let place = 2 * metric + arm.index();
@@ -70,7 +77,7 @@ impl Batch {
             *held_before = held.0;
             return;
         }
-        let before = self.growing[place].replace((kept, held.0));
+        let before = self.growing[place].replace((kept.into_owned(), held.0));
         if let Some((before, _)) = before {
             self.write(plan, place, &before);
         }
@@ -83,12 +90,18 @@ impl Batch {
                 self.write(plan, place, kept);
             }
         }
-        let samples = self.text.trim_end_matches(',');
+        // The last comma.
+        self.text.pop();
+        let samples = String::from_utf8(self.text).expect("JSON is text");
         let at = at.millis();
-        format!("{{\"samples\":{{\"at\":{at},\"samples\":[{samples}]}}}}")
+        let mut line = String::with_capacity(samples.len() + LINE_BYTES_BESIDE);
+        let _ = write!(line, "{{\"samples\":{{\"at\":{at},\"samples\":[");
+        line.push_str(&samples);
+        line.push_str("]}}");
+        line
     }
 
-    fn write(&mut self, plan: &Plan, place: usize, kept: &Kept) {
+    fn write(&mut self, plan: &Plan, place: usize, kept: &Kept<'_>) {
         let record = ToRecord {
             ts: kept.ts,
             metric: &plan.metrics[place / 2].name,
@@ -97,23 +110,32 @@ impl Batch {
             unit: kept.unit.as_deref(),
             missing: kept.missing,
         };
-        self.text.push_str(&super::to_line(&record));
-        self.text.push(',');
+        serde_json::to_writer(&mut self.text, &record).expect("a recording's line is plain data");
+        self.text.push(b',');
     }
 }
 
 // === impl Kept ===
 
-impl Kept {
+impl Kept<'_> {
+    fn into_owned(self) -> Kept<'static> {
+        Kept {
+            ts: self.ts,
+            reading: Cow::Owned(self.reading.into_owned()),
+            unit: self.unit,
+            missing: self.missing,
+        }
+    }
+
     /// Takes another sample in, where a replay finds no difference. `held_before` and `held` are
     /// the values in the cell before and after it: where they did not grow by its own, the cell
     /// was coarsened, which has to happen before the same value again.
-    fn grow(&mut self, kind: MetricKind, more: &Kept, held_before: usize, held: usize) -> bool {
-        let is_plain = |kept: &Kept| kept.unit.is_none() && is_zero(&kept.missing);
+    fn grow(&mut self, kind: MetricKind, more: &Kept<'_>, held_before: usize, held: usize) -> bool {
+        let is_plain = |kept: &Kept<'_>| kept.unit.is_none() && is_zero(&kept.missing);
         if self.ts != more.ts || !is_plain(self) || !is_plain(more) {
             return false;
         }
-        match (kind, &mut self.reading, &more.reading) {
+        match (kind, self.reading.to_mut(), &*more.reading) {
             (
                 MetricKind::Latency,
                 Reading::Values { values, weights },

@@ -51,7 +51,7 @@ pub(in crate::engine) struct KnownSeries {
 pub(super) struct Known {
     key: Box<[u8]>,
     generation: u64,
-    /// What tells it apart from others that are shown.
+    /// Its key's hash: what tells it apart from others that are shown.
     pub id: u64,
     /// Who asks for it.
     pub sites: Arc<[Site]>,
@@ -140,10 +140,9 @@ impl KnownSeries {
     fn find_anew(&mut self) {
         self.table.clear();
         for (number, known) in self.matched.iter().enumerate() {
-            let hash = self.hasher.hash_one(&*known.key);
-            let (hasher, matched) = (&self.hasher, &self.matched);
-            self.table.insert_unique(hash, number as u32, |number| {
-                hasher.hash_one(&*matched[*number as usize].key)
+            let matched = &self.matched;
+            self.table.insert_unique(known.id, number as u32, |number| {
+                matched[*number as usize].id
             });
         }
     }
@@ -197,11 +196,9 @@ impl KnownSeries {
             spelled: Spelled::default(),
             track: Track::default(),
         };
-        let (hasher, matched) = (&self.hasher, &self.matched);
-        let number = matched.len();
-        self.table.insert_unique(hash, number as u32, |number| {
-            hasher.hash_one(&*matched[*number as usize].key)
-        });
+        let (number, matched) = (self.matched.len(), &self.matched);
+        self.table
+            .insert_unique(hash, number as u32, |number| matched[*number as usize].id);
         self.matched.push(known);
         self.next = number + 1;
         Met::Matched(&mut self.matched[number])

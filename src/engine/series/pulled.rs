@@ -9,6 +9,7 @@ mod buckets;
 mod health;
 mod queries;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -481,7 +482,7 @@ fn missing(
     };
     let unit = known.unit.as_deref().map(str::to_owned);
     let site = (place.metric, place.arm);
-    match placing::put(analysis, site, ts, nothing, unit, 1, lines) {
+    match placing::put(analysis, site, ts, Cow::Owned(nothing), unit, 1, lines) {
         Ok(()) => Fate::Summed,
         Err(no_place) => without_place(analysis, &place, ts, no_place),
     }

@@ -30,7 +30,7 @@ pub fn from_order_key(key: u64) -> f64 {
 }
 
 /// Sorts images ascending, by whichever way is fastest for their number.
-pub(super) fn sort_keys(keys: &mut Vec<u64>) {
+pub fn sort_keys(keys: &mut Vec<u64>) {
     if keys.is_sorted() {
         return;
     }
