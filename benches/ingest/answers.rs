@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::client::{self, Connection};
 use super::common::Verdicts;
-use super::cost::{COUNTS, SERIES, STEP, make, now, write_plans};
+use super::cost::{COUNTS, SERIES, STEP, make, now, sleep_until, write_plans};
 use super::server::{Kind, Server};
 use super::wire::{COUNTED, Form, Lanes, Load};
 
@@ -18,6 +18,10 @@ const RATE_MIN: f64 = 0.8;
 const IDLE_MIB_MAX: f64 = 16.0;
 /// Start of davy, of that of VictoriaMetrics.
 const START_MAX: f64 = 0.5;
+/// What a peer has to answer from: five minutes at one point in fifteen seconds, as a board would ask for.
+const ASKED: (usize, i64) = (20, 15_000);
+/// By then what was sent before is flushed, and its ticks are closed and looked at.
+const SETTLED_IN: Duration = Duration::from_millis(8_500);
 /// How long answers are counted in one turn, and over how many connections.
 const COUNTED_FOR: Duration = Duration::from_secs(2);
 const CONNECTIONS: usize = 8;
@@ -36,14 +40,31 @@ fn load(samples: usize) -> (Load, Lanes) {
     })
 }
 
-/// A server that has an analysis, in its folder; the path that asks for the canary's state.
-fn prepared(kind: Kind, folder: &std::path::Path, load: &Load) -> (Server, String) {
+/// A server that knows something of a canary, in its folder; the path that asks for it.
+fn prepared(kind: Kind, folder: &std::path::Path) -> (Server, String) {
     write_plans(folder);
     let server = Server::start(kind, folder);
+    let door = kind.door(Form::Write);
     if kind == Kind::Davy {
         let id = server.analyse(COUNTS, "shop");
-        return (server, format!("/v1/analyses/{id}/verdict"));
+        let (load, lanes) = load(200_000);
+        sleep_until(load.origin);
+        client::send(server.port, door, &lanes);
+        std::thread::sleep(SETTLED_IN);
+        let path = format!("/v1/analyses/{id}/verdict");
+        let verdict = Connection::open(server.port).get(&path).text();
+        assert!(verdict.contains("\"estimate\""), "{verdict}");
+        return (server, path);
     }
+    let (passes, step) = ASKED;
+    let load = Load {
+        passes,
+        step,
+        origin: now() - passes as i64 * step,
+        ..load(SERIES).0
+    };
+    client::send(server.port, door, &load.lanes());
+    std::thread::sleep(SETTLED_IN);
     let share = |version: &str| {
         let labels = format!("service_version=\"{version}\"");
         format!(
@@ -56,6 +77,8 @@ fn prepared(kind: Kind, folder: &std::path::Path, load: &Load) -> (Server, Strin
         "/api/v1/query?query={}&time={at}&nocache=1",
         encoded(&query)
     );
+    let answer = Connection::open(server.port).get(&path).text();
+    assert!(answer.contains("\"value\""), "{answer}");
     (server, path)
 }
 
@@ -68,13 +91,11 @@ fn encoded(text: &str) -> String {
 }
 
 /// Seconds of each answer while the load is sent.
-fn latencies(kind: Kind, load: &Load, lanes: &Lanes) -> Vec<f64> {
+fn latencies(kind: Kind) -> Vec<f64> {
     let folder = tempfile::tempdir().expect("a folder");
-    let (server, path) = prepared(kind, folder.path(), load);
-    let wait = u64::try_from(load.origin - now()).unwrap_or(0);
-    if kind == Kind::Davy {
-        std::thread::sleep(Duration::from_millis(wait));
-    }
+    let (server, path) = prepared(kind, folder.path());
+    let (load, lanes) = load(6_000_000);
+    sleep_until(load.origin);
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| {
@@ -87,7 +108,7 @@ fn latencies(kind: Kind, load: &Load, lanes: &Lanes) -> Vec<f64> {
             }
             all
         });
-        client::send(server.port, kind.door(load.form), lanes);
+        client::send(server.port, kind.door(load.form), &lanes);
         is_over.store(true, Ordering::Relaxed);
         asking.join().expect("answers")
     })
@@ -103,9 +124,8 @@ pub fn run(runs: usize, verdicts: &mut Verdicts) {
     println!("answers: verdicts while 6,000,000 samples come over two connections");
     let mut slowest: [Vec<f64>; 2] = Default::default();
     for _ in 0..runs {
-        let (load, lanes) = load(6_000_000);
         for (kind, slowest) in [Kind::Davy, Kind::VictoriaMetrics].iter().zip(&mut slowest) {
-            let mut all = latencies(*kind, &load, &lanes);
+            let mut all = latencies(*kind);
             let (median, p99) = (quantile(&mut all, 0.5), quantile(&mut all, 0.99));
             println!(
                 "  {:16} {} answers, median {:.2} ms, p99 {:.2} ms",
@@ -149,13 +169,7 @@ fn answered(server: &Server, path: &str) -> (f64, f64) {
 
 fn alone(runs: usize, verdicts: &mut Verdicts) {
     let folder = tempfile::tempdir().expect("a folder");
-    let (load, lanes) = load(200_000);
-    let (davy, path) = prepared(Kind::Davy, folder.path(), &load);
-    std::thread::sleep(Duration::from_millis(
-        u64::try_from(load.origin - now()).unwrap_or(0),
-    ));
-    client::send(davy.port, Kind::Davy.door(load.form), &lanes);
-    std::thread::sleep(Duration::from_secs(5));
+    let (davy, path) = prepared(Kind::Davy, folder.path());
     // As many bytes as the verdict has.
     let bytes = client::get(davy.port, &path).len();
     let more = [format!("answer={bytes}")];

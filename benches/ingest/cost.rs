@@ -278,7 +278,7 @@ fn check_taken(davy: &Server, load: &Load, setting: Setting) {
     assert!(looks >= least, "{looks} looks of at least {least}");
 }
 
-fn sleep_until(at: i64) {
+pub fn sleep_until(at: i64) {
     let left = u64::try_from(at - now()).unwrap_or(0);
     std::thread::sleep(Duration::from_millis(left));
 }
