@@ -236,7 +236,7 @@ pub fn about(reason: Reason) -> &'static str {
         Reason::NeedsSamples => "more samples are needed",
         Reason::NeedsTime => "the minimum duration has not passed yet",
         Reason::NoTraffic => "neither arm received a sample of this metric",
-        Reason::NoTelemetry => "not one sample of any metric arrived",
+        Reason::NoTelemetry => "no tick that has closed holds a sample of any metric",
         Reason::BaselineMissing => "the baseline received no sample",
         Reason::CanaryMissing => "the canary received no sample",
         Reason::Stale => "samples stopped arriving",

@@ -55,6 +55,17 @@ fn a_replay_counts_bad_increments_as_the_live_run_did() {
     assert_eq!(bytes(&replayed), bytes(&live));
 }
 
+/// The lists of values that a line of a recording holds.
+fn lists(line: &str) -> Vec<Vec<f64>> {
+    let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+    let samples = line["samples"]["samples"].as_array();
+    let lists = samples.into_iter().flatten().map(|sample| {
+        let list = sample["reading"]["values"]["values"].clone();
+        serde_json::from_value(list).unwrap_or_default()
+    });
+    lists.collect()
+}
+
 #[test]
 fn values_of_one_time_are_recorded_together_and_coarsened_where_they_were() {
     const PLAN: &str = "horizon: 1m\ntick: 1s\nlateness: 0s\nmin_duration: 5s\n\
@@ -88,6 +99,13 @@ fn values_of_one_time_are_recorded_together_and_coarsened_where_they_were() {
     let lines = machine.recording("x");
     let readings: usize = lines.iter().map(|l| l.matches("\"reading\"").count()).sum();
     assert!(readings < 20 * 180 / 2, "{readings} written");
+    // Long lists are written in an order that compresses.
+    let long = lines
+        .iter()
+        .flat_map(|line| lists(line))
+        .filter(|list| list.len() >= 32);
+    let unordered = long.clone().filter(|list| !list.is_sorted());
+    assert_eq!((long.count() > 20, unordered.count()), (true, 0));
     let mut replayed = None;
     recording::play(lines.iter().map(String::as_str), None, |effects| {
         for effect in effects {

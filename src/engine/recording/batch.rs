@@ -10,12 +10,16 @@ use std::fmt::Write as _;
 use super::{ToRecord, is_zero};
 use crate::model::{Arm, Reading, Timestamp};
 use crate::plan::{MetricKind, Plan};
+use crate::stats::rank::sort_keys;
 use crate::window::CELL_COUNT_MAX;
 
 /// Values that are written together.
 const TOGETHER_VALUES_MAX: usize = 10_000;
 /// Events that are written together: a part of what a cell may hold.
 const TOGETHER_EVENTS_MAX: u64 = 1 << 32;
+
+/// Values of one time that are put in order; fewer compress hardly better for it.
+const ORDERED_VALUES_MIN: usize = 32;
 
 /// Bytes that a line has beside its samples, at the most.
 const LINE_BYTES_BESIDE: usize = 64;
@@ -79,15 +83,15 @@ impl Batch {
         }
         let before = self.growing[place].replace((kept.into_owned(), held.0));
         if let Some((before, _)) = before {
-            self.write(plan, place, &before);
+            self.write(plan, place, &before.in_order());
         }
     }
 
     /// The line.
     pub fn line(mut self, plan: &Plan, at: Timestamp) -> String {
-        for (place, kept) in std::mem::take(&mut self.growing).iter().enumerate() {
+        for (place, kept) in std::mem::take(&mut self.growing).into_iter().enumerate() {
             if let Some((kept, _)) = kept {
-                self.write(plan, place, kept);
+                self.write(plan, place, &kept.in_order());
             }
         }
         // The last comma.
@@ -117,7 +121,7 @@ impl Batch {
 
 // === impl Kept ===
 
-impl Kept<'_> {
+impl<'r> Kept<'r> {
     fn into_owned(self) -> Kept<'static> {
         Kept {
             ts: self.ts,
@@ -125,6 +129,21 @@ impl Kept<'_> {
             unit: self.unit,
             missing: self.missing,
         }
+    }
+
+    /// With many values of one time put in an order, that of their bits: in which they came says
+    /// nothing, and their text compresses to half.
+    fn in_order(mut self) -> Kept<'r> {
+        if let Cow::Owned(Reading::Values { values, weights }) = &mut self.reading
+            && weights.is_empty()
+            && values.len() >= ORDERED_VALUES_MIN
+        {
+            let mut keys: Vec<u64> = values.iter().map(|value| value.to_bits()).collect();
+            sort_keys(&mut keys);
+            values.clear();
+            values.extend(keys.into_iter().map(f64::from_bits));
+        }
+        self
     }
 
     /// Takes another sample in, where a replay finds no difference. `held_before` and `held` are
