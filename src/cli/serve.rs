@@ -25,7 +25,7 @@ use crate::telemetry::{LogForm, start_log};
 use crate::webhook::rules;
 
 /// Threads that answer requests, at the least.
-const WORKER_THREADS_MIN: usize = 4;
+const WORKER_THREADS_MIN: usize = 2;
 
 /// Arguments of `davy serve`.
 #[derive(Debug, Clone, Args)]
@@ -186,8 +186,9 @@ async fn reread(mut hang_ups: Signal, bell: Arc<Notify>) {
     }
 }
 
-/// Samples are read and taken where they came in, for a fraction of a millisecond each time. Threads
-/// beyond the cores keep a verdict from waiting for them: the system gives it its turn.
+/// Samples are read and taken where they came in, for a fraction of a millisecond each time, and a
+/// verdict waits no longer than that. More threads than cores answer no sooner, and each has a heap
+/// of its own.
 fn worker_threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     cores.max(WORKER_THREADS_MIN)

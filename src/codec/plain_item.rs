@@ -116,61 +116,49 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// Passes digits; what they add to a number that these continue. It means something as long as
-    /// all of them are at most [`EXACT_DIGITS_MAX`].
-    #[inline]
-    fn digits(&mut self, before: u64) -> u64 {
-        let mut number = before;
-        for byte in &self.text.as_bytes()[self.at..] {
-            let digit = byte.wrapping_sub(b'0');
-            if digit > 9 {
-                break;
-            }
-            number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
-            self.at += 1;
-        }
-        number
-    }
-
     /// Digits that begin as a number of JSON must.
-    #[inline]
-    fn whole(&mut self) -> Option<u64> {
-        let from = self.at;
-        let number = self.digits(0);
-        let count = self.at - from;
-        let begins_with_zero = self.text.as_bytes().get(from) == Some(&b'0');
-        (count == 1 || (count > 1 && !begins_with_zero)).then_some(number)
+    fn whole(&mut self) -> Option<()> {
+        let digits = self.text.as_bytes()[self.at..].iter();
+        let count = digits.take_while(|byte| byte.is_ascii_digit()).count();
+        let begins_with_zero = self.text.as_bytes().get(self.at) == Some(&b'0');
+        self.at += count;
+        (count == 1 || (count > 1 && !begins_with_zero)).then_some(())
     }
 
     /// A decimal number, rounded to the nearest double.
     #[inline]
     fn number(&mut self) -> Option<f64> {
         self.skip_blanks();
-        let from = self.at;
-        let is_negative = self.text.as_bytes().get(from) == Some(&b'-');
-        self.at += usize::from(is_negative);
-        let first = self.at;
-        let mut digits = self.whole()?;
-        let (mut count, mut places) = (self.at - first, 0);
-        if self.text.as_bytes().get(self.at) == Some(&b'.') {
-            self.at += 1;
-            let point = self.at;
-            digits = self.digits(digits);
-            places = self.at - point;
-            if places == 0 {
-                return None;
+        let text = &self.text[self.at..];
+        let bytes = text.as_bytes();
+        let first = usize::from(bytes.first() == Some(&b'-'));
+        // It means something as long as all digits are at most [`EXACT_DIGITS_MAX`].
+        let (mut digits, mut point, mut end) = (0_u64, None, bytes.len());
+        for (at, byte) in bytes.iter().enumerate().skip(first) {
+            let digit = byte.wrapping_sub(b'0');
+            if digit <= 9 {
+                digits = digits.wrapping_mul(10).wrapping_add(u64::from(digit));
+            } else if *byte == b'.' && point.is_none() {
+                point = Some(at);
+            } else {
+                end = at;
+                break;
             }
-            count += places;
         }
-        if matches!(self.text.as_bytes().get(self.at), Some(b'e' | b'E')) {
+        let whole = point.unwrap_or(end) - first;
+        let places = point.map_or(0, |point| end - point - 1);
+        let is_number = whole == 1 || (whole > 1 && bytes[first] != b'0');
+        let has_exponent = matches!(bytes.get(end), Some(b'e' | b'E'));
+        if !is_number || has_exponent || (point.is_some() && places == 0) {
             return None;
         }
-        if count <= EXACT_DIGITS_MAX {
+        self.at += end;
+        if whole + places <= EXACT_DIGITS_MAX {
             // Both are exact, so one division rounds once.
             let number = digits as f64 / POWERS_OF_TEN[places];
-            return Some(if is_negative { -number } else { number });
+            return Some(if first == 1 { -number } else { number });
         }
-        let number: f64 = self.text[from..self.at].parse().ok()?;
+        let number: f64 = text[..end].parse().ok()?;
         number.is_finite().then_some(number)
     }
 

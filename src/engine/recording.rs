@@ -6,6 +6,7 @@
 //! `batch`, how those of one input become a line.
 
 mod batch;
+mod digits;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

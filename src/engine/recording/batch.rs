@@ -7,6 +7,9 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use serde::Serialize;
+
+use super::digits::Digits;
 use super::{ToRecord, is_zero};
 use crate::model::{Arm, Reading, Timestamp};
 use crate::plan::{MetricKind, Plan};
@@ -114,7 +117,9 @@ impl Batch {
             unit: kept.unit.as_deref(),
             missing: kept.missing,
         };
-        serde_json::to_writer(&mut self.text, &record).expect("a recording's line is plain data");
+        let mut serializer = serde_json::Serializer::with_formatter(&mut self.text, Digits);
+        let written = record.serialize(&mut serializer);
+        written.expect("a recording's line is plain data");
         self.text.push(b',');
     }
 }
