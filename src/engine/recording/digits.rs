@@ -34,7 +34,8 @@ fn short(value: f64, room: &mut [u8; TEXT_BYTES_MAX]) -> Option<&[u8]> {
         return None;
     }
     let (places, scaled) = SCALES.iter().enumerate().find_map(|(places, scale)| {
-        let scaled = (value * scale) as i64;
+        // To the nearest: the product may lie just below the whole number that is meant.
+        let scaled = (value * scale + 0.5_f64.copysign(value)) as i64;
         // One division rounds once: this is what the text would be read as. A zero's sign counts.
         let is_same = (scaled as f64 / scale).to_bits() == value.to_bits();
         is_same.then_some((places, scaled))
