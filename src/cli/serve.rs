@@ -186,9 +186,9 @@ async fn reread(mut hang_ups: Signal, bell: Arc<Notify>) {
     }
 }
 
-/// Samples are read and taken where they came in, for a fraction of a millisecond each time, and a
-/// verdict waits no longer than that. More threads than cores answer no sooner, and each has a heap
-/// of its own.
+/// Samples are read and taken where they came in, mostly for a fraction of a millisecond. Where a look
+/// or the disk takes longer one thread is busy with it, for there is one engine, and another answers.
+/// More threads than cores answer no sooner, and each has a heap of its own.
 fn worker_threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     cores.max(WORKER_THREADS_MIN)

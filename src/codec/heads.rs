@@ -420,6 +420,15 @@ mod tests {
         }
         heads.begin();
         assert_eq!(heads.resting, 2 * REST_REQUESTS);
+        // It never rests for longer than that, and begins anew once it was of use.
+        heads.rest = REST_REQUESTS_MAX;
+        for (found, missed, rest) in [(0, 1, REST_REQUESTS_MAX), (1, 0, REST_REQUESTS)] {
+            (heads.is_full, heads.resting) = (true, 0);
+            (heads.found, heads.missed) = (found, missed);
+            heads.begin();
+            assert_eq!(heads.rest, rest);
+            assert_eq!(heads.resting, if found > 0 { 0 } else { REST_REQUESTS_MAX });
+        }
     }
 
     #[test]

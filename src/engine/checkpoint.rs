@@ -21,7 +21,7 @@ use crate::plan::{Plan, SavedPlan};
 /// What every checkpoint begins with.
 const MARK: &[u8; 8] = b"davyckpt";
 /// Version of the form: raise it with every change of what is saved.
-pub const FORM: u32 = 4;
+pub const FORM: u32 = 5;
 /// The mark, the form and the engine's revision.
 const HEADER_BYTES: usize = MARK.len() + 8;
 

@@ -1,6 +1,7 @@
 //! What comes back of a checkpoint goes on as what was saved would have: the same effects to the last
 //! byte, whatever the state was in the middle of. `scenario` makes what happens to it.
 
+mod crowded;
 mod malformed;
 mod scenario;
 mod watched;
