@@ -43,7 +43,7 @@ use crate::http::link::{self, EngineLink};
 use crate::http::listen::SocketBounds;
 use crate::http::observe::RequestIds;
 use crate::http::plans::Plans;
-use crate::http::{Bounds, Shared, analyses, listen, openapi, router, start};
+use crate::http::{Bounds, Shared, analyses, listen, router, start};
 use crate::model::Millis;
 use crate::oidc::keeper::KeyKeeper;
 use crate::plan::Plan;
@@ -163,7 +163,6 @@ pub async fn build(config: &Config, plans: BTreeMap<String, Arc<Plan>>) -> anyho
         configuring: room(1),
         stopping: CancellationToken::new(),
         ingest: ingest_budget(&config.server),
-        openapi: serde_json::to_vec_pretty(&openapi::document())?.into(),
     });
     Ok(Daemon {
         listener,

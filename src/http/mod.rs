@@ -39,7 +39,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::Request;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
@@ -125,8 +124,6 @@ pub struct Shared {
     pub request_ids: observe::RequestIds,
     /// Cancelled when the daemon begins to stop.
     pub stopping: CancellationToken,
-    /// The OpenAPI document.
-    pub openapi: Bytes,
 }
 
 // === impl Shared ===

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::Request;
 use davy::codec;
 use davy::http::budget::IngestBudget;
@@ -71,7 +71,6 @@ fn api(request_timeout: Duration) -> (Arc<Shared>, Receiver<Knock>) {
         judging: Arc::new(tokio::sync::Semaphore::new(1)),
         configuring: Arc::new(tokio::sync::Semaphore::new(1)),
         stopping: Default::default(),
-        openapi: Bytes::new(),
     };
     (Arc::new(shared), knocks)
 }
