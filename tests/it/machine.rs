@@ -9,7 +9,7 @@ use std::sync::Arc;
 use davy::config::plan_file::parse_plan;
 use davy::engine::journal::Chapter;
 use davy::engine::{
-    Effect, Event, Ingested, Input, Limits, Refusal, Start, State, apply, apply_logged,
+    Effect, Event, Ingested, Input, Limits, Refusal, Start, State, apply, apply_logged, recording,
 };
 use davy::judge::verdict::{GateKind, VerdictBody};
 use davy::model::{Address, Arm, Change, Labels, Reading, Sample, Timestamp};
@@ -214,6 +214,23 @@ impl Machine {
             _ => None,
         });
         lines.collect()
+    }
+
+    /// Plays the recording into an empty engine: the last verdict is this one's, byte for byte.
+    pub fn assert_replays(&self, id: &str) {
+        let lines = self.recording(id);
+        let mut replayed = None;
+        recording::play(lines.iter().map(String::as_str), None, |effects| {
+            for effect in effects {
+                if let Effect::Changed(view) = effect {
+                    replayed = Some(view.body);
+                }
+            }
+        })
+        .expect("the recording plays");
+        let text = |body: &VerdictBody| serde_json::to_string(body).expect("JSON");
+        let replayed = replayed.expect("it looked");
+        assert_eq!(text(&replayed), text(&self.body(id)));
     }
 }
 

@@ -95,7 +95,6 @@ fn values_of_one_time_are_recorded_together_and_coarsened_where_they_were() {
         machine.silently(f64::from(second) + 0.5).send(batch);
     }
     machine.clock(30.0);
-    let live = serde_json::to_string(&machine.body("x")).expect("JSON");
     let lines = machine.recording("x");
     let readings: usize = lines.iter().map(|l| l.matches("\"reading\"").count()).sum();
     assert!(readings < 20 * 180 / 2, "{readings} written");
@@ -106,15 +105,5 @@ fn values_of_one_time_are_recorded_together_and_coarsened_where_they_were() {
         .filter(|list| list.len() >= 32);
     let unordered = long.clone().filter(|list| !list.is_sorted());
     assert_eq!((long.count() > 20, unordered.count()), (true, 0));
-    let mut replayed = None;
-    recording::play(lines.iter().map(String::as_str), None, |effects| {
-        for effect in effects {
-            if let Effect::Changed(view) = effect {
-                replayed = Some(view.body);
-            }
-        }
-    })
-    .expect("the recording plays");
-    let replayed = serde_json::to_string(&**replayed.expect("it looked")).expect("JSON");
-    assert_eq!(replayed, live);
+    machine.assert_replays("x");
 }

@@ -21,7 +21,7 @@ const TOGETHER_VALUES_MAX: usize = 10_000;
 /// Events that are written together: a part of what a cell may hold.
 const TOGETHER_EVENTS_MAX: u64 = 1 << 32;
 
-/// Values of one time that are put in order; fewer compress hardly better for it.
+/// Values of one time that are put in order; with fewer there is little to win.
 const ORDERED_VALUES_MIN: usize = 32;
 
 /// Bytes that a line has beside its samples, at the most.
@@ -137,7 +137,7 @@ impl<'r> Kept<'r> {
     }
 
     /// With many values of one time put in an order, that of their bits: in which they came says
-    /// nothing, and their text compresses to half.
+    /// nothing, and their text compresses better: neighbours begin alike.
     fn in_order(mut self) -> Kept<'r> {
         if let Cow::Owned(Reading::Values { values, weights }) = &mut self.reading
             && weights.is_empty()

@@ -1,7 +1,7 @@
 //! Ticks with thousands of values that repeat, which are counted while they are open.
 
 use davy::engine::checkpoint::save;
-use davy::engine::{Effect, Input, Limits, recording};
+use davy::engine::{Input, Limits};
 use davy::model::Arm;
 use davy::stats::sampler::{Stream, seed_from};
 
@@ -70,17 +70,5 @@ fn a_crowded_tick_is_held_in_little_and_replays_to_the_same_verdict() {
     // Up to 4,096 of each arm wait to be counted; all of them take 8 bytes each where none are.
     let held = most - before;
     assert!(held < 8 * 2 * REQUESTS * VALUES / 2, "{held} bytes");
-    let live = serde_json::to_string(&machine.body("x")).expect("JSON");
-    let lines = machine.recording("x");
-    let mut replayed = None;
-    recording::play(lines.iter().map(String::as_str), None, |effects| {
-        for effect in effects {
-            if let Effect::Changed(view) = effect {
-                replayed = Some(view.body);
-            }
-        }
-    })
-    .expect("the recording plays");
-    let replayed = serde_json::to_string(&**replayed.expect("it looked")).expect("JSON");
-    assert_eq!(replayed, live);
+    machine.assert_replays("x");
 }
