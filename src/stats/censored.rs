@@ -198,11 +198,14 @@ impl Cells {
     /// (moved by the monotone `map`) below a value in it. One pass over both samples: disjoint
     /// intervals of two samples overlap in fewer pairs than there are intervals.
     fn sweep(&self, among: &Cells, map: impl Fn(f64) -> f64, mut each: impl FnMut(usize, f64)) {
+        // Each end is looked at several times, and a map costs more than to look.
+        let ends: Vec<[f64; 2]> = (among.low.iter().zip(&among.high))
+            .map(|(&low, &high)| [map(low), map(high)])
+            .collect();
         let (mut first, mut below) = (0, 0_u64);
         for (i, (&low, &high)) in self.low.iter().zip(&self.high).enumerate() {
-            while first < among.low.len() {
-                let end = map(among.high[first]);
-                let is_tie = end == low && low == high && map(among.low[first]) == end;
+            while let Some(&[start, end]) = ends.get(first) {
+                let is_tie = end == low && low == high && start == end;
                 if end > low || is_tie {
                     break;
                 }
@@ -210,12 +213,11 @@ impl Cells {
                 first += 1;
             }
             let mut parts = 0.0;
-            for j in first..among.low.len() {
-                let other = [map(among.low[j]), map(among.high[j])];
+            for (&other, &weight) in ends[first..].iter().zip(&among.weights[first..]) {
                 if other[0] > high || (other[0] == high && other[0] < other[1]) {
                     break;
                 }
-                parts += among.weights[j] as f64 * chance_above([low, high], other);
+                parts += weight as f64 * chance_above([low, high], other);
             }
             each(i, below as f64 + parts);
         }

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::BoundsSeen;
 use super::NoPlace;
 use super::buckets::Buckets;
-use super::counted::Counted;
+use super::counted::{Counted, merge};
 use crate::model::{Reading, Timestamp};
 use crate::plan::MetricKind;
 use crate::stats::buckets::{apart, middle};
+use crate::stats::rank::sort_keys;
 
 /// Samples or events in one cell: sixteen times as many, over all looks, still fit an i64.
 pub const CELL_COUNT_MAX: u64 = 1 << 46;
@@ -309,15 +310,32 @@ impl Cell {
 
     pub(super) fn coarsen(&mut self, mantissa_bits: u32) {
         self.counted.give_back(&mut self.values);
-        let weights = std::mem::take(&mut self.weights);
-        let mut merged: BTreeMap<u64, u64> = BTreeMap::new();
-        for (i, &value) in self.values.iter().enumerate() {
-            let coarse = truncated(value, mantissa_bits);
-            let sum = merged.entry(coarse.to_bits()).or_default();
-            *sum = sum.saturating_add(weights.get(i).copied().unwrap_or(1));
+        let mut weights = std::mem::take(&mut self.weights).into_iter();
+        // Values that came since a cell was coarsened last are many and weigh 1; those that it
+        // held then are few and in order.
+        let (mut single, mut weighted): (Vec<u64>, Vec<(u64, u64)>) = (Vec::new(), Vec::new());
+        for &value in &self.values {
+            let bits = truncated(value, mantissa_bits).to_bits();
+            match weights.next() {
+                Some(weight) if weight != 1 => weighted.push((bits, weight)),
+                _ => single.push(bits),
+            }
         }
-        self.values = merged.keys().map(|&bits| f64::from_bits(bits)).collect();
-        self.weights = merged.into_values().collect();
+        sort_keys(&mut single);
+        weighted.sort_by_key(|&(bits, _)| bits);
+        weighted.dedup_by(|later, kept| {
+            let is_same = later.0 == kept.0;
+            if is_same {
+                kept.1 = kept.1.saturating_add(later.1);
+            }
+            is_same
+        });
+        let mut values = Vec::with_capacity(weighted.len());
+        merge(weighted.into_iter(), &single, |bits, weight: u64| {
+            values.push(f64::from_bits(bits));
+            self.weights.push(weight);
+        });
+        self.values = values;
         self.coarse_bits = Some(mantissa_bits);
     }
 }
@@ -379,6 +397,36 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn coarsening_adds_up_the_weights_of_what_becomes_one(
+            picks in proptest::collection::vec((-40_i32..400, 0_u64..4), 0..3_000),
+            step in prop::sample::select(vec![0.37, 1.0, 1e-3]),
+            has_weights in any::<bool>(),
+            bits in proptest::collection::vec(0_u32..=COARSE_MANTISSA_BITS, 1..3),
+        ) {
+            let mut cell = Cell::default();
+            let weight = |rare: u64| if rare == 0 { u64::MAX / 3 } else { rare };
+            cell.values = picks.iter().map(|&(pick, _)| f64::from(pick) * step).collect();
+            if has_weights {
+                cell.weights = picks.iter().map(|&(_, rare)| weight(rare)).collect();
+            }
+            for bits in bits {
+                let mut expected: BTreeMap<u64, u64> = BTreeMap::new();
+                for (i, &value) in cell.values.iter().enumerate() {
+                    let sum = expected.entry(truncated(value, bits).to_bits()).or_default();
+                    *sum = sum.saturating_add(cell.weights.get(i).copied().unwrap_or(1));
+                }
+                cell.coarsen(bits);
+                let held = cell.values.iter().map(|value| value.to_bits());
+                let held: Vec<(u64, u64)> = held.zip(cell.weights.iter().copied()).collect();
+                prop_assert_eq!(held, expected.into_iter().collect::<Vec<_>>());
+                prop_assert_eq!(cell.weights.len(), cell.values.len());
+                // As values come after it.
+                cell.values.extend([3.3, 70.7, 3.3]);
+                cell.weights.extend([1, 1, 1]);
+            }
+        }
 
         #[test]
         fn a_crowded_cell_holds_what_it_would_hold_without_counting(

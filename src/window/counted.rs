@@ -82,16 +82,8 @@ impl Counted {
             total: 0,
             not_below: self.not_below,
         };
-        let mut own = self.bits.iter().zip(&self.times).peekable();
-        for run in keys.chunk_by(|one, other| one == other) {
-            while let Some((&bits, &times)) = own.next_if(|(bits, _)| **bits < run[0]) {
-                merged.push(bits, times);
-            }
-            let before = own.next_if(|(bits, _)| **bits == run[0]);
-            let before = before.map_or(0, |(_, &times)| times);
-            merged.push(run[0], before + run.len() as u32);
-        }
-        own.for_each(|(&bits, &times)| merged.push(bits, times));
+        let own = self.bits.iter().copied().zip(self.times.iter().copied());
+        merge(own, &keys, |bits, times: u32| merged.push(bits, times));
         merged
     }
 
@@ -100,6 +92,58 @@ impl Counted {
         self.times.push(times);
         self.total += times as usize;
     }
+}
+
+// === functions ===
+
+/// How often a value came.
+pub(super) trait Times: Copy {
+    /// So many, which are few.
+    fn of(count: usize) -> Self;
+    /// Both together.
+    fn and(self, more: Self) -> Self;
+}
+
+impl Times for u32 {
+    fn of(count: usize) -> u32 {
+        count as u32
+    }
+
+    fn and(self, more: u32) -> u32 {
+        self + more
+    }
+}
+
+impl Times for u64 {
+    fn of(count: usize) -> u64 {
+        count as u64
+    }
+
+    fn and(self, more: u64) -> u64 {
+        self.saturating_add(more)
+    }
+}
+
+/// Calls `put` with each of the `keys`, which ascend, and of the `weighted` ones, which ascend too
+/// and differ, and with how often both together have it.
+pub(super) fn merge<T: Times>(
+    weighted: impl Iterator<Item = (u64, T)>,
+    keys: &[u64],
+    mut put: impl FnMut(u64, T),
+) {
+    let mut weighted = weighted.peekable();
+    for run in keys.chunk_by(|one, other| one == other) {
+        while let Some((key, times)) = weighted.next_if(|(key, _)| *key < run[0]) {
+            put(key, times);
+        }
+        let times = T::of(run.len());
+        let before = weighted.next_if(|(key, _)| *key == run[0]);
+        put(
+            run[0],
+            before.map_or(times, |(_, before)| before.and(times)),
+        );
+    }
+    weighted.for_each(|(key, times)| put(key, times));
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use crate::restart::Davy;
 use crate::support::project_root;
 
 /// Longest wait for something to become true.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Values of each arm in a request, and how often one is sent.
 const VALUES: usize = 40;
 const SENT_EVERY: Duration = Duration::from_millis(50);

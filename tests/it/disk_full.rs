@@ -60,7 +60,7 @@ async fn send(davy: &Davy, analysis: &str, number: i64) -> (u16, Value) {
     let request = client()
         .post(format!("{}/v1/samples", davy.url))
         .header("content-type", "application/x-ndjson")
-        .timeout(Duration::from_secs(20))
+        .timeout(Duration::from_secs(60))
         .body(lines.concat());
     answer(request).await
 }

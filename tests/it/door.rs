@@ -336,7 +336,7 @@ async fn metrics_can_be_open_and_a_token_can_have_a_limit() {
                 }
             }
         };
-        let limit = std::time::Duration::from_secs(30);
+        let limit = std::time::Duration::from_secs(60);
         let (status, told) = tokio::time::timeout(limit, refused)
             .await
             .expect("too often");

@@ -86,7 +86,7 @@ async fn until(daemon: &TestDaemon, token: &str, expected: u16) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let asked = tokio::time::timeout(Duration::from_secs(30), asking).await;
+    let asked = tokio::time::timeout(Duration::from_secs(60), asking).await;
     asked.unwrap_or_else(|_| panic!("never answered {expected}"));
 }
 

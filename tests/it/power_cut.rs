@@ -23,7 +23,7 @@ use book::{Book, Cut};
 
 /// Cuts in a run of the tests.
 const CUTS: u32 = 6;
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The layer, and what it noted of the davy that runs on it.
 pub struct Layer {

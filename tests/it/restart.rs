@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::crash::now_millis;
 use crate::daemon::{WALK, answer, client, value_line};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who is notified: what it answers, and whom it tells of the ids that it took.
 #[derive(Clone)]

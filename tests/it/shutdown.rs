@@ -10,12 +10,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::daemon::{TestDaemon, WALK, client};
 
-/// Far below the five seconds of the drain's deadline.
-const PROMPT: Duration = Duration::from_secs(3);
+/// Far below the drain's deadline, and the time that a poll waits.
+const PROMPT: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn open_streams_and_long_polls_end_with_the_daemon() {
-    let daemon = TestDaemon::start().await;
+    let daemon = TestDaemon::start_with(|config| {
+        config.server.shutdown_deadline_secs = 600;
+    })
+    .await;
     let id = daemon.begin().await;
     let events = format!("{}/v1/analyses/{id}/events", daemon.url);
     let mut stream = daemon.client.get(events).send().await.expect("a stream");
@@ -39,7 +42,7 @@ async fn open_streams_and_long_polls_end_with_the_daemon() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(10 * PROMPT, waits)
+    tokio::time::timeout(PROMPT, waits)
         .await
         .expect("stream and poll ask");
     daemon.begin_to_stop();

@@ -117,7 +117,8 @@ impl Batch {
             unit: kept.unit.as_deref(),
             missing: kept.missing,
         };
-        let mut serializer = serde_json::Serializer::with_formatter(&mut self.text, Digits);
+        let mut serializer =
+            serde_json::Serializer::with_formatter(&mut self.text, Digits::default());
         let written = record.serialize(&mut serializer);
         written.expect("a recording's line is plain data");
         self.text.push(b',');

@@ -16,30 +16,47 @@ const PLAIN_BELOW: f64 = 1e12;
 const TEXT_BYTES_MAX: usize = 24;
 
 /// Writes JSON as `serde_json` does without blanks.
-pub(super) struct Digits;
+#[derive(Default)]
+pub(super) struct Digits {
+    /// Places that an earlier number had, at the most: what the next one is tried with first.
+    places: usize,
+}
 
 impl Formatter for Digits {
     fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
         let mut room = [0; TEXT_BYTES_MAX];
-        match short(value, &mut room) {
+        match short(value, &mut self.places, &mut room) {
             Some(text) => writer.write_all(text),
             None => CompactFormatter.write_f64(writer, value),
         }
     }
 }
 
-/// The text of a number with at most three places, at the end of the room.
-fn short(value: f64, room: &mut [u8; TEXT_BYTES_MAX]) -> Option<&[u8]> {
+/// The text of a number with at most three places, at the end of the room. It is not tried with
+/// fewer than `least`: what has fewer ends in zeros then. `least` becomes what it took.
+fn short<'r>(
+    value: f64,
+    least: &mut usize,
+    room: &'r mut [u8; TEXT_BYTES_MAX],
+) -> Option<&'r [u8]> {
     if value.abs() >= PLAIN_BELOW {
         return None;
     }
-    let (places, scaled) = SCALES.iter().enumerate().find_map(|(places, scale)| {
-        // To the nearest: the product may lie just below the whole number that is meant.
-        let scaled = (value * scale + 0.5_f64.copysign(value)) as i64;
-        // One division rounds once: this is what the text would be read as. A zero's sign counts.
-        let is_same = (scaled as f64 / scale).to_bits() == value.to_bits();
-        is_same.then_some((places, scaled))
-    })?;
+    let tried = SCALES.iter().enumerate().skip(*least);
+    let (mut places, mut scaled) = tried
+        .map(|(places, scale)| {
+            // To the nearest: the product may lie just below the whole number that is meant.
+            let scaled = (value * scale + 0.5_f64.copysign(value)) as i64;
+            // One division rounds once: this is what the text would be read as. A zero's sign counts.
+            let is_same = (scaled as f64 / scale).to_bits() == value.to_bits();
+            is_same.then_some((places, scaled))
+        })
+        .find_map(|found| found)?;
+    *least = places;
+    while places > 0 && scaled % 10 == 0 {
+        scaled /= 10;
+        places -= 1;
+    }
     let mut at = room.len();
     let mut put = |byte: u8| {
         at -= 1;
@@ -71,9 +88,9 @@ mod tests {
 
     use super::*;
 
-    fn written(value: f64) -> String {
+    fn written(value: impl Serialize) -> String {
         let mut text = Vec::new();
-        let mut serializer = serde_json::Serializer::with_formatter(&mut text, Digits);
+        let mut serializer = serde_json::Serializer::with_formatter(&mut text, Digits::default());
         value.serialize(&mut serializer).expect("a number");
         String::from_utf8(text).expect("JSON")
     }
@@ -105,8 +122,12 @@ mod tests {
         ] {
             assert_eq!(written(value), serde_json::to_string(&value).expect("JSON"));
         }
-        assert_eq!(short(12.5, &mut [0; TEXT_BYTES_MAX]), Some(&b"12.5"[..]));
-        assert_eq!(short(-0.0, &mut [0; TEXT_BYTES_MAX]), None);
+        let mut room = [0; TEXT_BYTES_MAX];
+        for mut least in 0..SCALES.len() {
+            assert_eq!(short(12.5, &mut least, &mut room), Some(&b"12.5"[..]));
+            assert_eq!(short(40.0, &mut least, &mut room), Some(&b"40.0"[..]));
+            assert_eq!(short(-0.0, &mut least, &mut room), None);
+        }
     }
 
     proptest! {
@@ -123,6 +144,9 @@ mod tests {
             for value in [any, decimal] {
                 prop_assert_eq!(written(value), serde_json::to_string(&value).expect("JSON"));
             }
+            // After numbers of any places.
+            let all = [0.125, decimal, any, 0.5, decimal.round(), decimal];
+            prop_assert_eq!(written(all), serde_json::to_string(&all).expect("JSON"));
         }
     }
 }

@@ -81,7 +81,7 @@ async fn what_a_killed_davy_wrote_is_whole_and_gives_the_same_again() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let looked = tokio::time::timeout(Duration::from_secs(30), looked);
+    let looked = tokio::time::timeout(Duration::from_secs(60), looked);
     looked.await.expect("a look");
     post(
         &davy,

@@ -59,7 +59,7 @@ async fn a_token_and_who_its_holder_says_he_is_are_both_in_the_row() {
     // Whoever waits is told at once.
     let wait = format!("/v1/analyses/{id}/verdict?wait=60s");
     let waiting = ask(&daemon, "get", &wait, Some(&reader), None);
-    let waiting = tokio::time::timeout(Duration::from_secs(20), waiting);
+    let waiting = tokio::time::timeout(Duration::from_secs(60), waiting);
     let deciding = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         as_deployer(&path, decided.clone()).await

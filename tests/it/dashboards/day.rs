@@ -46,7 +46,7 @@ checks:
 /// Samples are sent so often.
 const BEAT: Duration = Duration::from_millis(100);
 /// Longest wait for a verdict.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Verdicts that are final in the end.
 pub const VERDICTS: u64 = 6;
 

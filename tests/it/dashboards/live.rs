@@ -19,7 +19,7 @@ use crate::prometheus::{Running, free_port};
 /// How often davy is scraped.
 const SCRAPE_MILLIS: u64 = 500;
 /// Longest wait for something to be scraped.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A Prometheus and the time that it was asked about.
 struct Prometheus {

@@ -186,7 +186,7 @@ async fn each_subject_has_a_pace_of_its_own() {
         while plans(&daemon, &read).await != (429, "busy".to_owned()) {}
         plans(&daemon, &control).await
     };
-    let limit = std::time::Duration::from_secs(30);
+    let limit = std::time::Duration::from_secs(60);
     let other = tokio::time::timeout(limit, paced).await.expect("too often");
     assert_eq!(other.0, 200);
     daemon.stop().await;

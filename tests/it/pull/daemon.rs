@@ -30,7 +30,7 @@ checks:
   - {compare: errors, tolerance: {relative: 50%, absolute: 1pp}}
 "#;
 /// Longest wait for a verdict.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Totals that grow evenly; of the canary so many in a thousand fail.
 fn counters(canary_failing: f64) -> impl Fn(&Asked) -> Response {

@@ -8,6 +8,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::{OK, connect, counted, daemon, failed, healthz, shake_hands, until};
 use crate::tls::made::Made;
 
+/// Longest wait for something to become true.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A TLS record that holds a ClientHello of this version, as clients before TLS 1.3 send it.
 fn client_hello(minor: u8) -> Vec<u8> {
     let extensions = [
@@ -74,7 +77,8 @@ async fn a_handshake_that_dribbles_is_ended_and_keeps_nobody_waiting() {
     let made = Made::new();
     let daemon = daemon(&made, |config| {
         let tls = config.server.tls.as_mut().expect("set");
-        tls.handshake_timeout_secs = 1;
+        // Long enough for an honest one, on whatever machine.
+        tls.handshake_timeout_secs = 4;
     })
     .await;
     let mut dribblers = tokio::task::JoinSet::new();
@@ -99,7 +103,7 @@ async fn a_handshake_that_dribbles_is_ended_and_keeps_nobody_waiting() {
     assert!(served.headers().contains_key(REQUEST_ID));
     let limit = "davy_limit_reached_total{limit=\"tls_handshake_timeout_secs\"}";
     assert_eq!(counted(&daemon, limit).await, 0, "they are under way yet");
-    let all = tokio::time::timeout(Duration::from_secs(30), dribblers.join_all()).await;
+    let all = tokio::time::timeout(PATIENCE, dribblers.join_all()).await;
     all.expect("all are let go");
     until(&daemon, limit, DRIBBLERS).await;
     assert_eq!(counted(&daemon, &failed("timeout")).await, DRIBBLERS);
@@ -111,20 +115,33 @@ async fn a_handshake_takes_the_place_of_a_connection_and_does_not_hold_up_the_en
     let made = Made::new();
     let daemon = daemon(&made, |config| {
         config.server.connections_max = 3;
-        config.server.shutdown_deadline_secs = 60;
+        config.server.shutdown_deadline_secs = 600;
+        config
+            .server
+            .tls
+            .as_mut()
+            .expect("set")
+            .handshake_timeout_secs = 600;
     })
     .await;
     let mut held = shake_hands(&daemon, &made.client_config().into())
         .await
         .expect("shaken");
-    let _first = connect(&daemon).await;
-    let _second = connect(&daemon).await;
-    let mut third = connect(&daemon).await;
-    let mut told = Vec::new();
-    // Closed at once, long before the handshake's time is over.
-    let ended = tokio::time::timeout(Duration::from_secs(5), third.read_to_end(&mut told)).await;
-    assert!(ended.is_ok() && told.is_empty(), "{told:?}");
+    // Which of those that come together is one too many is davy's to say.
+    let mut silent = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let mut stream = connect(&daemon).await;
+        silent.spawn(async move {
+            let mut told = Vec::new();
+            let _ = stream.read_to_end(&mut told).await;
+            told
+        });
+    }
+    let ended = tokio::time::timeout(PATIENCE, silent.join_next()).await;
+    let told = ended.expect("closed at once").expect("some").expect("well");
+    assert!(told.is_empty(), "{told:?}");
     assert_eq!(healthz(&mut held).await.expect("answered"), OK);
+    assert!(silent.try_join_next().is_none(), "one only");
     drop(held);
     let limit = "davy_limit_reached_total{limit=\"connections\"}";
     let counting = async {
@@ -136,12 +153,13 @@ async fn a_handshake_takes_the_place_of_a_connection_and_does_not_hold_up_the_en
             }
         }
     };
-    let metrics = tokio::time::timeout(Duration::from_secs(5), counting).await;
+    let metrics = tokio::time::timeout(PATIENCE, counting).await;
     let metrics = metrics.expect("there is room again");
     let count = metrics.lines().find_map(|line| line.strip_prefix(limit));
     let count: u64 = count.expect("counted").trim().parse().expect("a number");
     assert!(count >= 1);
-    // Two handshakes are under way, and have ten seconds.
-    let ending = tokio::time::timeout(Duration::from_secs(5), daemon.stop()).await;
+    // Two handshakes are under way, and have ten minutes.
+    let ending = tokio::time::timeout(PATIENCE, daemon.stop()).await;
     assert!(ending.is_ok(), "handshakes end with the daemon");
+    drop(silent);
 }

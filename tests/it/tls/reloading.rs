@@ -23,7 +23,7 @@ async fn until_shown(daemon: &TestDaemon, made: &Made, pair: &Pair) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(30), waiting).await;
+    let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
     waited.expect("the new certificate is never shown");
 }
 
@@ -83,7 +83,7 @@ async fn a_client_shows_its_certificate_every_time_and_one_of_an_old_ca_is_not_t
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(30), refused).await;
+    let waited = tokio::time::timeout(Duration::from_secs(60), refused).await;
     waited.expect("clients of the old CA are taken for ever");
     daemon.stop().await;
 }

@@ -23,7 +23,7 @@ async fn until(daemon: &TestDaemon, metric: &str, expected: u64) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(30), waiting).await;
+    let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
     waited.unwrap_or_else(|_| panic!("{name} is never {expected}"));
 }
 
