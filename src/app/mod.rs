@@ -25,7 +25,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use axum_server::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -229,7 +228,6 @@ impl Daemon {
             delivering.spawn(worker.run(workers_stop.clone()));
         }
         delivering.close();
-        let handle = Handle::new();
         let metrics = shared.metrics.clone();
         let stopping = shared.stopping.clone();
         let open = listen::Opening {
@@ -237,29 +235,30 @@ impl Daemon {
             bounds: socket,
             metrics: metrics.clone(),
             stopping: stopping.clone(),
+            closing: CancellationToken::new(),
         };
-        let router = router(shared);
-        let ending = {
-            let (handle, stop) = (handle.clone(), stop.clone());
-            async move {
-                stop.cancelled().await;
-                tracing::info!(deadline_secs = shutdown_deadline.as_secs(), "stopping");
-                let deadline = Deadline::after(shutdown_deadline);
-                stopping.cancel();
-                handle.graceful_shutdown(Some(deadline.for_requests()));
-                deadline
-            }
-        };
+        let closing = open.closing.clone();
+        let serving = listen::serve(listener, router(shared), open);
+        let all_served = CancellationToken::new();
         tracing::info!(%address, "ready");
-        let serving = listen::serve(listener, router, open, handle);
         let (served, deadline) = tokio::join!(
             async {
                 let served = serving.await;
                 // A socket that failed ends the daemon too.
                 stop.cancel();
+                all_served.cancel();
                 served
             },
-            ending
+            async {
+                stop.cancelled().await;
+                tracing::info!(deadline_secs = shutdown_deadline.as_secs(), "stopping");
+                let deadline = Deadline::after(shutdown_deadline);
+                stopping.cancel();
+                let all_served = all_served.cancelled();
+                let _ = tokio::time::timeout(deadline.for_requests(), all_served).await;
+                closing.cancel();
+                deadline
+            }
         );
         // What is being asked of a source nobody waits for any more; it holds the engine's door open.
         beside.iter().for_each(JoinHandle::abort);

@@ -7,26 +7,21 @@
 //! byte, so that a handshake keeps nobody else waiting. What is shown in a handshake is
 //! [`crate::tls`]'s.
 
-use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener};
-use std::pin::Pin;
+use std::net::TcpListener;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::response::Response;
-use axum_server::Handle;
-use axum_server::accept::Accept;
-use hyper_util::rt::TokioTimer;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
-use tower::Service;
+use tokio_util::task::TaskTracker;
 
 use super::stalled::Impatient;
 use crate::telemetry::Metrics;
@@ -37,6 +32,8 @@ use crate::tls;
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Headers of one request.
 pub const HEADERS_MAX: usize = 100;
+/// How long no connection is taken after the system could not give one: it has no more files, mostly.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
 /// Limits of the socket; the daemon's configuration names each of them.
 #[derive(Debug, Clone)]
@@ -58,79 +55,94 @@ pub struct Opening {
     pub bounds: SocketBounds,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// Cancelled when the daemon begins to stop: handshakes end then.
+    /// Cancelled when the daemon begins to stop: no more connections are taken, handshakes end, and
+    /// each connection ends with the answer it is at.
     pub stopping: CancellationToken,
+    /// Cancelled when nobody is waited for any more.
+    pub closing: CancellationToken,
 }
 
-/// Serves until `handle` ends it.
+/// Serves until `stopping`, and then until every connection has ended or been closed.
 ///
 /// # Errors
 /// When the socket cannot be used.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    opening: Opening,
-    handle: Handle<SocketAddr>,
-) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, router: Router, opening: Opening) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
-    let header_read_timeout = opening.bounds.header_read_timeout;
-    let mut server = axum_server::from_tcp(listener)?
-        .acceptor(Doorkeeper {
-            room: Arc::new(Semaphore::new(opening.bounds.connections_max)),
-            opening,
-        })
-        .handle(handle)
-        .http1_only();
-    server
-        .http_builder()
-        .http1()
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut protocol = http1::Builder::new();
+    protocol
         .timer(TokioTimer::new())
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .header_read_timeout(header_read_timeout);
-    server.serve(router.into_make_service()).await
-}
-
-/// Lets in as many connections as there is room for.
-#[derive(Clone)]
-struct Doorkeeper {
-    room: Arc<Semaphore>,
-    opening: Opening,
+        .header_read_timeout(opening.bounds.header_read_timeout);
+    let room = Arc::new(Semaphore::new(opening.bounds.connections_max));
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = opening.stopping.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(ACCEPT_AGAIN).await;
+            continue;
+        };
+        let Ok(place) = room.clone().try_acquire_owned() else {
+            opening.metrics.limit("connections");
+            continue;
+        };
+        let connection = opening
+            .clone()
+            .attend(stream, protocol.clone(), router.clone());
+        connections.spawn(async move {
+            connection.await;
+            drop(place);
+        });
+    }
+    // Who comes now is refused at once instead of being left to wait.
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+    Ok(())
 }
 
 type Plain = Impatient<TcpStream>;
 type Connection = Either<Plain, Box<TlsStream<Plain>>>;
 
-impl<S: Send + 'static> Accept<TcpStream, S> for Doorkeeper {
-    type Stream = Connection;
-    type Service = Admitted<S>;
-    type Future = Pin<Box<dyn Future<Output = std::io::Result<(Connection, Admitted<S>)>> + Send>>;
-
-    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let Doorkeeper { room, opening } = self.clone();
-        Box::pin(async move {
-            let Ok(permit) = room.try_acquire_owned() else {
-                opening.metrics.limit("connections");
-                return Err(std::io::Error::other("too many connections"));
-            };
-            let admitted = Admitted {
-                service,
-                _permit: Arc::new(permit),
-            };
-            stream.set_nodelay(true)?;
-            let stream = Impatient::new(stream, opening.bounds.write_timeout);
-            let connection = match &opening.tls {
-                None => Either::Left(stream),
-                Some(tls) => Either::Right(Box::new(opening.shake_hands(tls, stream).await?)),
-            };
-            Ok((connection, admitted))
-        })
-    }
-}
-
 // === impl Opening ===
 
 impl Opening {
+    /// Answers what is asked on a connection, until it ends.
+    async fn attend(self, stream: TcpStream, protocol: http1::Builder, router: Router) {
+        // Who broke off, or sent what is no request, was told so where that was possible.
+        let Ok(connection) = self.opened(stream).await else {
+            return;
+        };
+        let service = TowerToHyperService::new(router);
+        let serving = protocol.serve_connection(TokioIo::new(connection), service);
+        let mut serving = std::pin::pin!(serving);
+        tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => {}
+            _ = &mut serving => return,
+        }
+        serving.as_mut().graceful_shutdown();
+        tokio::select! {
+            biased;
+            () = self.closing.cancelled() => {}
+            _ = serving => {}
+        }
+    }
+
+    async fn opened(&self, stream: TcpStream) -> std::io::Result<Connection> {
+        stream.set_nodelay(true)?;
+        let stream = Impatient::new(stream, self.bounds.write_timeout);
+        Ok(match &self.tls {
+            None => Either::Left(stream),
+            Some(tls) => Either::Right(Box::new(self.shake_hands(tls, stream).await?)),
+        })
+    }
+
     /// Encrypts a connection, or gives it up. Who fails is told to those who look for it only:
     /// anybody could fill the log.
     async fn shake_hands(
@@ -154,30 +166,5 @@ impl Opening {
             failed.with_label_values(&[reason]).inc();
             tracing::debug!(reason, %error, "no handshake");
         })
-    }
-}
-
-/// A connection's service, which holds its place for as long as the connection lives.
-#[derive(Clone)]
-struct Admitted<S> {
-    service: S,
-    _permit: Arc<OwnedSemaphorePermit>,
-}
-
-impl<S, B> Service<Request<B>> for Admitted<S>
-where
-    S: Service<Request<B>, Response = Response, Error = Infallible>,
-    S::Future: Send + 'static,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.service.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        Box::pin(self.service.call(request))
     }
 }
