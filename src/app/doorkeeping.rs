@@ -95,10 +95,14 @@ impl Watched for Doorkeeper {
         if let Some(warning) = loaded.warning {
             tracing::warn!(%file, "{warning}");
         }
-        tracing::info!(%file, tokens = loaded.tokens.len(), "tokens loaded");
-        let number = i64::try_from(loaded.tokens.len()).unwrap_or(i64::MAX);
-        self.metrics.door.tokens.set(number);
+        let tokens = loaded.tokens.len();
         self.door.replace(loaded.tokens);
+        self.metrics
+            .door
+            .tokens
+            .set(i64::try_from(tokens).unwrap_or(i64::MAX));
+        // Who reads this may count on it.
+        tracing::info!(%file, tokens, "tokens loaded");
     }
 
     fn complain(&self, error: &str) {

@@ -401,6 +401,10 @@ impl Auth {
     }
 }
 
+/// What [`json_schema`] makes, as text. A daemon reads it: what makes it anew would stay in memory
+/// for as long as it runs, for half a millisecond of use.
+pub const SCHEMA_TEXT: &str = include_str!("../../config/config.schema.json");
+
 /// The JSON Schema of a configuration file: every key may be left out, except in a webhook or a
 /// source.
 pub fn json_schema() -> serde_json::Value {

@@ -10,7 +10,7 @@ use std::path::Path;
 use ::config::{Environment, File, FileFormat};
 
 use super::against_schema::Schema;
-use super::daemon::{Config, json_schema};
+use super::daemon::{Config, SCHEMA_TEXT};
 use super::node::{Kind, Node, Place};
 use super::problem::{Problem, ProblemCode, Problems, Severity};
 use super::reader::{Field, Reader};
@@ -122,7 +122,7 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn load_located(sources: &Sources) -> Result<(Config, Places), Problems> {
-        let schema = Schema::new(json_schema());
+        let schema = Schema::new(serde_json::from_str(SCHEMA_TEXT).expect("a test compares it"));
         let mut origins = Origins::new();
         let mut problems = Vec::new();
         for (name, text) in &sources.files {

@@ -34,13 +34,16 @@ pub const HEAD_BYTES_MAX: usize = 64 << 10;
 pub const HEADERS_MAX: usize = 100;
 /// How long no connection is taken after the system could not give one: it has no more files, mostly.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+/// How long connections that are closed may take to go. One whose thread is held up, by a disk that
+/// takes nothing, does not go at all.
+const CLOSING_MAX: Duration = Duration::from_millis(100);
 
 /// Limits of the socket; the daemon's configuration names each of them.
 #[derive(Debug, Clone)]
 pub struct SocketBounds {
     /// Connections at the same time; one more is closed at once.
     pub connections_max: usize,
-    /// From the first byte of a head, or the end of the request before, to the end of the head.
+    /// From the beginning of the connection, or the end of the request before, to the end of the head.
     pub header_read_timeout: Duration,
     /// How long an answer may wait for a reader that takes none of it.
     pub write_timeout: Duration,
@@ -62,7 +65,8 @@ pub struct Opening {
     pub closing: CancellationToken,
 }
 
-/// Serves until `stopping`, and then until every connection has ended or been closed.
+/// Serves until `stopping`, and then until every connection has ended, or those that have not are
+/// closed.
 ///
 /// # Errors
 /// When the socket cannot be used.
@@ -83,9 +87,13 @@ pub async fn serve(listener: TcpListener, router: Router, opening: Opening) -> s
             () = opening.stopping.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(ACCEPT_AGAIN).await;
-            continue;
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "no connection can be taken");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+                continue;
+            }
         };
         let Ok(place) = room.clone().try_acquire_owned() else {
             opening.metrics.limit("connections");
@@ -102,7 +110,13 @@ pub async fn serve(listener: TcpListener, router: Router, opening: Opening) -> s
     // Who comes now is refused at once instead of being left to wait.
     drop(listener);
     connections.close();
-    connections.wait().await;
+    tokio::select! {
+        biased;
+        () = connections.wait() => {}
+        () = opening.closing.cancelled() => {
+            let _ = tokio::time::timeout(CLOSING_MAX, connections.wait()).await;
+        }
+    }
     Ok(())
 }
 
@@ -114,7 +128,6 @@ type Connection = Either<Plain, Box<TlsStream<Plain>>>;
 impl Opening {
     /// Answers what is asked on a connection, until it ends.
     async fn attend(self, stream: TcpStream, protocol: http1::Builder, router: Router) {
-        // Who broke off, or sent what is no request, was told so where that was possible.
         let Ok(connection) = self.opened(stream).await else {
             return;
         };
@@ -124,6 +137,7 @@ impl Opening {
         tokio::select! {
             biased;
             () = self.stopping.cancelled() => {}
+            // Who broke off, or sent what is no request, was told so where that was possible.
             _ = &mut serving => return,
         }
         serving.as_mut().graceful_shutdown();

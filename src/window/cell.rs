@@ -311,8 +311,8 @@ impl Cell {
     pub(super) fn coarsen(&mut self, mantissa_bits: u32) {
         self.counted.give_back(&mut self.values);
         let mut weights = std::mem::take(&mut self.weights).into_iter();
-        // Values that came since a cell was coarsened last are many and weigh 1; those that it
-        // held then are few and in order.
+        // Values that came since a cell was coarsened last are many, and mostly weigh 1; those that
+        // it held then are few, and in order.
         let (mut single, mut weighted): (Vec<u64>, Vec<(u64, u64)>) = (Vec::new(), Vec::new());
         for &value in &self.values {
             let bits = truncated(value, mantissa_bits).to_bits();
@@ -335,6 +335,8 @@ impl Cell {
             values.push(f64::from_bits(bits));
             self.weights.push(weight);
         });
+        values.shrink_to_fit();
+        self.weights.shrink_to_fit();
         self.values = values;
         self.coarse_bits = Some(mantissa_bits);
     }

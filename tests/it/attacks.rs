@@ -12,9 +12,7 @@ use tokio::time::{Instant, timeout};
 use crate::daemon::TestDaemon;
 use crate::door::{Keys, text};
 use crate::limits_counted::reached;
-
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::PATIENCE;
 
 async fn connect(daemon: &TestDaemon) -> TcpStream {
     let address = daemon.url.trim_start_matches("http://");
@@ -48,7 +46,7 @@ async fn status(daemon: &TestDaemon, request: &[u8]) -> u16 {
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_that_dribble_are_ended_while_others_are_served() {
     const DRIBBLERS: usize = 50;
-    const HEAD: Duration = Duration::from_secs(4);
+    const HEAD: Duration = Duration::from_secs(10);
     let daemon = TestDaemon::start_with(|config| {
         config.server.header_read_timeout_secs = HEAD.as_secs();
         config.server.connections_max = DRIBBLERS as u64 + 10;
@@ -56,8 +54,8 @@ async fn heads_that_dribble_are_ended_while_others_are_served() {
     .await;
     let mut dribblers = JoinSet::new();
     for _ in 0..DRIBBLERS {
-        let mut stream = connect(&daemon).await;
         let begun = Instant::now();
+        let mut stream = connect(&daemon).await;
         dribblers.spawn(async move {
             let head = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-slow: ";
             stream.write_all(head).await.expect("sent");
@@ -68,19 +66,13 @@ async fn heads_that_dribble_are_ended_while_others_are_served() {
             begun.elapsed()
         });
     }
-    let mut quickest = PATIENCE;
-    for _ in 0..20 {
-        let begun = Instant::now();
-        assert_eq!(daemon.get("/healthz").await.0, 200);
-        quickest = quickest.min(begun.elapsed());
-    }
-    assert!(quickest < HEAD, "others wait for them: {quickest:?}");
+    assert_eq!(daemon.get("/healthz").await.0, 200);
+    assert!(dribblers.try_join_next().is_none(), "others wait for them");
     let lasted = timeout(PATIENCE, dribblers.join_all())
         .await
         .expect("all end");
     let least = lasted.iter().min().expect("some");
-    // davy may have begun to count a little before the test did.
-    assert!(*least >= HEAD * 3 / 4, "too early: {least:?}");
+    assert!(*least >= HEAD, "too early: {least:?}");
     daemon.stop().await;
 }
 
@@ -88,24 +80,28 @@ async fn heads_that_dribble_are_ended_while_others_are_served() {
 async fn come(daemon: &TestDaemon, asking: bool) -> TcpStream {
     let mut stream = connect(daemon).await;
     if asking {
-        is_served(&mut stream).await;
+        asks(&mut stream).await.expect("answered");
     }
     stream
 }
 
-async fn is_served(stream: &mut TcpStream) {
+/// A request that is answered; `None` where the connection is closed instead.
+async fn asks(stream: &mut TcpStream) -> Option<()> {
     let request = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
-    stream.write_all(request).await.expect("sent");
+    stream.write_all(request).await.ok()?;
     let mut told = Vec::new();
     // To the end of the body, so that the next answer begins where it is looked for.
     while !told.ends_with(b"}") {
         let mut piece = [0; 1024];
         let count = timeout(PATIENCE, stream.read(&mut piece)).await;
-        let count = count.expect("answered in time").expect("open");
-        assert_ne!(count, 0, "closed instead of answered");
+        let count = count.expect("an answer or an end").ok()?;
         told.extend_from_slice(&piece[..count]);
+        if count == 0 {
+            return None;
+        }
     }
     assert!(told.starts_with(b"HTTP/1.1 200 "));
+    Some(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +109,7 @@ async fn one_connection_too_many_is_closed_at_once_and_no_other() {
     const MOST: usize = 8;
     let daemon = TestDaemon::start_with(|config| {
         // None of them goes by itself while this runs.
-        config.server.header_read_timeout_secs = 600;
+        config.server.header_read_timeout_secs = 300;
         config.server.connections_max = MOST as u64;
     })
     .await;
@@ -136,7 +132,7 @@ async fn one_connection_too_many_is_closed_at_once_and_no_other() {
     ended.expect("one is closed").expect("some").expect("well");
     // Later than any of those that came with it would be.
     for stream in &mut asked {
-        is_served(stream).await;
+        asks(stream).await.expect("answered");
     }
     assert!(silent.try_join_next().is_none(), "one only");
     // On a connection that is there: a new one might be one too many itself.
@@ -162,17 +158,21 @@ async fn a_connection_that_asked_once_and_says_nothing_more_gives_its_place_back
     for mut stream in futures_util::future::join_all(coming).await {
         until_closed(&mut stream).await;
     }
+    // As many as before, at the same time.
     let room = async {
-        // The place is free a moment after the connection is seen to be closed.
-        while come_again(&daemon).await.is_err() {}
+        let mut served = Vec::new();
+        while served.len() < MOST {
+            let mut stream = connect(&daemon).await;
+            if asks(&mut stream).await.is_some() {
+                served.push(stream);
+            } else {
+                // A place is free a moment after its connection is seen to be closed.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
     };
     timeout(PATIENCE, room).await.expect("there is room again");
     daemon.stop().await;
-}
-
-async fn come_again(daemon: &TestDaemon) -> reqwest::Result<()> {
-    let answer = daemon.client.get(format!("{}/healthz", daemon.url)).send();
-    answer.await?.error_for_status().map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]

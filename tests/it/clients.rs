@@ -13,10 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::daemon::{TestDaemon, answer};
-use crate::support::project_root;
-
-/// Longest wait for a verdict, or for a line.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::{PATIENCE, project_root};
 
 /// A script that runs until the test ends, and the lines it has printed.
 pub struct Script {

@@ -24,10 +24,8 @@ use crate::crash::now_millis;
 use crate::daemon::client;
 use crate::prometheus::free_port;
 use crate::restart::Davy;
-use crate::support::project_root;
+use crate::support::{PATIENCE, project_root};
 
-/// Longest wait for something to become true.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Values of each arm in a request, and how often one is sent.
 const VALUES: usize = 40;
 const SENT_EVERY: Duration = Duration::from_millis(50);

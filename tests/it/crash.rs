@@ -26,6 +26,7 @@ use crate::daemon::{answer, client};
 use crate::formats::recording::Chance;
 use crate::prometheus::free_port;
 use crate::restart::Davy;
+use crate::support::PATIENCE;
 
 /// Kills in a run of the tests.
 const KILLS: u32 = 6;
@@ -33,8 +34,6 @@ const TICK_MILLIS: i64 = 200;
 const TICKS: i64 = 30;
 /// Longer than davy is ever away.
 const LATENESS_MILLIS: i64 = 4_000;
-/// Longest wait for a request to be taken, or for a notification.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 const PLAN: &str = "version: davy/v1
 plan: crash

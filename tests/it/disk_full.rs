@@ -4,13 +4,13 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::crash::now_millis;
 use crate::daemon::{WALK, answer, client};
 use crate::restart::Davy;
+use crate::support::PATIENCE;
 
 /// Values of a sample: more than what is left of a block of the disk.
 const VALUES: usize = 1_000;
@@ -60,7 +60,7 @@ async fn send(davy: &Davy, analysis: &str, number: i64) -> (u16, Value) {
     let request = client()
         .post(format!("{}/v1/samples", davy.url))
         .header("content-type", "application/x-ndjson")
-        .timeout(Duration::from_secs(60))
+        .timeout(PATIENCE)
         .body(lines.concat());
     answer(request).await
 }

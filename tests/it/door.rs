@@ -18,6 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::daemon::{TestDaemon, answer};
 use crate::limits_counted::reached;
+use crate::support::PATIENCE;
 
 /// Tokens in a file of their own.
 pub struct Keys {
@@ -336,8 +337,7 @@ async fn metrics_can_be_open_and_a_token_can_have_a_limit() {
                 }
             }
         };
-        let limit = std::time::Duration::from_secs(60);
-        let (status, told) = tokio::time::timeout(limit, refused)
+        let (status, told) = tokio::time::timeout(PATIENCE, refused)
             .await
             .expect("too often");
         assert_eq!(

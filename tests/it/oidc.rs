@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::daemon::TestDaemon;
 use crate::door::{Keys, ask};
+use crate::support::PATIENCE;
 use provider::{Provider, Signer};
 
 /// For whom tokens are here.
@@ -86,7 +87,7 @@ async fn until(daemon: &TestDaemon, token: &str, expected: u16) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let asked = tokio::time::timeout(Duration::from_secs(60), asking).await;
+    let asked = tokio::time::timeout(PATIENCE, asking).await;
     asked.unwrap_or_else(|_| panic!("never answered {expected}"));
 }
 

@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 
 use crate::daemon::{WALK, answer, client};
 use crate::restart::Davy;
-
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::PATIENCE;
 
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");

@@ -18,12 +18,11 @@ use crate::crash::{self, Outage, now_millis};
 use crate::daemon::client;
 use crate::formats::recording::Chance;
 use crate::restart::Davy;
-use crate::support::project_root;
+use crate::support::{PATIENCE, project_root};
 use book::{Book, Cut};
 
 /// Cuts in a run of the tests.
 const CUTS: u32 = 6;
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The layer, and what it noted of the davy that runs on it.
 pub struct Layer {

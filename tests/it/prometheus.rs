@@ -9,7 +9,6 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
@@ -17,6 +16,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::daemon::TestDaemon;
+use crate::support::PATIENCE;
 
 const PLAN: &str = r#"version: davy/v1
 plan: scraped
@@ -40,9 +40,6 @@ checks:
   - {compare: errors, tolerance: {relative: 50%, absolute: 1pp}}
   - {compare: slow, tolerance: {relative: 50%, absolute: 1pp}}
 "#;
-
-/// Longest wait for a verdict.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A service that has answered so many requests, more with every scrape.
 pub struct Shop {

@@ -16,8 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::crash::now_millis;
 use crate::daemon::{WALK, answer, client, value_line};
-
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::PATIENCE;
 
 /// Who is notified: what it answers, and whom it tells of the ids that it took.
 #[derive(Clone)]

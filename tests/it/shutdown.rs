@@ -2,13 +2,19 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use davy::http::listen::{Opening, SocketBounds, serve};
+use davy::telemetry::Metrics;
 use serde_json::json;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::daemon::{TestDaemon, WALK, client};
+use crate::support::PATIENCE;
 
 /// Far below the drain's deadline, and the time that a poll waits.
 const PROMPT: Duration = Duration::from_secs(30);
@@ -29,7 +35,7 @@ async fn open_streams_and_long_polls_end_with_the_daemon() {
         .expect("the first event");
     let verdict = format!("{}/v1/analyses/{id}/verdict?wait=60s", daemon.url);
     let poll = tokio::spawn(daemon.client.get(verdict).send());
-    let idle = tokio::net::TcpStream::connect(daemon.url.trim_start_matches("http://")).await;
+    let idle = TcpStream::connect(daemon.url.trim_start_matches("http://")).await;
     // The engine was told of both: the poll is not only connected but waits.
     let asked = "davy_engine_input_duration_seconds_count{input=\"asked\"} 2";
     let waits = async {
@@ -42,17 +48,87 @@ async fn open_streams_and_long_polls_end_with_the_daemon() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PROMPT, waits)
-        .await
-        .expect("stream and poll ask");
+    timeout(PROMPT, waits).await.expect("stream and poll ask");
     daemon.begin_to_stop();
-    tokio::time::timeout(PROMPT, daemon.ended())
+    timeout(PROMPT, daemon.ended())
         .await
         .expect("the drain is prompt");
     while stream.chunk().await.is_ok_and(|chunk| chunk.is_some()) {}
     let answer = poll.await.expect("no panic").expect("a poll is answered");
     assert_eq!(answer.status().as_u16(), 200, "with the verdict so far");
     drop(idle);
+}
+
+/// A request whose body never comes, once it is being read: one that was not taken yet would be
+/// turned away.
+async fn half_a_request(url: &str) -> TcpStream {
+    let mut held = TcpStream::connect(url.trim_start_matches("http://"))
+        .await
+        .expect("it listens");
+    let head = b"POST /v1/analyses HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n{";
+    held.write_all(head).await.expect("sent");
+    // Told to go on.
+    let mut told = [0; 25];
+    held.read_exact(&mut told).await.expect("an answer");
+    assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
+    held
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_never_ends_is_cut_off_when_its_share_of_the_deadline_is_over() {
+    const DEADLINE: Duration = Duration::from_secs(2);
+    let daemon = TestDaemon::start_with(|config| {
+        config.server.shutdown_deadline_secs = DEADLINE.as_secs();
+        config.server.request_timeout_secs = 300;
+    })
+    .await;
+    let mut held = half_a_request(&daemon.url).await;
+    let begun = tokio::time::Instant::now();
+    daemon.begin_to_stop();
+    let ended = timeout(PATIENCE, daemon.ended()).await;
+    ended.expect("the deadline holds");
+    assert!(begun.elapsed() >= DEADLINE / 2, "it had its time");
+    let cut = timeout(PATIENCE, held.read(&mut [0; 1])).await;
+    assert!(matches!(cut, Ok(Ok(0) | Err(_))), "{cut:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_holds_its_thread_up_does_not_hold_up_the_end() {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let (entered, held_up) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let held = Arc::new(Mutex::new((entered, released)));
+    // As a verdict that waits for a disk.
+    let answer = move || {
+        let (entered, released) = &*held.lock().expect("whole");
+        entered.send(()).expect("the test waits");
+        tokio::task::block_in_place(|| released.recv().expect("it is told"));
+        std::future::ready("")
+    };
+    let router = axum::Router::new().route("/", axum::routing::get(move || answer()));
+    let opening = Opening {
+        tls: None,
+        bounds: SocketBounds {
+            connections_max: 8,
+            header_read_timeout: PATIENCE,
+            write_timeout: PATIENCE,
+        },
+        metrics: Arc::new(Metrics::new("0").expect("names are unique")),
+        stopping: CancellationToken::new(),
+        closing: CancellationToken::new(),
+    };
+    let (stopping, closing) = (opening.stopping.clone(), opening.closing.clone());
+    let serving = tokio::spawn(serve(listener, router, opening));
+    let mut asking = TcpStream::connect(address).await.expect("it listens");
+    let request = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    asking.write_all(request).await.expect("sent");
+    tokio::task::block_in_place(|| held_up.recv_timeout(PATIENCE)).expect("it is asked");
+    stopping.cancel();
+    closing.cancel();
+    let served = timeout(PATIENCE, serving).await.expect("it ends");
+    served.expect("no panic").expect("the socket is good");
+    release.send(()).expect("it waits yet");
 }
 
 /// Kills the child when the test ends early.
@@ -101,16 +177,7 @@ pub fn signal(child: &Child, name: &str) {
 async fn a_second_signal_ends_a_drain_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mut child, mut lines, url) = spawn(folder.path(), &[]);
-    // A request whose body never comes holds the drain up.
-    let mut held = tokio::net::TcpStream::connect(url.trim_start_matches("http://"))
-        .await
-        .expect("it listens");
-    let head = b"POST /v1/analyses HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n{";
-    held.write_all(head).await.expect("sent");
-    // Told to go on once it is being read: one that was not taken yet would be turned away.
-    let mut told = [0; 12];
-    held.read_exact(&mut told).await.expect("an answer");
-    assert_eq!(&told, b"HTTP/1.1 100");
+    let _held = half_a_request(&url).await;
     signal(&child, "-INT");
     assert!(lines.any(|line| line.contains("\"message\":\"stopping\"")));
     assert!(child.0.try_wait().expect("asked").is_none(), "it drains");

@@ -5,6 +5,11 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// Longest wait for something to become true. It is no measure of how long that may take: long, so
+/// that a machine with other work to do is no failure.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The project's root: the folder of Cargo.toml, as cargo gives it at run time, so that a test
 /// binary built elsewhere reads the tree it is run in.

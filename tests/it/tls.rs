@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::daemon::{TestDaemon, client};
+use crate::support::PATIENCE;
 use made::Made;
 
 /// A daemon that shows the certificate of `made`, and a client that trusts its CA.
@@ -99,7 +100,7 @@ async fn until(daemon: &TestDaemon, name: &str, expected: u64) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    let waited = tokio::time::timeout(PATIENCE, waiting).await;
     waited.unwrap_or_else(|_| panic!("{name} is never {expected}"));
 }
 

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::daemon::TestDaemon;
+use crate::support::PATIENCE;
 
 /// One request that arrived.
 #[derive(Debug)]
@@ -266,8 +267,7 @@ async fn what_is_too_old_is_given_up_and_counted() {
             tokio::task::yield_now().await;
         }
     };
-    let limit = std::time::Duration::from_secs(60);
-    tokio::time::timeout(limit, counted)
+    tokio::time::timeout(PATIENCE, counted)
         .await
         .expect("it is given up");
     daemon.stop().await;

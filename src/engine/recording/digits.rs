@@ -42,16 +42,14 @@ fn short<'r>(
     if value.abs() >= PLAIN_BELOW {
         return None;
     }
-    let tried = SCALES.iter().enumerate().skip(*least);
-    let (mut places, mut scaled) = tried
-        .map(|(places, scale)| {
-            // To the nearest: the product may lie just below the whole number that is meant.
-            let scaled = (value * scale + 0.5_f64.copysign(value)) as i64;
-            // One division rounds once: this is what the text would be read as. A zero's sign counts.
-            let is_same = (scaled as f64 / scale).to_bits() == value.to_bits();
-            is_same.then_some((places, scaled))
-        })
-        .find_map(|found| found)?;
+    let mut tried = SCALES.iter().enumerate().skip(*least);
+    let (mut places, mut scaled) = tried.find_map(|(places, scale)| {
+        // To the nearest: the product may lie just below the whole number that is meant.
+        let scaled = (value * scale + 0.5_f64.copysign(value)) as i64;
+        // One division rounds once: this is what the text would be read as. A zero's sign counts.
+        let is_same = (scaled as f64 / scale).to_bits() == value.to_bits();
+        is_same.then_some((places, scaled))
+    })?;
     *least = places;
     while places > 0 && scaled % 10 == 0 {
         scaled /= 10;
@@ -145,7 +143,7 @@ mod tests {
                 prop_assert_eq!(written(value), serde_json::to_string(&value).expect("JSON"));
             }
             // After numbers of any places.
-            let all = [0.125, decimal, any, 0.5, decimal.round(), decimal];
+            let all = [decimal.round(), 0.5, decimal, 0.25, decimal, 0.125, decimal, any, 7.0];
             prop_assert_eq!(written(all), serde_json::to_string(&all).expect("JSON"));
         }
     }

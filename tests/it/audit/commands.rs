@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{assert_whole, rows_in};
 use crate::daemon::{WALK, answer, client};
 use crate::restart::Davy;
+use crate::support::PATIENCE;
 
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
@@ -81,7 +82,7 @@ async fn what_a_killed_davy_wrote_is_whole_and_gives_the_same_again() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let looked = tokio::time::timeout(Duration::from_secs(60), looked);
+    let looked = tokio::time::timeout(PATIENCE, looked);
     looked.await.expect("a look");
     post(
         &davy,

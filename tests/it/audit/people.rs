@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::verify;
 use crate::daemon::TestDaemon;
 use crate::door::{Keys, ask, text};
+use crate::support::PATIENCE;
 
 /// The rows of a daemon, as one with the token 0 reads them.
 async fn rows_of(daemon: &TestDaemon) -> Vec<Row> {
@@ -59,13 +60,13 @@ async fn a_token_and_who_its_holder_says_he_is_are_both_in_the_row() {
     // Whoever waits is told at once.
     let wait = format!("/v1/analyses/{id}/verdict?wait=60s");
     let waiting = ask(&daemon, "get", &wait, Some(&reader), None);
-    let waiting = tokio::time::timeout(Duration::from_secs(60), waiting);
+    let waiting = tokio::time::timeout(PATIENCE / 2, waiting);
     let deciding = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         as_deployer(&path, decided.clone()).await
     };
     let (told, (status, view)) = tokio::join!(waiting, deciding);
-    let (_, verdict) = told.expect("not after a minute");
+    let (_, verdict) = told.expect("not when its time is over");
     let found = (&verdict["verdict"], &verdict["final"], &verdict["decision"]);
     let expected = (&json!("inconclusive"), &json!(false), &json!("rollback"));
     assert_eq!(found, expected);

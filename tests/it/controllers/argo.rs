@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{PATIENCE, Sender, folder, manifest, start, until};
+use super::{Sender, folder, manifest, start, until};
 use crate::daemon::client;
 use crate::restart::Davy;
+use crate::support::PATIENCE;
 
 /// How much faster than the manifests say.
 const SPEED: u32 = 100;

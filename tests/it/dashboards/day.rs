@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::crash::now_millis;
 use crate::daemon::TestDaemon;
 use crate::prometheus::listen;
+use crate::support::PATIENCE;
 
 const PLAN: &str = "version: davy/v1
 plan: checkout
@@ -45,8 +46,6 @@ checks:
 
 /// Samples are sent so often.
 const BEAT: Duration = Duration::from_millis(100);
-/// Longest wait for a verdict.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Verdicts that are final in the end.
 pub const VERDICTS: u64 = 6;
 

@@ -15,11 +15,10 @@ use super::queries::{Filled, Query, label_values, queries, query_of, variables};
 use super::{BOARDS, board, day, folder};
 use crate::crash::now_millis;
 use crate::prometheus::{Running, free_port};
+use crate::support::PATIENCE;
 
 /// How often davy is scraped.
 const SCRAPE_MILLIS: u64 = 500;
-/// Longest wait for something to be scraped.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A Prometheus and the time that it was asked about.
 struct Prometheus {

@@ -6,6 +6,7 @@ use davy::tokens::Scope;
 
 use super::{Keys, ask, counted, text};
 use crate::daemon::TestDaemon;
+use crate::support::PATIENCE;
 
 /// Waits until the token of a number is answered so.
 async fn until(daemon: &TestDaemon, number: u8, expected: u16) {
@@ -19,7 +20,7 @@ async fn until(daemon: &TestDaemon, number: u8, expected: u16) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let asked = tokio::time::timeout(Duration::from_secs(60), asking).await;
+    let asked = tokio::time::timeout(PATIENCE, asking).await;
     asked.unwrap_or_else(|_| panic!("the token {number} is never answered {expected}"));
 }
 
@@ -29,7 +30,7 @@ async fn failures(daemon: &TestDaemon, expected: u64) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    let waited = tokio::time::timeout(PATIENCE, waiting).await;
     waited.unwrap_or_else(|_| panic!("never {expected} failures"));
 }
 

@@ -9,9 +9,7 @@ use serde_json::{Value, json};
 use super::assert_no_secret;
 use crate::daemon::{answer, client};
 use crate::shutdown::{signal, spawn};
-
-/// Longest wait for something to become true.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::PATIENCE;
 
 fn davy(folder: &Path, arguments: &[&str]) -> Output {
     let output = Command::new(env!("CARGO_BIN_EXE_davy"))

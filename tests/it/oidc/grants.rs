@@ -8,6 +8,7 @@ use super::provider::{Provider, Signer};
 use super::{bearer, but, claims, daemon, grant, plans, provider, until};
 use crate::daemon::TestDaemon;
 use crate::door::{Keys, ask, basic, counted, operations, text};
+use crate::support::PATIENCE;
 
 /// A daemon with the provider's keys already fetched.
 async fn ready(provider: &Provider, signer: &Signer, keys: &Keys) -> TestDaemon {
@@ -186,8 +187,9 @@ async fn each_subject_has_a_pace_of_its_own() {
         while plans(&daemon, &read).await != (429, "busy".to_owned()) {}
         plans(&daemon, &control).await
     };
-    let limit = std::time::Duration::from_secs(60);
-    let other = tokio::time::timeout(limit, paced).await.expect("too often");
+    let other = tokio::time::timeout(PATIENCE, paced)
+        .await
+        .expect("too often");
     assert_eq!(other.0, 200);
     daemon.stop().await;
 }

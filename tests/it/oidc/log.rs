@@ -6,6 +6,7 @@ use super::provider::Signer;
 use super::{AUDIENCE, claims, provider};
 use crate::daemon::client;
 use crate::shutdown::{signal, spawn};
+use crate::support::PATIENCE;
 
 /// Bytes of each part of a token that must not be found.
 const SHOWN_MAX: usize = 16;
@@ -37,8 +38,7 @@ async fn the_log_names_who_lacks_a_scope_and_holds_nothing_of_any_token() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let limit = Duration::from_secs(60);
-    tokio::time::timeout(limit, ready)
+    tokio::time::timeout(PATIENCE, ready)
         .await
         .expect("keys are never fetched");
     assert_eq!(

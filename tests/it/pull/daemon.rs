@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::fake::{Asked, Fake, plain};
 use crate::daemon::TestDaemon;
+use crate::support::PATIENCE;
 
 /// Requests a second, each arm, and their first total.
 const PER_SEC: f64 = 10_000.0;
@@ -29,8 +30,6 @@ metrics:
 checks:
   - {compare: errors, tolerance: {relative: 50%, absolute: 1pp}}
 "#;
-/// Longest wait for a verdict.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Totals that grow evenly; of the canary so many in a thousand fail.
 fn counters(canary_failing: f64) -> impl Fn(&Asked) -> Response {

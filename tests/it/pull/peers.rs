@@ -5,7 +5,6 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use davy::config::sources::PrometheusSource;
 use serde_json::{Value, json};
@@ -13,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::daemon::TestDaemon;
 use crate::prometheus::{Native, Running, Shop, free_port};
+use crate::support::PATIENCE;
 
 const HEAD: &str = r#"version: davy/v1
 plan: NAME
@@ -42,8 +42,6 @@ const PULLED: &str = r#"metrics:
     above: {bound: 0.25}
     prometheus: 'http_request_duration_seconds_bucket{ {{arm}} }'
 "#;
-/// Longest wait for a verdict.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn source(port: u16, delay_ms: u64) -> PrometheusSource {
     let mut source = PrometheusSource::at(&format!("http://127.0.0.1:{port}"));

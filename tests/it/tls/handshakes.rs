@@ -6,10 +6,8 @@ use davy::http::observe::REQUEST_ID;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{OK, connect, counted, daemon, failed, healthz, shake_hands, until};
+use crate::support::PATIENCE;
 use crate::tls::made::Made;
-
-/// Longest wait for something to become true.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A TLS record that holds a ClientHello of this version, as clients before TLS 1.3 send it.
 fn client_hello(minor: u8) -> Vec<u8> {
@@ -74,13 +72,15 @@ async fn who_speaks_no_tls_or_an_old_one_is_told_by_an_alert_and_let_go() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handshake_that_dribbles_is_ended_and_keeps_nobody_waiting() {
     const DRIBBLERS: u64 = 20;
+    const IN_TIME: Duration = Duration::from_secs(10);
     let made = Made::new();
     let daemon = daemon(&made, |config| {
         let tls = config.server.tls.as_mut().expect("set");
         // Long enough for an honest one, on whatever machine.
-        tls.handshake_timeout_secs = 4;
+        tls.handshake_timeout_secs = IN_TIME.as_secs();
     })
     .await;
+    let begun = tokio::time::Instant::now();
     let mut dribblers = tokio::task::JoinSet::new();
     for number in 0..DRIBBLERS {
         let mut stream = connect(&daemon).await;
@@ -102,7 +102,9 @@ async fn a_handshake_that_dribbles_is_ended_and_keeps_nobody_waiting() {
     let served = daemon.client.get(&url).send().await.expect("answered");
     assert!(served.headers().contains_key(REQUEST_ID));
     let limit = "davy_limit_reached_total{limit=\"tls_handshake_timeout_secs\"}";
-    assert_eq!(counted(&daemon, limit).await, 0, "they are under way yet");
+    let ended = counted(&daemon, limit).await;
+    let is_early = begun.elapsed() < IN_TIME;
+    assert!(ended == 0 || !is_early, "they are under way yet");
     let all = tokio::time::timeout(PATIENCE, dribblers.join_all()).await;
     all.expect("all are let go");
     until(&daemon, limit, DRIBBLERS).await;
@@ -115,13 +117,13 @@ async fn a_handshake_takes_the_place_of_a_connection_and_does_not_hold_up_the_en
     let made = Made::new();
     let daemon = daemon(&made, |config| {
         config.server.connections_max = 3;
-        config.server.shutdown_deadline_secs = 600;
+        config.server.shutdown_deadline_secs = 300;
         config
             .server
             .tls
             .as_mut()
             .expect("set")
-            .handshake_timeout_secs = 600;
+            .handshake_timeout_secs = 300;
     })
     .await;
     let mut held = shake_hands(&daemon, &made.client_config().into())
@@ -158,7 +160,7 @@ async fn a_handshake_takes_the_place_of_a_connection_and_does_not_hold_up_the_en
     let count = metrics.lines().find_map(|line| line.strip_prefix(limit));
     let count: u64 = count.expect("counted").trim().parse().expect("a number");
     assert!(count >= 1);
-    // Two handshakes are under way, and have ten minutes.
+    // Two handshakes are under way, and have five minutes.
     let ending = tokio::time::timeout(PATIENCE, daemon.stop()).await;
     assert!(ending.is_ok(), "handshakes end with the daemon");
     drop(silent);

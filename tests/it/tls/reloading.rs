@@ -7,6 +7,7 @@ use rustls::HandshakeKind;
 
 use super::{OK, counted, daemon, healthz, shake_hands, shown, until};
 use crate::daemon::TestDaemon;
+use crate::support::PATIENCE;
 use crate::tls::made::{Authority, Made, Pair};
 
 const FAILURES: &str = "davy_tls_reload_failures_total";
@@ -23,7 +24,7 @@ async fn until_shown(daemon: &TestDaemon, made: &Made, pair: &Pair) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    let waited = tokio::time::timeout(PATIENCE, waiting).await;
     waited.expect("the new certificate is never shown");
 }
 
@@ -83,7 +84,7 @@ async fn a_client_shows_its_certificate_every_time_and_one_of_an_old_ca_is_not_t
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(60), refused).await;
+    let waited = tokio::time::timeout(PATIENCE, refused).await;
     waited.expect("clients of the old CA are taken for ever");
     daemon.stop().await;
 }

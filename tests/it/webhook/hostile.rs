@@ -11,9 +11,10 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::workers::{PATIENCE, Running, policy};
+use super::workers::{Running, policy};
 use super::{entry, receiver};
 use crate::daemon::TestDaemon;
+use crate::support::PATIENCE;
 
 /// What one answer of a hostile receiver may have davy take in: what both sockets hold on their own
 /// (10 MB where Linux lets them grow), and no more.

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{Arrived, SECRET, entry, receiver};
 use crate::daemon::TestDaemon;
 use crate::door::counted;
+use crate::support::PATIENCE;
 
 const NEWER: &str = "whsec_ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
 
@@ -23,7 +24,7 @@ async fn until(daemon: &TestDaemon, metric: &str, expected: u64) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    let waited = tokio::time::timeout(PATIENCE, waiting).await;
     waited.unwrap_or_else(|_| panic!("{name} is never {expected}"));
 }
 

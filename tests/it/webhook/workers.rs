@@ -21,8 +21,7 @@ use davy::webhook::worker::{Policy, Worker, client};
 use tokio_util::sync::CancellationToken;
 
 use super::entry;
-
-pub const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::PATIENCE;
 
 /// Pretty evenly spread numbers in `[0, 1)`, the same in every run (splitmix64).
 pub fn chance() -> f64 {
