@@ -106,7 +106,7 @@ async fn a_request_that_holds_its_thread_up_does_not_hold_up_the_end() {
         tokio::task::block_in_place(|| released.recv().expect("it is told"));
         std::future::ready("")
     };
-    let router = axum::Router::new().route("/", axum::routing::get(move || answer()));
+    let router = axum::Router::new().route("/", axum::routing::get(answer));
     let opening = Opening {
         tls: None,
         bounds: SocketBounds {
