@@ -64,6 +64,7 @@ pub fn decode(
         meaning: None,
         start: None,
         start_labels: Vec::new(),
+        tail: short::Tail::default(),
         index: 0,
         indent: 0,
         is_any_read: false,
@@ -100,6 +101,8 @@ struct Reader<'b, 'l> {
     start: Option<Timestamp>,
     /// The labels it was said for: as in a key.
     start_labels: Vec<u8>,
+    /// What stood behind the value of a line before.
+    tail: short::Tail<'b>,
     /// Number of sample lines so far.
     index: usize,
     /// Blanks before the line being read.
@@ -195,7 +198,7 @@ impl<'b> Reader<'b, '_> {
             && name == self.name
             && let Some(kind) = self.meaning.and_then(|meaning| kind_of(meaning, key))
             && self.start.is_none()
-            && let Some((value, ts)) = short::numbers(behind, self.dialect)
+            && let Some((value, ts)) = short::numbers(behind, self.dialect, &mut self.tail)
         {
             let (index, line) = (self.index, Some(number));
             self.index += 1;

@@ -26,6 +26,7 @@ mod gather;
 mod json;
 mod known;
 mod labels;
+mod metric;
 mod names;
 mod numbers;
 mod values;

@@ -26,8 +26,9 @@ pub const REQUEST_BYTES_MAX: u64 = 512 * 1024;
 const DRAIN_BYTES_MAX: u64 = 1024 * 1024;
 /// How long that may take.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
-/// Bytes for which room is made at first when a body is unpacked; then it doubles.
-const UNPACK_STEP_BYTES: u64 = 64 * 1024;
+/// Bytes for which room is made at first when a body is unpacked, or read whose sender says that it
+/// has as many; then it doubles. A sender that says much and sends little takes no more.
+const FIRST_STEP_BYTES: u64 = 128 * 1024;
 
 /// How a body is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +136,7 @@ pub async fn read(
         }
         return Err(limit.passed(shared, "on the wire"));
     }
+    let first_step = stated.unwrap_or_default().min(FIRST_STEP_BYTES) as usize;
     let mut read: Vec<u8> = Vec::new();
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|error| {
@@ -148,7 +150,7 @@ pub async fn read(
         }
         let needed = read.len() + chunk.len();
         if needed > read.capacity() {
-            let room = needed.max(2 * read.capacity());
+            let room = needed.max(2 * read.capacity()).max(first_step);
             if let Err(problem) = grow(room as u64) {
                 drop(read);
                 drain(&mut stream).await;
@@ -241,7 +243,7 @@ async fn bounded(
     let mut out: Vec<u8> = Vec::new();
     loop {
         if out.len() == out.capacity() {
-            let room = (2 * out.len() as u64).clamp(UNPACK_STEP_BYTES, most.max(UNPACK_STEP_BYTES));
+            let room = (2 * out.len() as u64).clamp(FIRST_STEP_BYTES, most.max(FIRST_STEP_BYTES));
             grow(room)?;
             out.reserve_exact(usize::try_from(room).unwrap_or(usize::MAX) - out.len());
             // Unpacking never waits by itself, so that others and the time limit get their turn.

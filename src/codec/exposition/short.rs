@@ -17,18 +17,30 @@ pub(super) fn split(line: &str) -> Option<(&str, &str)> {
     Some(line.split_at(brace + 1))
 }
 
+/// What stood behind the value of a line, as text and as a time: mostly it is that of the line before.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tail<'t> {
+    text: &'t str,
+    ts: Option<Timestamp>,
+}
+
 /// The value and the time that stand behind a name and its labels; `None` where there is more than
 /// those, or less.
 #[inline]
-pub(super) fn numbers(behind: &str, dialect: Dialect) -> Option<(f64, Option<Timestamp>)> {
+pub(super) fn numbers<'t>(
+    behind: &'t str,
+    dialect: Dialect,
+    before: &mut Tail<'t>,
+) -> Option<(f64, Option<Timestamp>)> {
     let bytes = behind.as_bytes();
     let at = skip_blanks(bytes, 0);
     let end = find(bytes, at, BLANK);
     let value = lines::number(&behind[at..end])?;
     let at = skip_blanks(bytes, end);
-    let ts = match bytes.get(at) {
-        None => None,
-        Some(_) => read_tail(behind, at, dialect).ok()?,
-    };
-    Some((value, ts))
+    if before.text != &behind[at..] {
+        let ts = read_tail(behind, at, dialect).ok()?;
+        let text = &behind[at..];
+        *before = Tail { text, ts };
+    }
+    Some((value, before.ts))
 }

@@ -10,7 +10,7 @@ use crate::codec::lines;
 use crate::codec::number::quoted;
 use crate::model::Timestamp;
 
-/// Reads what stands behind the value: a time, an exemplar, both.
+/// Reads what stands behind the value: nothing, a time, an exemplar, both.
 pub(super) fn read_tail(
     line: &str,
     mut at: usize,
@@ -18,7 +18,7 @@ pub(super) fn read_tail(
 ) -> Result<Option<Timestamp>, Fault> {
     let bytes = line.as_bytes();
     let mut ts = None;
-    if bytes[at] != b'#' {
+    if bytes.get(at).is_some_and(|first| *first != b'#') {
         let end = find(bytes, at, BLANK);
         ts = Some(time(&line[at..end], at, dialect)?);
         at = skip_blanks(bytes, end);

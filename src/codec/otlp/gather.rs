@@ -243,6 +243,13 @@ impl<'l> Gathering<'l> {
         }
     }
 
+    /// Another metric begins whose points may be known: those follow. Before any that is not comes
+    /// [`Gathering::begin_metric`]. Whether points of this shape can be taken.
+    pub fn begin_known(&mut self, shape: Shape) -> bool {
+        self.treatment = shape.treatment();
+        self.treatment.is_ok()
+    }
+
     /// Another metric begins; its points follow. Where none of them can be taken, says so: they
     /// are only to be counted, by [`Gathering::lose`].
     pub fn begin_metric(&mut self, name: &str, unit: &str, shape: Shape) -> bool {
@@ -321,7 +328,8 @@ impl<'l> Gathering<'l> {
         })
     }
 
-    /// Takes a plain number whose labels are known, as [`Gathering::end_point`] would.
+    /// Takes a plain number whose labels are known, as [`Gathering::end_point`] would. `false`, with
+    /// nothing done, where something is wrong with it: that is the business of the other.
     ///
     /// # Errors
     /// Those of [`Gathering::end_point`].
@@ -330,29 +338,25 @@ impl<'l> Gathering<'l> {
         key: SeriesKey<'_>,
         shape: KeyShape,
         number: &PlainNumber<'_>,
-    ) -> Result<(), Unreadable> {
-        let Ok(treatment) = self.treatment else {
-            return self.lose();
-        };
-        let origin = self.number_point()?;
+    ) -> Result<bool, Unreadable> {
         self.raw.clear();
         self.raw.start_nanos = number.start_nanos;
         self.raw.nanos = number.nanos;
         self.raw.value = Some(number.value);
-        match self.value_of(treatment) {
-            Ok((value, _)) => {
-                self.out.begin_key(key, shape, treatment.kind(), origin);
-                self.out.point(Point {
-                    ts: millis(number.nanos),
-                    start: self.raw.start().filter(|_| treatment.counts()),
-                    value,
-                })
-            }
-            Err(problem) => {
-                self.refuse(origin, problem);
-                Ok(())
-            }
-        }
+        let Ok(treatment) = self.treatment else {
+            return Ok(false);
+        };
+        let Ok((value, _)) = self.value_of(treatment) else {
+            return Ok(false);
+        };
+        let origin = self.number_point()?;
+        self.out.begin_key(key, shape, treatment.kind(), origin);
+        self.out.point(Point {
+            ts: millis(number.nanos),
+            start: self.raw.start().filter(|_| treatment.counts()),
+            value,
+        })?;
+        Ok(true)
     }
 
     /// Series kept so far.

@@ -13,6 +13,7 @@ use super::super::{Limits, Unreadable, UnreadableCode};
 use super::gather::{Data, Gathering, Shape};
 use super::known::{Above, PlainNumber};
 use super::labels::Level;
+use super::metric::Metric;
 use super::{DecodedSeries, values};
 
 /// Reads an `ExportMetricsServiceRequest`.
@@ -29,6 +30,8 @@ pub(super) fn read(
         to: Gathering::new(limits, room),
         heads,
         above: Above::default(),
+        resource: Around::default(),
+        scope: Around::default(),
     };
     // A body that was cut off must not count as its first half.
     let resources = || messages(body, 1);
@@ -51,7 +54,10 @@ pub(super) fn read(
 type Any<'b> = Option<(u32, Value<'b>)>;
 
 /// The messages that a repeated field of a message holds.
-fn messages(message: &[u8], field: u32) -> impl Iterator<Item = Result<&[u8], Malformed>> {
+pub(super) fn messages(
+    message: &[u8],
+    field: u32,
+) -> impl Iterator<Item = Result<&[u8], Malformed>> {
     Fields::new(message).filter_map(move |found| match found {
         Ok((number, value)) if number == field => Some(value.bytes(field)),
         Ok(_) => None,
@@ -59,37 +65,88 @@ fn messages(message: &[u8], field: u32) -> impl Iterator<Item = Result<&[u8], Ma
     })
 }
 
-struct Reader<'l> {
+struct Reader<'b, 'l> {
     to: Gathering<'l>,
     /// Labels of points that are known.
     heads: &'l mut Heads,
     /// What stands above the points that are read.
     above: Above,
+    resource: Around<'b>,
+    scope: Around<'b>,
+}
+
+/// A message whose metrics are read. Its attributes are once a point comes that is not known:
+/// to make labels of them takes longer than to read a metric.
+#[derive(Default)]
+struct Around<'b> {
+    message: &'b [u8],
+    is_read: bool,
+}
+
+// === impl Around ===
+
+impl<'b> Around<'b> {
+    fn begin(message: &'b [u8]) -> Around<'b> {
+        Around {
+            message,
+            is_read: false,
+        }
+    }
+
+    /// The message, where its attributes are still to be read.
+    fn take(&mut self) -> Option<&'b [u8]> {
+        let is_read = std::mem::replace(&mut self.is_read, true);
+        (!is_read).then_some(self.message)
+    }
 }
 
 // === impl Reader ===
 
-impl<'l> Reader<'l> {
-    fn resource_metrics(&mut self, message: &[u8]) -> Result<(), Unreadable> {
-        self.to.begin_resource();
+impl<'b> Reader<'b, '_> {
+    fn resource_metrics(&mut self, message: &'b [u8]) -> Result<(), Unreadable> {
         self.above.begin_resource();
-        let level = &mut self.to.labels.resource;
         for resource in messages(message, 1) {
             self.above.add(resource.unwrap_or_default());
+        }
+        self.above.end_resource();
+        self.resource = Around::begin(message);
+        self.each(message, 2, "ResourceMetrics", Reader::scope_metrics)
+    }
+
+    fn scope_metrics(&mut self, message: &'b [u8]) -> Result<(), Unreadable> {
+        self.above.begin_scope();
+        for scope in messages(message, 1) {
+            self.above.add(scope.unwrap_or_default());
+        }
+        self.scope = Around::begin(message);
+        self.each(message, 2, "ScopeMetrics", Reader::metric)
+    }
+
+    /// Begins a metric some of whose points are not known; whether they can be taken.
+    fn begin_metric(&mut self, (name, unit): (&str, &str), shape: Shape) -> bool {
+        if let Some(message) = self.resource.take() {
+            self.read_resource(message);
+        }
+        if let Some(message) = self.scope.take() {
+            self.read_scope(message);
+        }
+        self.to.begin_metric(name, unit, shape)
+    }
+
+    fn read_resource(&mut self, message: &[u8]) {
+        self.to.begin_resource();
+        let level = &mut self.to.labels.resource;
+        for resource in messages(message, 1) {
             let read = resource.and_then(|resource| attributes(resource, 1, level));
             spoil(level, read);
         }
         self.to.end_resource();
-        self.above.end_resource();
-        self.each(message, 2, "ResourceMetrics", Reader::scope_metrics)
     }
 
-    fn scope_metrics(&mut self, message: &[u8]) -> Result<(), Unreadable> {
+    fn read_scope(&mut self, message: &[u8]) {
         self.to.begin_scope();
-        self.above.begin_scope();
         let level = &mut self.to.labels.scope;
         for scope in messages(message, 1) {
-            self.above.add(scope.unwrap_or_default());
             let read = scope.and_then(|scope| {
                 for field in Fields::new(scope) {
                     match field? {
@@ -104,17 +161,16 @@ impl<'l> Reader<'l> {
             spoil(level, read);
         }
         self.to.end_scope();
-        self.each(message, 2, "ScopeMetrics", Reader::metric)
     }
 
     /// Reads the messages of a repeated field. Where the message breaks off, what stood before
     /// lives, unless a resource or a scope may be missing with what is lost.
     fn each(
         &mut self,
-        message: &[u8],
+        message: &'b [u8],
         field: u32,
         name: &str,
-        mut read: impl FnMut(&mut Self, &[u8]) -> Result<(), Unreadable>,
+        mut read: impl FnMut(&mut Self, &'b [u8]) -> Result<(), Unreadable>,
     ) -> Result<(), Unreadable> {
         for part in messages(message, field) {
             match part {
@@ -128,7 +184,7 @@ impl<'l> Reader<'l> {
         Ok(())
     }
 
-    fn metric(&mut self, message: &[u8]) -> Result<(), Unreadable> {
+    fn metric(&mut self, message: &'b [u8]) -> Result<(), Unreadable> {
         match Metric::of(message) {
             // A metric without data has nothing to refuse.
             Ok(Metric { data: None, .. }) => Ok(()),
@@ -141,22 +197,30 @@ impl<'l> Reader<'l> {
                     Ok(shape) => shape,
                     Err(malformed) => return self.refuse_metric(malformed),
                 };
-                let is_wanted = self.to.begin_metric(name, unit, shape);
-                if is_wanted {
+                let is_plain = matches!(data, Data::Gauge | Data::Sum);
+                let can_be_known = is_plain && self.to.begin_known(shape);
+                if can_be_known {
                     self.above.metric(self.heads, (name, unit), shape);
                 }
+                let mut is_wanted = None;
                 // A message that is written in pieces counts as their sum.
                 for data in messages(message, field).flatten() {
                     self.each(data, 1, "metric", |reader, point| {
-                        if !is_wanted {
+                        let plain = can_be_known.then(|| PlainNumber::of(point)).flatten();
+                        if let Some(plain) = &plain
+                            && reader.known_point(plain)?
+                        {
+                            return Ok(());
+                        }
+                        if !*is_wanted
+                            .get_or_insert_with(|| reader.begin_metric((name, unit), shape))
+                        {
                             return reader.to.lose();
                         }
-                        if matches!(shape.data, Data::Gauge | Data::Sum)
-                            && let Some(plain) = PlainNumber::of(point)
-                        {
-                            return reader.plain_point(point, plain, shape.data);
+                        match plain {
+                            Some(_) => reader.plain_point(point, shape.data),
+                            None => reader.any_point(point, shape.data),
                         }
-                        reader.any_point(point, shape.data)
                     })?;
                 }
                 Ok(())
@@ -170,16 +234,16 @@ impl<'l> Reader<'l> {
         self.to.refuse_part("malformed_protobuf", message)
     }
 
-    /// Takes a number whose labels may be known; where they are not, they are from now on.
-    fn plain_point(
-        &mut self,
-        message: &[u8],
-        plain: PlainNumber<'_>,
-        data: Data,
-    ) -> Result<(), Unreadable> {
-        if let Some(Found { key, shape, .. }) = self.above.find(self.heads, &plain) {
-            return self.to.known_point(key, shape, &plain);
+    /// Takes a number whose labels are known; whether they are.
+    fn known_point(&mut self, plain: &PlainNumber<'_>) -> Result<bool, Unreadable> {
+        match self.above.find(self.heads, plain) {
+            Some(Found { key, shape, .. }) => self.to.known_point(key, shape, plain),
+            None => Ok(false),
         }
+    }
+
+    /// Takes a number that was looked for; its labels are known from now on.
+    fn plain_point(&mut self, message: &[u8], data: Data) -> Result<(), Unreadable> {
         let before = self.to.series_count();
         self.any_point(message, data)?;
         if self.to.series_count() > before
@@ -262,70 +326,6 @@ impl<'l> Reader<'l> {
             }
         }
         Ok(())
-    }
-}
-
-/// A `Metric`, without its points.
-struct Metric<'b> {
-    name: &'b str,
-    unit: &'b str,
-    /// The last of the fields that hold data, only one of which may be set.
-    data: Option<(u32, Data)>,
-}
-
-// === impl Metric ===
-
-impl<'b> Metric<'b> {
-    fn of(message: &'b [u8]) -> Result<Metric<'b>, Malformed> {
-        let mut metric = Metric {
-            name: "",
-            unit: "",
-            data: None,
-        };
-        for field in Fields::new(message) {
-            let (field, value) = field?;
-            let data = match field {
-                1 => {
-                    metric.name = value.text(1)?;
-                    continue;
-                }
-                3 => {
-                    metric.unit = value.text(3)?;
-                    continue;
-                }
-                5 => Data::Gauge,
-                7 => Data::Sum,
-                9 => Data::Histogram,
-                10 => Data::Exponential,
-                11 => Data::Summary,
-                _ => continue,
-            };
-            value.bytes(field)?;
-            metric.data = Some((field, data));
-        }
-        Ok(metric)
-    }
-
-    /// Temporality and monotonicity stand behind the points, and in their own wire type: where
-    /// points are malformed, these are found nevertheless.
-    fn shape(message: &[u8], field: u32, data: Data) -> Result<Shape, Malformed> {
-        let (mut temporality, mut is_monotonic) = (0, false);
-        if matches!(data, Data::Sum | Data::Histogram | Data::Exponential) {
-            for part in messages(message, field).flatten() {
-                for found in Fields::new(part) {
-                    match found? {
-                        (2, value) => temporality = value.varint(2)? as i64,
-                        (3, value) if data == Data::Sum => is_monotonic = value.varint(3)? != 0,
-                        _ => {}
-                    }
-                }
-            }
-        }
-        Ok(Shape {
-            data,
-            temporality,
-            is_monotonic,
-        })
     }
 }
 

@@ -22,8 +22,16 @@ pub(super) struct Sums {
     /// Where the sum of a group of an analysis stands.
     places: BTreeMap<(usize, Group), usize>,
     sums: Vec<Sum>,
-    /// The group that was last added to: series of one arm follow each other.
-    last: Option<(usize, Group, usize)>,
+    /// What was last added to, by arm: series of one follow each other, or those of both alternate.
+    last: [Option<Last>; 2],
+}
+
+/// Where a group's sum stands.
+#[derive(Debug)]
+struct Last {
+    analysis: String,
+    group: Group,
+    at: usize,
 }
 
 /// What is summed together.
@@ -111,11 +119,16 @@ impl Sums {
         unit: Option<&Arc<str>>,
         histogram: Option<u64>,
     ) -> usize {
-        if let Some((id, group, at)) = &self.last
-            && (group.metric, group.arm, group.tick) == (place.metric, place.arm, tick)
+        let last = &mut self.last[place.arm.index()];
+        if let Some(Last {
+            analysis: its,
+            group,
+            at,
+        }) = last
+            && (group.metric, group.tick) == (place.metric, tick)
             && group.histogram == histogram
             && group.unit.as_deref() == unit.map(|unit| &**unit)
-            && self.analyses.get(analysis) == Some(id)
+            && *its == analysis
         {
             return *at;
         }
@@ -138,7 +151,11 @@ impl Sums {
         if at == self.sums.len() {
             self.sums.push(Sum::default());
         }
-        self.last = Some((id, group, at));
+        *last = Some(Last {
+            analysis: analysis.to_owned(),
+            group,
+            at,
+        });
         at
     }
 

@@ -36,6 +36,7 @@ fn escaped(text: &str) -> String {
 fn body(numbers: &mut Numbers, dialect: Dialect, lines: usize) -> (String, Vec<String>) {
     let (mut body, mut expected) = (String::new(), Vec::new());
     let mut labels: Vec<(String, String)> = Vec::new();
+    let mut millis = 0;
     for nth in 0..lines {
         let name = format!("m{}", nth / 3);
         if nth % 3 == 0 {
@@ -76,22 +77,27 @@ fn body(numbers: &mut Numbers, dialect: Dialect, lines: usize) -> (String, Vec<S
         } else {
             f64::INFINITY
         };
-        let millis = 1_700_000_000_000 + numbers.below(1 << 30) as i64;
+        // Half of the lines have the time of the one before.
+        if nth == 0 || numbers.below(2) == 0 {
+            millis = 1_700_000_000_000 + numbers.below(1 << 30) as i64;
+        }
         let time = match dialect {
-            Dialect::Prometheus => millis.to_string(),
-            Dialect::OpenMetrics => format!("{}.{:03}", millis / 1_000, millis % 1_000),
+            Dialect::Prometheus => format!(" {millis}"),
+            Dialect::OpenMetrics => format!(" {}.{:03}", millis / 1_000, millis % 1_000),
         };
-        body.push_str(&format!("{name}{{{}}} {value} {time}\n", written.join(",")));
+        let is_timed = numbers.below(4) > 0;
+        let (time, at) = match is_timed {
+            true => (time, format!(" @{millis}")),
+            false => Default::default(),
+        };
+        body.push_str(&format!("{name}{{{}}} {value}{time}\n", written.join(",")));
         let mut sorted: Vec<_> = labels
             .iter()
             .filter(|(_, value)| !value.is_empty())
             .collect();
         sorted.sort();
         let sorted: Vec<String> = sorted.iter().map(|(n, v)| format!("{n}={v}")).collect();
-        expected.push(format!(
-            "{name}{{{}}} Gauge {value} @{millis}",
-            sorted.join(",")
-        ));
+        expected.push(format!("{name}{{{}}} Gauge {value}{at}", sorted.join(",")));
     }
     if dialect == Dialect::OpenMetrics {
         body.push_str("# EOF\n");

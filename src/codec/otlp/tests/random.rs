@@ -206,7 +206,9 @@ fn mutated_requests_neither_panic_nor_grow() {
         samples_per_request_max: 64,
         ..Limits::default()
     };
-    let (mut taken, mut refused) = (0, 0);
+    let (mut taken, mut refused, mut partly) = (0, 0, 0);
+    // What requests before have left says nothing else of those that follow.
+    let mut heads = Heads::new(0);
     for _ in 0..50 {
         let request = chance.request();
         for way in WAYS {
@@ -215,11 +217,15 @@ fn mutated_requests_neither_panic_nor_grow() {
             for _ in 0..110 {
                 let mut body = good.clone();
                 mutated(&mut body, &mut chance);
-                let Ok(decoded) = decode(&body, way.0, &limits) else {
+                let warm = decode_within(&body, way.0, &mut heads, &limits, &mut |_| true);
+                let cold = decode(&body, way.0, &limits);
+                assert!(warm == cold || format!("{warm:?}") == format!("{cold:?}"));
+                let Ok(decoded) = cold else {
                     refused += 1;
                     continue;
                 };
                 taken += 1;
+                partly += usize::from(!decoded.refusals.is_empty() && !decoded.batch.is_empty());
                 let batch = &decoded.batch;
                 let most = limits.samples_per_request_max;
                 assert!(batch.point_count() <= most && batch.len() <= most);
@@ -233,5 +239,8 @@ fn mutated_requests_neither_panic_nor_grow() {
             }
         }
     }
-    assert!(taken > 2_000 && refused > 2_000, "{taken} {refused}");
+    assert!(
+        taken > 2_000 && refused > 2_000 && partly > 100,
+        "{taken} {refused} {partly}"
+    );
 }
