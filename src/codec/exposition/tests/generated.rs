@@ -19,6 +19,16 @@ impl Numbers {
         (self.next() % end as u64) as usize
     }
 
+    /// A number that may be large, and infinity.
+    fn value(&mut self) -> f64 {
+        let value = f64::from_bits(self.next() << 4).abs();
+        if value.is_finite() {
+            value
+        } else {
+            f64::INFINITY
+        }
+    }
+
     fn text(&mut self, alphabet: &str, length: usize) -> String {
         let alphabet: Vec<char> = alphabet.chars().collect();
         (0..length)
@@ -71,12 +81,7 @@ fn body(numbers: &mut Numbers, dialect: Dialect, lines: usize) -> (String, Vec<S
                 format!("{label}={}", escaped(value))
             })
             .collect();
-        let value = f64::from_bits(numbers.next() << 4).abs();
-        let value = if value.is_finite() {
-            value
-        } else {
-            f64::INFINITY
-        };
+        let value = numbers.value();
         // Half of the lines have the time of the one before.
         if nth == 0 || numbers.below(2) == 0 {
             millis = 1_700_000_000_000 + numbers.below(1 << 30) as i64;
