@@ -69,14 +69,18 @@ impl Drain {
     /// # Errors
     /// When the engine's thread panicked, or the store had failed.
     pub(super) async fn until(self, deadline: &Deadline) -> anyhow::Result<()> {
-        // The router is gone and with it every sender, so the engine's thread ends by itself. One
-        // that is busy leaves half of what is reserved to the notifications.
+        // The router is gone and with it every sender, but for requests that hold their thread up,
+        // so the engine's thread ends by itself. One that is busy leaves half of what is reserved to
+        // the notifications.
         let engine_until = deadline.at - deadline.reserved / 2;
         let engine = timeout_at(engine_until, self.engine).await;
         self.workers_stop.cancel();
         let delivered = timeout_at(deadline.at, self.delivering.wait()).await;
-        let waiting = self.outbox.depth().await?;
-        let notifications_lost = if self.outbox_lasts { 0 } else { waiting };
+        // Those that last are not lost, and where they are may not answer any more.
+        let notifications_lost = match self.outbox_lasts {
+            true => 0,
+            false => self.outbox.depth().await?,
+        };
         let running = self.metrics.analyses_running.get();
         let analyses_lost = if self.outbox_lasts { 0 } else { running };
         if engine.is_err() {

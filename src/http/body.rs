@@ -27,8 +27,11 @@ const DRAIN_BYTES_MAX: u64 = 1024 * 1024;
 /// How long that may take.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
 /// Bytes for which room is made at first when a body is unpacked, or read whose sender says that it
-/// has as many; then it doubles. A sender that says much and sends little takes no more.
+/// has as many; then it doubles.
 const FIRST_STEP_BYTES: u64 = 128 * 1024;
+/// What room is made for at first, of what came at first: a sender that says much and sends little
+/// takes little.
+const FIRST_STEP_OF_SENT: usize = 8;
 
 /// How a body is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,6 +153,7 @@ pub async fn read(
         }
         let needed = read.len() + chunk.len();
         if needed > read.capacity() {
+            let first_step = first_step.min(FIRST_STEP_OF_SENT * chunk.len());
             let room = needed.max(2 * read.capacity()).max(first_step);
             if let Err(problem) = grow(room as u64) {
                 drop(read);

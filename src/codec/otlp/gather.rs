@@ -237,10 +237,15 @@ impl<'l> Gathering<'l> {
     /// The scope's attributes are read; its metrics follow.
     pub fn end_scope(&mut self) {
         self.labels.scope.settle();
-        let spoilt = |level: &super::labels::Level| level.problem().is_some();
-        if !spoilt(&self.labels.resource) && !spoilt(&self.labels.scope) {
+        if self.is_readable_around() {
             self.labels.share();
         }
+    }
+
+    /// Whether resource and scope have attributes that can be taken.
+    pub fn is_readable_around(&self) -> bool {
+        let levels = [&self.labels.resource, &self.labels.scope];
+        levels.iter().all(|level| level.problem().is_none())
     }
 
     /// Another metric begins whose points may be known: those follow. Before any that is not comes

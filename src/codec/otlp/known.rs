@@ -5,8 +5,11 @@
 //! [`super::labels`], and remembered.
 
 use super::super::heads::{Form, Found, Heads};
-use super::super::protobuf::{Fields, Value};
+use super::super::protobuf::{Fields, Malformed, Value};
 use super::gather::{Data, Shape};
+
+/// Stands for the length of a message that cannot be read; none is as long.
+const UNREADABLE: usize = usize::MAX - 1;
 
 /// What stands above points.
 #[derive(Debug, Default)]
@@ -42,11 +45,19 @@ impl Above {
         self.number = None;
     }
 
-    /// A message with attributes of the resource or the scope.
-    pub fn add(&mut self, message: &[u8]) {
+    /// A message with attributes of the resource or the scope. One that cannot be read makes them
+    /// unlike any that can, so that no point below it is ever known.
+    pub fn add(&mut self, message: Result<&[u8], Malformed>) {
         // Lengths keep two messages from being taken for one.
-        self.bytes.extend_from_slice(&message.len().to_le_bytes());
-        self.bytes.extend_from_slice(message);
+        let length = message.map_or(UNREADABLE, <[u8]>::len);
+        self.bytes.extend_from_slice(&length.to_le_bytes());
+        self.bytes.extend_from_slice(message.unwrap_or_default());
+    }
+
+    /// No point of this scope can be taken: none is looked for.
+    pub fn give_up(&mut self) {
+        self.scope = Some(None);
+        self.number = None;
     }
 
     /// The resource is read.

@@ -106,7 +106,7 @@ impl<'b> Reader<'b, '_> {
     fn resource_metrics(&mut self, message: &'b [u8]) -> Result<(), Unreadable> {
         self.above.begin_resource();
         for resource in messages(message, 1) {
-            self.above.add(resource.unwrap_or_default());
+            self.above.add(resource);
         }
         self.above.end_resource();
         self.resource = Around::begin(message);
@@ -116,7 +116,7 @@ impl<'b> Reader<'b, '_> {
     fn scope_metrics(&mut self, message: &'b [u8]) -> Result<(), Unreadable> {
         self.above.begin_scope();
         for scope in messages(message, 1) {
-            self.above.add(scope.unwrap_or_default());
+            self.above.add(scope);
         }
         self.scope = Around::begin(message);
         self.each(message, 2, "ScopeMetrics", Reader::metric)
@@ -130,7 +130,11 @@ impl<'b> Reader<'b, '_> {
         if let Some(message) = self.scope.take() {
             self.read_scope(message);
         }
-        self.to.begin_metric(name, unit, shape)
+        let is_wanted = self.to.begin_metric(name, unit, shape);
+        if !self.to.is_readable_around() {
+            self.above.give_up();
+        }
+        is_wanted
     }
 
     fn read_resource(&mut self, message: &[u8]) {
@@ -206,6 +210,9 @@ impl<'b> Reader<'b, '_> {
                 // A message that is written in pieces counts as their sum.
                 for data in messages(message, field).flatten() {
                     self.each(data, 1, "metric", |reader, point| {
+                        if is_wanted == Some(false) {
+                            return reader.to.lose();
+                        }
                         let plain = can_be_known.then(|| PlainNumber::of(point)).flatten();
                         if let Some(plain) = &plain
                             && reader.known_point(plain)?

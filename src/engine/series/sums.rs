@@ -151,8 +151,11 @@ impl Sums {
         if at == self.sums.len() {
             self.sums.push(Sum::default());
         }
+        // The text's room is used again: points of a series may lie in many ticks.
+        let mut its = last.take().map(|last| last.analysis).unwrap_or_default();
+        analysis.clone_into(&mut its);
         *last = Some(Last {
-            analysis: analysis.to_owned(),
+            analysis: its,
             group,
             at,
         });

@@ -254,3 +254,36 @@ fn json_leaves_room_for_what_is_not_known_and_for_null() {
     let value = points(&read_json(&sum))[0].1.value;
     assert_eq!(value, PointValue::Increment(1.0));
 }
+
+#[test]
+fn what_stands_around_points_and_cannot_be_read_is_not_taken_for_what_can() {
+    let metrics = field(2, &gauge_of("m", &[number(b"")]));
+    let empty = field(1, b"");
+    // The same fields as numbers, and as messages that are cut off.
+    let unreadable = [&b"\x08\x00"[..], b"\x0a\x05"];
+    let requests = |around: &dyn Fn(&[u8]) -> Vec<u8>| {
+        let good = around(&empty);
+        unreadable.map(|bad| (good.clone(), around(bad)))
+    };
+    let of_resource = requests(&|part| field(1, &[&field(2, &metrics), part].concat()));
+    let of_scope = requests(&|part| request(&[&metrics, part].concat()));
+    for (good, bad) in of_resource.into_iter().chain(of_scope) {
+        let mut heads = Heads::new(0);
+        let mut read_on = |body: &[u8]| {
+            let limits = Limits::default();
+            decode_within(body, Form::Protobuf, &mut heads, &limits, &mut |_| true)
+        };
+        for _ in 0..2 {
+            let found = read_on(&good).expect("readable");
+            assert_eq!(found.batch.point_count(), 1, "{good:?}");
+        }
+        let found = read_on(&bad);
+        assert_eq!(
+            found,
+            decode(&bad, Form::Protobuf, &Limits::default()),
+            "{bad:?}"
+        );
+        let taken = found.map_or(0, |found| found.batch.point_count());
+        assert_eq!(taken, 0, "{bad:?}");
+    }
+}
