@@ -187,6 +187,18 @@ struct Repeated<'b, T> {
     of: std::marker::PhantomData<T>,
 }
 
+/// The messages that a repeated field of a message holds.
+pub(super) fn messages(
+    message: &[u8],
+    field: u32,
+) -> impl Iterator<Item = Result<&[u8], Malformed>> {
+    Fields::new(message).filter_map(move |found| match found {
+        Ok((number, value)) if number == field => Some(value.bytes(field)),
+        Ok(_) => None,
+        Err(malformed) => Some(Err(malformed)),
+    })
+}
+
 /// The numbers of a repeated `uint32`, `uint64`, `int64` or enum field of a message.
 pub(super) fn varints(
     message: &[u8],

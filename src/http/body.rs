@@ -26,8 +26,10 @@ pub const REQUEST_BYTES_MAX: u64 = 512 * 1024;
 const DRAIN_BYTES_MAX: u64 = 1024 * 1024;
 /// How long that may take.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
-/// Bytes for which room is made at first when a body is unpacked, or read whose sender says that it
-/// has as many; then it doubles.
+/// Bytes for which room is made at first when a body is unpacked; then it doubles.
+const UNPACK_STEP_BYTES: u64 = 64 * 1024;
+/// Bytes for which room is made at first, at the most, when a body is read whose sender says how many
+/// it has; then it doubles.
 const FIRST_STEP_BYTES: u64 = 128 * 1024;
 /// What room is made for at first, of what came at first: a sender that says much and sends little
 /// takes little.
@@ -247,7 +249,7 @@ async fn bounded(
     let mut out: Vec<u8> = Vec::new();
     loop {
         if out.len() == out.capacity() {
-            let room = (2 * out.len() as u64).clamp(FIRST_STEP_BYTES, most.max(FIRST_STEP_BYTES));
+            let room = (2 * out.len() as u64).clamp(UNPACK_STEP_BYTES, most.max(UNPACK_STEP_BYTES));
             grow(room)?;
             out.reserve_exact(usize::try_from(room).unwrap_or(usize::MAX) - out.len());
             // Unpacking never waits by itself, so that others and the time limit get their turn.

@@ -1,9 +1,9 @@
 //! Room for samples in work: what all requests together may hold in memory.
 //!
 //! Owns the count of bytes, taken in steps as they come to be. A request that only says that it
-//! is large, or that a sender keeps open, takes a few times what it has sent at the most; one that was handed
-//! on keeps its room until the engine is done with it, whether or not somebody waits for the
-//! answer. What is read into the room is [`super::body`]'s and [`super::samples`]'.
+//! is large, or that a sender keeps open, takes a few times what it has sent at the most; one that
+//! was handed on keeps its room until the engine is done with it, whether or not somebody waits for
+//! the answer. What is read into the room is [`super::body`]'s and [`super::samples`]'.
 
 use std::sync::Arc;
 

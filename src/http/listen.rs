@@ -1,7 +1,7 @@
 //! The listening side: connections, their number, their encryption, and their end.
 //!
-//! Owns the socket's settings: how many connections, how long a handshake and a head
-//! may take, how long a reader may pause. HTTP/1.1 only: what
+//! Owns the taking of connections and the socket's settings: how many connections, how long a
+//! handshake and a head may take, how long a reader may pause. HTTP/1.1 only: what
 //! stands in front of davy speaks it, and a connection that never says which version it wants
 //! would otherwise be outside every time limit. Each connection is a task of its own from its first
 //! byte, so that a handshake keeps nobody else waiting. What is shown in a handshake is

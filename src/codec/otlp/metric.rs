@@ -3,9 +3,8 @@
 //! Owns what is said of all its points: name, unit, and what they are. The points themselves are
 //! read in [`super::wire`].
 
-use super::super::protobuf::{Fields, Malformed};
+use super::super::protobuf::{Fields, Malformed, messages};
 use super::gather::{Data, Shape};
-use super::wire::messages;
 
 /// A `Metric`, without its points.
 pub(super) struct Metric<'b> {
@@ -18,6 +17,8 @@ pub(super) struct Metric<'b> {
 // === impl Metric ===
 
 impl<'b> Metric<'b> {
+    /// Reads one; its points are not looked at.
+    ///
     /// # Errors
     /// [`Malformed`] where a field of it is.
     pub fn of(message: &'b [u8]) -> Result<Metric<'b>, Malformed> {

@@ -8,7 +8,7 @@
 use std::fmt::Write;
 
 use super::super::heads::{Form, Found, Heads};
-use super::super::protobuf::{Fields, Malformed, Value, varints};
+use super::super::protobuf::{Fields, Malformed, Value, messages, varints};
 use super::super::{Limits, Unreadable, UnreadableCode};
 use super::gather::{Data, Gathering, Shape};
 use super::known::{Above, PlainNumber};
@@ -52,18 +52,6 @@ pub(super) fn read(
 
 /// A field of `AnyValue` and what it holds.
 type Any<'b> = Option<(u32, Value<'b>)>;
-
-/// The messages that a repeated field of a message holds.
-pub(super) fn messages(
-    message: &[u8],
-    field: u32,
-) -> impl Iterator<Item = Result<&[u8], Malformed>> {
-    Fields::new(message).filter_map(move |found| match found {
-        Ok((number, value)) if number == field => Some(value.bytes(field)),
-        Ok(_) => None,
-        Err(malformed) => Some(Err(malformed)),
-    })
-}
 
 struct Reader<'b, 'l> {
     to: Gathering<'l>,
